@@ -1,0 +1,89 @@
+// A node's data folder, opened: manifest, recovery of all shards in parallel, their logs and writer threads.
+#ifndef SKEIN_STORAGE_DATA_SET_H_
+#define SKEIN_STORAGE_DATA_SET_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/log.h"
+#include "storage/shard.h"
+
+namespace skein::storage {
+
+class FileSystem;  // storage/file.h: the file layer, replaced by a fault-injecting one in tests
+
+struct DataSetOptions {
+  std::string dir;                             // --dir
+  std::string append_dir = "appendonlydir";    // --appenddirname, inside dir
+  bool append_only = false;                    // --appendonly
+  AppendFsync fsync = AppendFsync::kEverySec;  // --appendfsync
+  uint32_t databases = 16;
+  // Shards to make in an empty folder; and whether the user configured it (then a different manifest is refused with
+  // `manifest=N, config=M`) or it is the default (then the manifest's number is taken and logged).
+  uint32_t shards = 1;
+  bool shards_configured = false;
+  uint64_t log_buffer_limit = 64u << 20;       // bytes a shard, appended and not yet written
+  FileSystem* fs = nullptr;                    // null: the real one
+  // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed. Must not block.
+  std::function<void(uint32_t shard)> on_progress;
+  // Called on a writer thread when a sync failed under `always`: the process must exit with code 1. Default: LOG(FATAL)
+  // is not used; it writes the reason to the log and calls _exit(1).
+  std::function<void(const std::string& why)> on_fatal;
+};
+
+// What recovery found, for the log, INFO and tests.
+struct RecoveryReport {
+  struct PerShard {
+    uint64_t records = 0;
+    uint64_t bytes = 0;
+    uint64_t cut_bytes = 0;  // torn tail
+    Lsn end = 0;
+  };
+  std::vector<PerShard> shards;
+  double seconds = 0;
+};
+
+class DataSet {
+ public:
+  // Opens or creates. Refusals (DESIGN "Recovery", L13) are FailedPrecondition or DataLoss with one message that names the
+  // file and the way out; the process exits with code 2 on them. With append_only false: makes shards without logs and
+  // touches no file.
+  static absl::StatusOr<std::unique_ptr<DataSet>> Open(const DataSetOptions& options);
+
+  // The same refusals in the same words, without side effects (L14, --check-config).
+  static absl::Status Check(const DataSetOptions& options);
+
+  virtual ~DataSet() = default;
+
+  virtual uint32_t shard_count() const = 0;
+  virtual Shard& shard(uint32_t i) = 0;
+  virtual const RecoveryReport& report() const = 0;
+
+  // For INFO persistence. Any thread.
+  struct Stats {
+    bool enabled = false;
+    uint64_t current_size = 0;      // bytes of all incr files
+    uint64_t base_size = 0;
+    uint64_t pending_bytes = 0;
+    uint64_t delayed_fsync = 0;
+    uint64_t write_errors = 0;
+    uint64_t fsync_errors = 0;
+    uint64_t fsyncs = 0;
+    uint64_t writes = 0;
+    bool last_write_ok = true;
+  };
+  virtual Stats stats() const = 0;
+
+  // Drains, syncs and ends the writers (L16, L21). Call after the loops have ended. The status is that of the last syncs.
+  virtual absl::Status Close() = 0;
+};
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_DATA_SET_H_

@@ -1,0 +1,59 @@
+// A shard's log: the single point where its LSNs are issued.
+//
+// The shard's loop appends; the shard's writer thread carries whole records to the file and publishes what is durable.
+// Formats: storage/FORMAT.md. Source of the rules: DESIGN "Log", "AOF", "Failed writes"; lessons L05-L21.
+#ifndef SKEIN_STORAGE_LOG_H_
+#define SKEIN_STORAGE_LOG_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "storage/types.h"
+
+namespace skein::storage {
+
+enum class AppendFsync : uint8_t { kAlways, kEverySec, kNo };
+
+class Log {
+ public:
+  virtual ~Log() = default;
+
+  // ---- The shard's loop -------------------------------------------------------------------------------------------------
+  // Whether a write command may start. OK, or: Unavailable "room" (buffer full: park the session, try again on the
+  // durable callback), FailedPrecondition with the MISCONF text (writes are off, and why). A command that has started may
+  // always append.
+  virtual absl::Status MayWrite() const = 0;
+
+  // Adds one effect to the open record, opening it if there is none. `db` and `slot` are the effect's: a second database
+  // inside a record is written as SELECT, a second slot makes the record's slot kNoSlot. Copies the arguments.
+  virtual void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) = 0;
+
+  // Closes the open record with the time of the command and issues its LSN: the end position, or 0 if no effect was
+  // appended since the last call. No I/O happens here; the writer is woken at most once a batch (see Kick).
+  virtual Lsn EndRecord(UnixMillis time) = 0;
+
+  // Makes what has been appended visible to the writer. Once after a batch of commands.
+  virtual void Kick() = 0;
+
+  // End of the last record.
+  virtual Lsn end() const = 0;
+
+  // ---- Any thread -------------------------------------------------------------------------------------------------------
+  // Everything before this is on disk by the sync policy's own call (fsync done). Only grows, except that it is 0 until
+  // the first sync.
+  virtual Lsn durable() const = 0;
+  // Everything before this has been given to the operating system.
+  virtual Lsn written() const = 0;
+  // Bytes appended and not yet written: what MayWrite limits and what maxmemory counts.
+  virtual uint64_t pending_bytes() const = 0;
+
+  // Changes the sync policy at run time.
+  virtual void set_fsync(AppendFsync policy) = 0;
+};
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_LOG_H_
