@@ -28,8 +28,8 @@ struct DataSetOptions {
   // `manifest=N, config=M`) or it is the default (then the manifest's number is taken and logged).
   uint32_t shards = 1;
   bool shards_configured = false;
-  uint64_t log_buffer_limit = 64u << 20;       // bytes a shard, appended and not yet written
-  FileSystem* fs = nullptr;                    // null: the real one
+  uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written
+  FileSystem* fs = nullptr;               // null: the real one
   // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed. Must not block.
   std::function<void(uint32_t shard)> on_progress;
   // Called on a writer thread when a sync failed under `always`: the process must exit with code 1. Default: LOG(FATAL)
@@ -51,9 +51,9 @@ struct RecoveryReport {
 
 class DataSet {
  public:
-  // Opens or creates. Refusals (DESIGN "Recovery", L13) are FailedPrecondition or DataLoss with one message that names the
-  // file and the way out; the process exits with code 2 on them. With append_only false: makes shards without logs and
-  // touches no file.
+  // Opens or creates. Refusals (DESIGN "Recovery", L13) are FailedPrecondition or DataLoss with one message that names
+  // the file and the way out; the process exits with code 2 on them. With append_only false: makes shards without logs
+  // and touches no file.
   static absl::StatusOr<std::unique_ptr<DataSet>> Open(const DataSetOptions& options);
 
   // The same refusals in the same words, without side effects (L14, --check-config).
@@ -68,7 +68,7 @@ class DataSet {
   // For INFO persistence. Any thread.
   struct Stats {
     bool enabled = false;
-    uint64_t current_size = 0;      // bytes of all incr files
+    uint64_t current_size = 0;  // bytes of all incr files
     uint64_t base_size = 0;
     uint64_t pending_bytes = 0;
     uint64_t delayed_fsync = 0;
@@ -80,7 +80,8 @@ class DataSet {
   };
   virtual Stats stats() const = 0;
 
-  // Drains, syncs and ends the writers (L16, L21). Call after the loops have ended. The status is that of the last syncs.
+  // Drains, syncs and ends the writers (L16, L21). Call after the loops have ended. The status is that of the last
+  // syncs.
   virtual absl::Status Close() = 0;
 };
 

@@ -14,7 +14,17 @@ namespace skein::storage {
 enum class ValueType : uint8_t { kString = 0, kList, kSet, kSortedSet, kHash, kStream };
 
 // What OBJECT ENCODING answers.
-enum class Encoding : uint8_t { kInt = 0, kEmbedded, kRaw, kListPack, kQuickList, kIntSet, kHashTable, kSkipList, kStream };
+enum class Encoding : uint8_t {
+  kInt = 0,
+  kEmbedded,
+  kRaw,
+  kListPack,
+  kQuickList,
+  kIntSet,
+  kHashTable,
+  kSkipList,
+  kStream
+};
 
 // "string", "list", … as TYPE answers.
 std::string_view TypeName(ValueType type);
@@ -37,7 +47,8 @@ class Entry {
   Encoding encoding() const;
   // kNoExpiry if none.
   UnixMillis expire_at() const;
-  // The bytes of a string value (type() == kString). An integer is written into `scratch`, which the view then points to.
+  // The bytes of a string value (type() == kString). An integer is written into `scratch`, which the view then points
+  // to.
   std::string_view string(IntText* scratch) const;
   size_t string_size() const;
   // The value, if it is a string in the int encoding.

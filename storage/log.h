@@ -21,14 +21,14 @@ class Log {
  public:
   virtual ~Log() = default;
 
-  // ---- The shard's loop -------------------------------------------------------------------------------------------------
-  // Whether a write command may start. OK, or: Unavailable "room" (buffer full: park the session, try again on the
-  // durable callback), FailedPrecondition with the MISCONF text (writes are off, and why). A command that has started may
-  // always append.
+  // ---- The shard's loop
+  // ------------------------------------------------------------------------------------------------- Whether a write
+  // command may start. OK, or: Unavailable "room" (buffer full: park the session, try again on the durable callback),
+  // FailedPrecondition with the MISCONF text (writes are off, and why). A command that has started may always append.
   virtual absl::Status MayWrite() const = 0;
 
-  // Adds one effect to the open record, opening it if there is none. `db` and `slot` are the effect's: a second database
-  // inside a record is written as SELECT, a second slot makes the record's slot kNoSlot. Copies the arguments.
+  // Adds one effect to the open record, opening it if there is none. `db` and `slot` are the effect's: a second
+  // database inside a record is written as SELECT, a second slot makes the record's slot kNoSlot. Copies the arguments.
   virtual void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) = 0;
 
   // Closes the open record with the time of the command and issues its LSN: the end position, or 0 if no effect was
@@ -41,9 +41,10 @@ class Log {
   // End of the last record.
   virtual Lsn end() const = 0;
 
-  // ---- Any thread -------------------------------------------------------------------------------------------------------
-  // Everything before this is on disk by the sync policy's own call (fsync done). Only grows, except that it is 0 until
-  // the first sync.
+  // ---- Any thread
+  // ------------------------------------------------------------------------------------------------------- Everything
+  // before this is on disk by the sync policy's own call (fsync done). Only grows, except that it is 0 until the first
+  // sync.
   virtual Lsn durable() const = 0;
   // Everything before this has been given to the operating system.
   virtual Lsn written() const = 0;

@@ -72,14 +72,15 @@ class Shard {
   Lsn End();
   UnixMillis now() const { return now_; }
 
-  // ---- Lookup ---------------------------------------------------------------------------------------------------------
-  // Hints the memory that Find(db, key) is going to touch. Call the stages in order over a whole pipelined batch:
-  // stage 0 table header, 1 bucket, 2 entry. Never changes anything.
+  // ---- Lookup
+  // --------------------------------------------------------------------------------------------------------- Hints the
+  // memory that Find(db, key) is going to touch. Call the stages in order over a whole pipelined batch: stage 0 table
+  // header, 1 bucket, 2 entry. Never changes anything.
   void Prefetch(uint32_t db, const Key& key, int stage) const;
 
-  // The live entry of `key`, or null. A key whose time has passed is deleted (effect DEL, event "expired") if this shard
-  // decides expiry (see set_decides_expiry), and is reported absent in any case. `touch` updates access data (LRU/LFU).
-  // The pointer is valid until the next effect on this key or End().
+  // The live entry of `key`, or null. A key whose time has passed is deleted (effect DEL, event "expired") if this
+  // shard decides expiry (see set_decides_expiry), and is reported absent in any case. `touch` updates access data
+  // (LRU/LFU). The pointer is valid until the next effect on this key or End().
   enum class Touch : uint8_t { kYes, kNo };
   Entry* Find(uint32_t db, const Key& key, Touch touch = Touch::kYes);
 
@@ -87,8 +88,9 @@ class Shard {
   void set_decides_expiry(bool yes) { decides_expiry_ = yes; }
   bool decides_expiry() const { return decides_expiry_; }
 
-  // ---- Effects --------------------------------------------------------------------------------------------------------
-  // `event` is the keyspace event name, for observers only; it is not logged. Body forms (what the log holds) in quotes.
+  // ---- Effects
+  // -------------------------------------------------------------------------------------------------------- `event` is
+  // the keyspace event name, for observers only; it is not logged. Body forms (what the log holds) in quotes.
   //
   // "SET key value [PXAT ms]": the key holds this string, of whatever type it was before. Integers that Redis would
   // store as such get the int encoding.
@@ -104,7 +106,8 @@ class Shard {
   // "DEL key". False if there is no such key (expired ones count as there is none, but are deleted).
   // `lazy`: a large value may be freed on the background thread.
   bool Delete(uint32_t db, const Key& key, std::string_view event, bool lazy);
-  // "PEXPIREAT key ms". The caller has made sure the key exists. A time in the past is the caller's to turn into Delete.
+  // "PEXPIREAT key ms". The caller has made sure the key exists. A time in the past is the caller's to turn into
+  // Delete.
   void SetExpiry(uint32_t db, const Key& key, UnixMillis at);
   // "PERSIST key". False if the key has no expiry.
   bool ClearExpiry(uint32_t db, const Key& key);
@@ -114,8 +117,8 @@ class Shard {
   void Move(uint32_t db, const Key& key, uint32_t to_db);
   // "COPY from to DB n REPLACE": a deep copy with the expiry.
   void Copy(uint32_t db, const Key& from, uint32_t to_db, const Key& to);
-  // "FLUSHDB" / "FLUSHALL" of this shard. Tables are detached at once; freed in the background if `lazy`. Returns how many
-  // keys went.
+  // "FLUSHDB" / "FLUSHALL" of this shard. Tables are detached at once; freed in the background if `lazy`. Returns how
+  // many keys went.
   uint64_t FlushDb(uint32_t db, bool lazy);
   uint64_t FlushAll(bool lazy);
   // "SWAPDB a b".
@@ -126,25 +129,27 @@ class Shard {
   // malformed body is DataLoss, and nothing of the record has been applied.
   absl::Status ApplyRecord(uint32_t db, UnixMillis time, std::string_view body);
 
-  // ---- Expiry ---------------------------------------------------------------------------------------------------------
-  // Deletes keys whose time has passed, looking at `max_keys` at most. Inside a Begin/End bracket. Returns how many went
-  // and whether more are known to be due. Never called on a shard that does not decide expiry.
+  // ---- Expiry
+  // --------------------------------------------------------------------------------------------------------- Deletes
+  // keys whose time has passed, looking at `max_keys` at most. Inside a Begin/End bracket. Returns how many went and
+  // whether more are known to be due. Never called on a shard that does not decide expiry.
   struct ExpireSlice {
     uint32_t expired;
     bool more_due;
   };
   ExpireSlice ExpireSome(uint32_t max_keys);
 
-  // ---- Whole-keyspace reads -------------------------------------------------------------------------------------------
-  uint64_t KeyCount(uint32_t db) const;             // expired but not yet deleted keys included, as in Redis
+  // ---- Whole-keyspace reads
+  // -------------------------------------------------------------------------------------------
+  uint64_t KeyCount(uint32_t db) const;  // expired but not yet deleted keys included, as in Redis
   uint64_t ExpiringKeyCount(uint32_t db) const;
-  uint64_t AverageTtlMillis(uint32_t db) const;     // 0 if unknown
+  uint64_t AverageTtlMillis(uint32_t db) const;  // 0 if unknown
   uint64_t KeyCountInSlot(uint32_t db, uint16_t slot) const;
   // Up to `limit` keys of a slot.
   void KeysInSlot(uint32_t db, uint16_t slot, size_t limit, const std::function<void(std::string_view key)>& fn) const;
-  // SCAN within this shard. `cursor` 0 starts; returns 0 at the end. Guarantee: a key present from the first call to the
-  // last is delivered at least once, whatever grows or shrinks meanwhile. About `count` entries a call, bounded work.
-  // `fn` must not change the shard; expired entries are delivered (the caller filters with IsExpired).
+  // SCAN within this shard. `cursor` 0 starts; returns 0 at the end. Guarantee: a key present from the first call to
+  // the last is delivered at least once, whatever grows or shrinks meanwhile. About `count` entries a call, bounded
+  // work. `fn` must not change the shard; expired entries are delivered (the caller filters with IsExpired).
   // `only_slot`: kNoSlot for all. Cursors hold at most 48 bits.
   uint64_t Scan(uint32_t db, uint64_t cursor, size_t count, uint16_t only_slot,
                 const std::function<void(const Entry& entry)>& fn) const;
@@ -152,8 +157,9 @@ class Shard {
   // A key chosen about evenly, not expired; nullopt if there is none (bounded tries).
   std::optional<std::string> RandomKey(uint32_t db);
 
-  // ---- Accounting -----------------------------------------------------------------------------------------------------
-  // Bytes of entries, values and tables, as the allocator rounds them; exact, kept up to date at each change.
+  // ---- Accounting
+  // ----------------------------------------------------------------------------------------------------- Bytes of
+  // entries, values and tables, as the allocator rounds them; exact, kept up to date at each change.
   uint64_t used_bytes() const;
   // Keys expired (lazily or actively) since start.
   uint64_t expired_keys() const { return expired_keys_; }

@@ -9,7 +9,8 @@
 
 namespace skein::storage {
 
-// A byte position in one shard's log. A record starts at one and ends at the next; "durable X" means everything before X.
+// A byte position in one shard's log. A record starts at one and ends at the next; "durable X" means everything before
+// X.
 using Lsn = uint64_t;
 
 // Milliseconds since the Unix epoch.

@@ -1,0 +1,83 @@
+// What an operator asks of the cluster (the CLUSTER subcommands that change or query engine state), as data. The node
+// parses the client's words into one of these; the engine decides and answers with the reply or error that Redis gives.
+#ifndef SKEIN_BUS_COMMAND_H_
+#define SKEIN_BUS_COMMAND_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "bus/topology.h"
+
+namespace skein::bus {
+
+struct MeetCommand {
+  std::string ip;
+  uint16_t port;
+  uint16_t bus_port;
+};  // bus_port 0: port + 10000
+struct ForgetCommand {
+  std::string id;
+};
+// `has_keys`: filled by the node (RESET is refused by a primary that holds keys). Answered after the effects are
+// durable.
+struct ResetCommand {
+  bool hard;
+  bool has_keys;
+};
+struct AddSlotsCommand {
+  std::vector<SlotRange> ranges;
+};
+struct DelSlotsCommand {
+  std::vector<SlotRange> ranges;
+};
+struct FlushSlotsCommand {
+  bool has_keys;
+};
+struct BumpEpochCommand {};
+struct SetConfigEpochCommand {
+  uint64_t epoch;
+};
+struct SaveConfigCommand {};
+struct CountFailureReportsCommand {
+  std::string id;
+};
+enum class SetSlotKind : uint8_t { kMigrating, kImporting, kStable, kNode };
+// `keys_in_slot`: filled by the node, for NODE ("I still hold keys for hash slot").
+struct SetSlotCommand {
+  uint16_t slot;
+  SetSlotKind kind;
+  std::string id;
+  uint64_t keys_in_slot;
+};
+// Changes the answer to what peers are told: announced addresses and the like, from CONFIG SET. Empty keeps.
+struct AnnounceCommand {
+  std::string ip;
+  std::string hostname;
+  uint16_t port;
+  uint16_t tls_port;
+  uint16_t bus_port;
+};
+// Run-time settings of the engine (CONFIG SET cluster-node-timeout, cluster-require-full-coverage, …).
+struct SettingsCommand {
+  int64_t node_timeout_ms;
+  bool require_full_coverage;
+  bool no_failover;
+};
+
+using OperatorCommand = std::variant<MeetCommand, ForgetCommand, ResetCommand, AddSlotsCommand, DelSlotsCommand,
+                                     FlushSlotsCommand, BumpEpochCommand, SetConfigEpochCommand, SaveConfigCommand,
+                                     CountFailureReportsCommand, SetSlotCommand, AnnounceCommand, SettingsCommand>;
+
+// The reply, RESP-neutral: an error text (with its code: "ERR Slot 5 is already busy"), a status ("OK", "BUMPED 3"), or
+// a number.
+struct OperatorReply {
+  enum class Kind : uint8_t { kStatus, kError, kInteger } kind = Kind::kStatus;
+  std::string text = "OK";
+  int64_t number = 0;
+};
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_COMMAND_H_

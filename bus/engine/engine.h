@@ -1,0 +1,159 @@
+// The cluster engine: membership, failure detection, slot ownership, epochs. A pure state machine.
+//
+// `Step(event, now)` takes one event and returns what the outside must do. No socket, no clock, no thread, no disk, no
+// randomness but the seed it was given: the same events give the same effects, which is what the simulator stands on.
+//
+// Rules between engine and driver (the bus thread, or the simulator):
+//  * Effects are carried out in order. A promise (an epoch, a vote, a slot claim) is sent only after the engine has
+//  seen
+//    Persisted for the Persist effect that covers it; the engine itself holds such sends back.
+//  * Links: the driver names inbound links, the engine those it dials (see LinkId). A message that answers another goes
+//    back on the link it came by. After LinkDown, or after a Close effect, the id is never used again.
+//  * Tick comes at least every 100 ms of `now`.
+#ifndef SKEIN_BUS_ENGINE_ENGINE_H_
+#define SKEIN_BUS_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "bus/command.h"
+#include "bus/topology.h"
+
+namespace skein::proto {
+class BusMessage;
+class NodeState;
+}  // namespace skein::proto
+
+namespace skein::bus {
+
+// Engine-dialled links are odd, inbound links even; each side counts up and never reuses an id.
+using LinkId = uint64_t;
+
+// `mono_ms` orders and measures (CLOCK_MONOTONIC); `unix_ms` is only shown to people and compared with nothing.
+struct Now {
+  int64_t mono_ms;
+  int64_t unix_ms;
+};
+
+struct EngineOptions {
+  uint64_t seed = 0;
+  std::string ip;        // cluster-announce-ip, or empty: learnt from the first MEET
+  std::string hostname;  // cluster-announce-hostname
+  uint16_t port = 6379;  // announced client port, 0 if only TLS
+  uint16_t tls_port = 0;
+  uint16_t bus_port = 16379;
+  int64_t node_timeout_ms = 15000;
+  bool require_full_coverage = true;
+  bool bootstrap = false;  // an empty state gives this node all slots
+  bool no_failover = false;
+  uint64_t max_epoch_jump = 1u << 20;  // an epoch from the wire further ahead than this is refused and counted
+};
+
+using MessagePtr = std::shared_ptr<const proto::BusMessage>;
+using StatePtr = std::shared_ptr<const proto::NodeState>;
+
+// ---- Events
+// --------------------------------------------------------------------------------------------------------------
+struct MessageEvent {
+  LinkId link;
+  MessagePtr message;     // decoded, size-checked; contents are not trusted
+  std::string remote_ip;  // the address the link comes from or goes to
+};
+struct TickEvent {};
+struct LinkUpEvent {
+  LinkId link;
+};  // a dialled link is connected
+struct LinkDownEvent {
+  LinkId link;
+};  // of either direction; dialled ones also if connecting failed
+struct OperatorEvent {
+  uint64_t request;
+  OperatorCommand command;
+};
+struct PersistedEvent {
+  uint64_t id;
+};
+struct PersistFailedEvent {
+  uint64_t id;
+  std::string why;
+};
+// The data plane has applied topology `version` in every shard: slots lost in it are closed there, positions final.
+struct FencedEvent {
+  uint64_t version;
+};
+// Positions of this node's shards (end LSN each), and whether all loops and log writers make progress.
+struct DataPlaneEvent {
+  std::vector<uint64_t> positions;
+  bool healthy;
+};
+
+using Event = std::variant<MessageEvent, TickEvent, LinkUpEvent, LinkDownEvent, OperatorEvent, PersistedEvent,
+                           PersistFailedEvent, FencedEvent, DataPlaneEvent>;
+
+// ---- Effects
+// -------------------------------------------------------------------------------------------------------------
+struct SendEffect {
+  LinkId link;
+  MessagePtr message;
+};
+struct DialEffect {
+  LinkId link;
+  std::string ip;
+  uint16_t bus_port;
+};
+struct CloseEffect {
+  LinkId link;
+  const char* reason;
+};  // reason: a static, countable name
+// Write this state durably (aside, fsync, rename, fsync folder), then feed Persisted(id). Only the newest matters: a
+// driver may skip states that a later one replaces, and answers for the skipped ids when the later one is durable.
+struct PersistEffect {
+  uint64_t id;
+  StatePtr state;
+};
+struct PublishEffect {
+  TopologyPtr topology;
+};
+struct ReplyEffect {
+  uint64_t request;
+  OperatorReply reply;
+};
+// Until when (mono_ms) shards of this node may accept writes; INT64_MAX: no limit (alone, or not a voter).
+struct WritableUntilEffect {
+  int64_t mono_ms;
+};
+// A line for the log: joins, suspicions, failures, epochs, with the reason.
+struct NoteEffect {
+  std::string text;
+};
+
+using Effect = std::variant<SendEffect, DialEffect, CloseEffect, PersistEffect, PublishEffect, ReplyEffect,
+                            WritableUntilEffect, NoteEffect>;
+using Effects = std::vector<Effect>;
+
+struct EngineStats {
+  uint64_t epoch_jumps_refused = 0;
+  uint64_t messages_refused = 0;
+};
+
+class Engine {
+ public:
+  // `state`: what was persisted last, null for a new node. A new node makes its identity here and emits Persist in its
+  // first Step; it sends nothing before that is durable.
+  static std::unique_ptr<Engine> Create(const EngineOptions& options, StatePtr state);
+  virtual ~Engine() = default;
+
+  // Appends to `effects`. Work is bounded by the number of nodes and the size of the message.
+  virtual void Step(const Event& event, Now now, Effects* effects) = 0;
+
+  // The newest snapshot (what the last PublishEffect held, or the first). Never null after the first Step.
+  virtual TopologyPtr topology() const = 0;
+  virtual const EngineStats& stats() const = 0;
+};
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_ENGINE_ENGINE_H_
