@@ -1,0 +1,88 @@
+// The node's configuration: plain data. Loops read an immutable snapshot; CONFIG SET makes a new one and hands it
+// round.
+//
+// Every field is a directive: the one table in node/config/directives.cc binds names to fields and generates the
+// command line, the configuration file, CONFIG GET/SET/REWRITE, --help and --check-config.
+#ifndef SKEIN_NODE_CONFIG_CONFIG_H_
+#define SKEIN_NODE_CONFIG_CONFIG_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/log.h"
+
+namespace skein::node {
+
+enum class WriteCommit : uint8_t { kMemory, kDisk, kQuorum };
+
+struct OutputLimit {  // client-output-buffer-limit <class> <hard> <soft> <seconds>
+  uint64_t hard = 0, soft = 0;
+  uint32_t soft_seconds = 0;
+};
+
+struct Config {
+  // network
+  uint16_t port = 6379;
+  uint16_t tls_port = 0;
+  std::vector<std::string> bind = {"*", "-::*"};  // as Redis: a leading '-' makes an address optional
+  uint32_t tcp_backlog = 511;
+  uint32_t tcp_keepalive = 300;  // seconds, 0 off
+  uint32_t timeout = 0;          // seconds of idleness, 0 off
+  bool protected_mode = true;
+  uint32_t maxclients = 10000;
+  std::string requirepass;
+  // limits of the protocol
+  uint64_t proto_max_bulk_len = 512ull << 20;
+  uint64_t client_query_buffer_limit = 1ull << 30;
+  OutputLimit output_normal, output_replica{256u << 20, 64u << 20, 60}, output_pubsub{32u << 20, 8u << 20, 60};
+  uint64_t maxmemory_clients = 0;
+  // threads and data
+  uint32_t client_loops = 0;    // 0: one a core, at least 1, at most 8
+  uint32_t storage_shards = 0;  // 0: as many as loops (1 with cluster-enabled no)
+  uint32_t databases = 16;
+  std::string dir = ".";
+  std::string dbfilename = "dump.rdb";
+  bool appendonly = false;
+  std::string appenddirname = "appendonlydir";
+  std::string appendfilename = "appendonly.aof";
+  storage::AppendFsync appendfsync = storage::AppendFsync::kEverySec;
+  WriteCommit write_commit = WriteCommit::kMemory;
+  bool lazyfree_lazy_user_del = false, lazyfree_lazy_user_flush = false, lazyfree_lazy_expire = false,
+       lazyfree_lazy_server_del = false, lazyfree_lazy_eviction = false;
+  uint64_t maxmemory = 0;
+  std::string maxmemory_policy = "noeviction";
+  uint32_t hz = 10;
+  uint32_t active_expire_effort = 1;
+  // cluster
+  bool cluster_enabled = true;
+  bool cluster_bootstrap = false;
+  std::string cluster_config_file = "nodes.conf";
+  int64_t cluster_node_timeout = 15000;  // milliseconds
+  uint16_t cluster_port = 0;             // 0: port + 10000
+  std::string cluster_announce_ip, cluster_announce_hostname;
+  uint16_t cluster_announce_port = 0, cluster_announce_tls_port = 0, cluster_announce_bus_port = 0;
+  std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
+  bool cluster_require_full_coverage = true;
+  bool cluster_allow_reads_when_down = false;
+  bool cluster_replica_no_failover = false;
+  uint64_t cluster_link_sendbuf_limit = 0;
+  uint32_t bus_io_threads = 0;
+  // log and diagnostics
+  std::string loglevel = "notice";  // debug verbose notice warning nothing
+  std::string logfile;              // empty: standard error
+  std::string pidfile;
+  int64_t slowlog_log_slower_than = 10000;  // microseconds; negative: off, 0: all
+  uint64_t slowlog_max_len = 128;
+  std::string enable_debug_command = "no";  // no | yes | local
+  uint32_t shutdown_timeout = 10;           // seconds
+  // as read: for CONFIG REWRITE and INFO
+  std::string config_file;  // absolute path, empty if none
+};
+
+using ConfigPtr = std::shared_ptr<const Config>;
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_CONFIG_CONFIG_H_

@@ -1,0 +1,41 @@
+// A loop: a thread with a uv_loop_t that serves client sessions and hosts storage shards. This is what commands may ask
+// of the loop they run on; the implementation is in node/loop_impl.h.
+#ifndef SKEIN_NODE_LOOP_H_
+#define SKEIN_NODE_LOOP_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "bus/topology.h"
+#include "node/config/config.h"
+#include "node/node.h"
+#include "node/session.h"
+
+namespace skein::node {
+
+// CLIENT PAUSE, per loop: set on all loops through their mailboxes.
+struct PauseState {
+  int64_t until_ms = 0;  // CLOCK_MONOTONIC; 0: not paused
+  bool writes_only = false;
+};
+
+class Loop {
+ public:
+  virtual ~Loop() = default;
+  virtual uint32_t index() const = 0;
+  virtual const Config& config() const = 0;           // this loop's snapshot
+  virtual const bus::Topology* topology() const = 0;  // this loop's snapshot; null with cluster-enabled no
+  virtual int64_t now_mono_ms() const = 0;            // cached at the start of the batch
+  virtual int64_t now_unix_ms() const = 0;
+  virtual LoopStats& stats() = 0;
+  virtual PauseState& pause() = 0;
+  // All sessions of this loop. `fn` may mark sessions for closing, not destroy them.
+  virtual void ForEachSession(const std::function<void(Session&)>& fn) = 0;
+  virtual Session* FindSession(uint64_t client_id) = 0;
+  // All shards of this loop.
+  virtual void ForEachShard(const std::function<void(storage::Shard&)>& fn) = 0;
+};
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_LOOP_H_
