@@ -69,6 +69,10 @@ class Node {
   // `part` on every loop (on that loop's thread), then `whole` on the caller's loop with the parts in loop order.
   virtual void GatherLoops(Call& call, std::function<std::string(Loop&)> part,
                            std::function<void(ReplyWriter&, const std::vector<std::string>&)> whole) = 0;
+  // `part` on every shard (on its loop's thread), then `done` on the calling loop with the parts in shard order. Writes
+  // no reply by itself: pair it with Defer when more has to happen before the answer.
+  virtual void CollectShards(Loop& from, std::function<std::string(storage::Shard&)> part,
+                             std::function<void(std::vector<std::string>)> done) = 0;
   // The same for shards.
   virtual void GatherShards(Call& call, std::function<std::string(storage::Shard&)> part,
                             std::function<void(ReplyWriter&, const std::vector<std::string>&)> whole) = 0;
