@@ -1,0 +1,197 @@
+"""ops/test: builds and runs every test there is, and counts what really ran.
+
+Stages: unit tests optimised; the same under AddressSanitizer with UBSan; those that start threads under
+ThreadSanitizer; each fuzz target for a few seconds; the scripts' own checks; end-to-end tests with real clients.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import bazel
+import terminal
+
+STAGES = ("unit", "asan", "tsan", "fuzz", "scripts", "e2e")
+DISK_CACHE = pathlib.Path.home() / ".cache" / "skein-bazel"
+DISK_CACHE_LIMIT = 8 << 30
+
+
+def unit():
+    return bazel.test("unit", "-c", "opt", "//...")
+
+
+def asan():
+    return bazel.test("asan", "--config=asan", "//...")
+
+
+def tsan():
+    return bazel.test("tsan", "--config=tsan", "--test_tag_filters=threads", "//...")
+
+
+def fuzz(seconds):
+    counts = bazel.Counts()
+    targets = bazel.query("query", 'attr(tags, "\\bfuzz\\b", //...)')
+    if not targets:
+        return counts
+    # One at a time would lose time; together, one that does not build would hide the others.
+    bazel.build("--config=fuzz", "--keep_going", *targets)
+    folder = pathlib.Path(bazel.query("info", "--config=fuzz", "bazel-bin")[0])
+    for target in targets:
+        package, name = target[2:].split(":")
+        binary = folder / package / name
+        if bazel.build("--config=fuzz", "--noshow_progress", "--ui_event_filters=-info,-warning", target) != 0:
+            counts.fail("fuzz %s: failed to build" % target)
+            continue
+        with tempfile.TemporaryDirectory(prefix="skein-fuzz-") as corpus:
+            options = ["-max_total_time=%d" % seconds, "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
+                       "-print_final_stats=1", "-artifact_prefix=%s/" % corpus]
+            seeds = bazel.ROOT / package / (name + "_corpus")
+            done = subprocess.run([str(binary), *options, corpus, *([str(seeds)] if seeds.is_dir() else [])],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  timeout=seconds + 120)
+            output = done.stdout.decode(errors="replace")
+            runs = [line.rsplit(":", 1)[1].strip() for line in output.splitlines()
+                    if line.startswith("stat::number_of_executed_units")]
+            if done.returncode == 0 and runs and int(runs[0]) > 0:
+                counts.passed += 1
+                terminal.say("  %s: %s inputs" % (target, terminal.count(int(runs[0]))))
+            else:
+                counts.fail("fuzz %s: exit code %d" % (target, done.returncode))
+                terminal.say(output[-6000:])
+                for artifact in sorted(os.listdir(corpus)):
+                    if artifact.split("-")[0] in ("crash", "timeout", "oom", "leak"):
+                        data = pathlib.Path(corpus, artifact).read_bytes()
+                        terminal.say("  %s (%d bytes): %s" % (artifact, len(data), data[:512].hex()))
+    return counts
+
+
+def scripts():
+    """The shell scripts pass shellcheck, the Python ones compile."""
+    counts = bazel.Counts()
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=bazel.ROOT, stdout=subprocess.PIPE, check=False).stdout
+    for name in sorted(part.decode() for part in listed.split(b"\0") if part):
+        path = bazel.ROOT / name
+        if not path.is_file() or path.is_symlink():
+            continue
+        with open(path, "rb") as file:
+            head = file.read(64)
+        if head.startswith((b"#!/bin/bash", b"#!/bin/sh", b"#!/usr/bin/env bash")):
+            code = subprocess.run(["shellcheck", str(path)], stdin=subprocess.DEVNULL, check=False).returncode
+        elif name.endswith(".py"):
+            try:
+                compile(path.read_text(encoding="utf-8"), name, "exec")
+                code = 0
+            except SyntaxError as error:
+                terminal.say("  %s" % error)
+                code = 1
+        else:
+            continue
+        if code == 0:
+            counts.passed += 1
+        else:
+            counts.fail("scripts %s" % name)
+    return counts
+
+
+def e2e():
+    counts = bazel.Counts()
+    folder = bazel.ROOT / "tests" / "e2e"
+    if bazel.build("-c", "opt", "//node:skein-node") != 0:
+        counts.fail("e2e: //node:skein-node failed to build")
+        return counts
+    node = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node"
+    environment = dict(bazel.environment(), SKEIN_NODE=str(node), PYTHONDONTWRITEBYTECODE="1")
+    with tempfile.TemporaryDirectory(prefix="skein-e2e-") as work:
+        report = os.path.join(work, "report.xml")
+        code = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-v", "--tb=short",
+                               "--durations=10", "--junitxml=" + report, str(folder)],
+                              cwd=bazel.ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+        cases = bazel.count_cases(report)
+    if cases is not None:
+        passed, failed, skipped = cases
+        counts.passed += passed
+        # A machine that cannot run a test has not passed it.
+        for name in failed + skipped:
+            counts.fail("e2e %s" % name)
+    if code != 0 and not counts.failed:
+        counts.fail("e2e: pytest ended with exit code %d" % code)
+    return counts
+
+
+def trim_disk_cache():
+    """Bazel never deletes from its disk cache: keep the newest files, up to a limit."""
+    files = []
+    for folder, _, names in os.walk(DISK_CACHE):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= DISK_CACHE_LIMIT:
+            break
+        try:
+            os.unlink(path)
+            total -= size
+        except OSError:
+            pass
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="ops/test", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
+    parser.add_argument("--only", action="append", choices=STAGES, help="run this stage alone (may be repeated)")
+    parser.add_argument("--fuzz-seconds", type=int, default=5, metavar="N", help="time for each fuzz target (5)")
+    options = parser.parse_args()
+    stages = options.only or STAGES
+    run = {"unit": unit, "asan": asan, "tsan": tsan, "fuzz": lambda: fuzz(options.fuzz_seconds), "scripts": scripts,
+           "e2e": e2e}
+    names = {"unit": "unit tests, optimised", "asan": "unit tests under AddressSanitizer and UBSan",
+             "tsan": "unit tests with threads, under ThreadSanitizer", "fuzz": "fuzz targets", "scripts": "scripts",
+             "e2e": "end-to-end tests"}
+    done = []
+    try:
+        for stage in STAGES:
+            if stage not in stages:
+                continue
+            start = time.monotonic()
+            terminal.title("%s" % names[stage])
+            try:
+                counts = run[stage]()
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                counts = bazel.Counts()
+                counts.fail("%s: %s" % (stage, error))
+            done.append((names[stage], counts, time.monotonic() - start))
+            terminal.say("%s: %d passed, %d failed (%s)" % (names[stage], counts.passed, counts.failed,
+                                                           terminal.seconds(done[-1][2])))
+    finally:
+        bazel.shut_down()
+    trim_disk_cache()
+    total = bazel.Counts()
+    for _, counts, _ in done:
+        total.add(counts)
+    if total.failed:
+        terminal.title("failed")
+        for name in total.failures:
+            terminal.say("  " + terminal.paint(name, "red"))
+    terminal.title("summary")
+    for name, counts, taken in done:
+        terminal.say("  %-50s %6d passed %5d failed  %s" % (name, counts.passed, counts.failed,
+                                                            terminal.seconds(taken)))
+    if not total.passed and not total.failed:
+        total.fail("nothing ran")
+    terminal.say()
+    terminal.say("%d passed, %d failed" % (total.passed, total.failed))
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
