@@ -36,6 +36,7 @@ enum CommandFlag : uint32_t {
   kFlagAllowBusy = 1u << 16,
   kFlagNoMulti = 1u << 17,
   kFlagMovableKeys = 1u << 18,
+  kFlagNoAsyncLoading = 1u << 19,
 };
 
 // ACL categories, as Redis names them ("@keyspace", …).

@@ -1,0 +1,509 @@
+// CLUSTER and its subcommands, ASKING, READONLY, READWRITE. What only reads is answered from the loop's snapshot of the
+// topology; what changes the cluster is parsed here and decided by the engine on the bus thread.
+// Source: the Redis 7.2 documentation of CLUSTER; error texts compared with redis-server 7.0.15.
+#include <algorithm>
+#include <bitset>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bus/bus.h"
+#include "bus/command.h"
+#include "fmt/format.h"
+#include "node/commands/cluster_view.h"
+#include "node/commands/families.h"
+#include "node/commands/help.h"
+#include "node/commands/parse.h"
+#include "node/config/config.h"
+#include "node/loop.h"
+#include "node/node.h"
+#include "node/session.h"
+#include "storage/slot.h"
+
+namespace skein::node {
+namespace {
+
+using bus::OperatorCommand;
+using bus::OperatorReply;
+using bus::SlotRange;
+
+// Runs a subcommand, or refuses it as Redis does where there is no cluster.
+template <void (*kRun)(Call&)>
+void InCluster(Call& call) {
+  if (!call.config->cluster_enabled) return call.reply->Error("ERR This instance has cluster support disabled");
+  kRun(call);
+}
+
+void WriteOperatorReply(ReplyWriter& reply, const OperatorReply& answer) {
+  switch (answer.kind) {
+    case OperatorReply::Kind::kStatus:
+      return reply.Status(answer.text);
+    case OperatorReply::Kind::kError:
+      return reply.Error(answer.text);
+    case OperatorReply::Kind::kInteger:
+      return reply.Integer(answer.number);
+  }
+}
+
+// Asks the engine on behalf of a reply that is owed. std::function wants copies, hence the shared ownership of the
+// token.
+void Ask(Node& node, OperatorCommand command, DeferredReply deferred) {
+  auto owed = std::make_shared<DeferredReply>(std::move(deferred));
+  node.bus()->Submit(std::move(command), [owed](OperatorReply answer) {
+    owed->Complete([answer = std::move(answer)](ReplyWriter& reply) { WriteOperatorReply(reply, answer); });
+  });
+}
+
+void Ask(Call& call, OperatorCommand command) { Ask(*call.node, std::move(command), call.node->Defer(call)); }
+
+// Counts keys on all shards first (of `slot`, or of everything in any database), then asks with the number.
+void AskWithKeyCount(Call& call, uint16_t slot, std::function<OperatorCommand(uint64_t keys)> make) {
+  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+  call.node->CollectShards(
+      *call.loop,
+      [slot](storage::Shard& shard) {
+        uint64_t keys = 0;
+        for (uint32_t db = 0; db < shard.databases(); ++db) {
+          keys += slot == storage::kNoSlot ? shard.KeyCount(db) : shard.KeyCountInSlot(db, slot);
+        }
+        return std::to_string(keys);
+      },
+      [owed, node = call.node, make = std::move(make)](std::vector<std::string> parts) {
+        uint64_t keys = 0;
+        for (const std::string& part : parts) keys += std::stoull(part);
+        Ask(*node, make(keys), std::move(*owed));
+      });
+}
+
+std::optional<uint16_t> ParseSlot(std::string_view word) {
+  int64_t slot;
+  if (!ParseInt64(word, &slot) || slot < 0 || slot >= storage::kSlots) return std::nullopt;
+  return static_cast<uint16_t>(slot);
+}
+
+void BadSlot(Call& call) { call.reply->Error("ERR Invalid or out of range slot"); }
+
+EndpointView ViewOf(Call& call) {
+  EndpointView view;
+  view.preferred = call.config->cluster_preferred_endpoint_type;
+  view.local_ip = IpOf(call.session->state().laddr);
+  return view;
+}
+
+// ---- Reads of the topology
+// ----------------------------------------------------------------------------------------------------
+
+void MyId(Call& call) { call.reply->Bulk(call.loop->topology()->me().id); }
+void MyShardId(Call& call) { call.reply->Bulk(call.loop->topology()->me().shard_id); }
+void KeySlotOf(Call& call) { call.reply->Integer(storage::KeySlot(call.argv[2])); }
+void Nodes(Call& call) { call.reply->Verbatim("txt", NodesText(*call.loop->topology(), ViewOf(call))); }
+void Slots(Call& call) { ReplySlots(*call.loop->topology(), ViewOf(call), call.reply); }
+void Shards(Call& call) { ReplyShards(*call.loop->topology(), ViewOf(call), call.reply); }
+
+void Replicas(Call& call) {
+  const bus::Topology& topology = *call.loop->topology();
+  for (bus::NodeIndex i = 0; i < topology.nodes.size(); ++i) {
+    if (topology.nodes[i].id != call.argv[2]) continue;
+    if (!topology.nodes[i].primary) return call.reply->Error("ERR The specified node is not a master");
+    std::vector<std::string> lines;
+    for (bus::NodeIndex r = 0; r < topology.nodes.size(); ++r) {
+      if (topology.nodes[r].primary || topology.nodes[r].primary_index != i) continue;
+      lines.push_back(NodeLine(topology, r, ViewOf(call), /*with_slots=*/false));
+      lines.back().pop_back();  // the line break
+    }
+    call.reply->Array(lines.size());
+    for (const std::string& line : lines) call.reply->Bulk(line);
+    return;
+  }
+  call.reply->Error(fmt::format("ERR Unknown node {}", call.argv[2]));
+}
+
+void Info(Call& call) {
+  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+  call.node->bus()->GetStats([owed, node = call.node](bus::BusStats stats) {
+    owed->Complete([stats = std::move(stats), node](ReplyWriter& reply) {
+      reply.Verbatim("txt", InfoText(*node->topology(), stats));
+    });
+  });
+}
+
+void Links(Call& call) {
+  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+  call.node->bus()->GetLinks([owed](std::vector<bus::LinkInfo> links) {
+    owed->Complete([links = std::move(links)](ReplyWriter& reply) {
+      reply.Array(links.size());
+      for (const bus::LinkInfo& link : links) {
+        reply.Map(6);
+        reply.Bulk("direction");
+        reply.Bulk(link.outbound ? "to" : "from");
+        reply.Bulk("node");
+        reply.Bulk(link.node);
+        reply.Bulk("create-time");
+        reply.Integer(link.create_time_ms);
+        reply.Bulk("events");
+        reply.Bulk(link.events);
+        reply.Bulk("send-buffer-allocated");
+        reply.Integer(static_cast<int64_t>(link.send_buffer_allocated));
+        reply.Bulk("send-buffer-used");
+        reply.Integer(static_cast<int64_t>(link.send_buffer_used));
+      }
+    });
+  });
+}
+
+// ---- Keys of a slot
+// -------------------------------------------------------------------------------------------------------------
+
+std::optional<uint16_t> RouteBySlot(Args argv) { return argv.size() > 2 ? ParseSlot(argv[2]) : std::nullopt; }
+
+// Without a shard: the slot did not parse.
+void CountKeysInSlot(Call& call) {
+  int64_t slot;
+  if (!ParseInt64(call.argv[2], &slot)) return call.reply->NotAnInteger();
+  if (call.shard == nullptr) return call.reply->Error("ERR Invalid slot");
+  call.reply->Integer(static_cast<int64_t>(call.shard->KeyCountInSlot(0, static_cast<uint16_t>(slot))));
+}
+
+void GetKeysInSlot(Call& call) {
+  int64_t slot, limit;
+  if (!ParseInt64(call.argv[2], &slot) || !ParseInt64(call.argv[3], &limit)) return call.reply->NotAnInteger();
+  if (call.shard == nullptr || limit < 0) return call.reply->Error("ERR Invalid slot or number of keys");
+  std::vector<std::string> keys;
+  call.shard->KeysInSlot(0, static_cast<uint16_t>(slot), static_cast<size_t>(limit),
+                         [&keys](std::string_view key) { keys.emplace_back(key); });
+  call.reply->Array(keys.size());
+  for (const std::string& key : keys) call.reply->Bulk(key);
+}
+
+// ---- Changes: parsed here, decided by the engine
+// ------------------------------------------------------------------------------
+
+void Meet(Call& call) {
+  int64_t port, bus_port = 0;
+  if (call.argv.size() > 5) return WrongArity(*call.spec, call.reply);
+  if (!ParseInt64(call.argv[3], &port)) {
+    return call.reply->Error(fmt::format("ERR Invalid TCP base port specified: {}", call.argv[3]));
+  }
+  if (call.argv.size() == 5 && !ParseInt64(call.argv[4], &bus_port)) {
+    return call.reply->Error(fmt::format("ERR Invalid TCP bus port specified: {}", call.argv[4]));
+  }
+  if (call.argv.size() == 4) bus_port = port + 10000;
+  if (port < 1 || port > 65535 || bus_port < 1 || bus_port > 65535) {
+    return call.reply->Error(fmt::format("ERR Invalid node address specified: {}:{}", call.argv[2], call.argv[3]));
+  }
+  Ask(call, bus::MeetCommand{std::string(call.argv[2]), static_cast<uint16_t>(port), static_cast<uint16_t>(bus_port)});
+}
+
+void Forget(Call& call) { Ask(call, bus::ForgetCommand{std::string(call.argv[2])}); }
+
+// Slots as words, or as pairs first..last. False: an error has been written; nothing has changed.
+bool ParseSlots(Call& call, bool ranges, std::vector<SlotRange>* out) {
+  auto seen = std::make_unique<std::bitset<storage::kSlots>>();
+  if (ranges && call.argv.size() % 2 != 0) {
+    WrongArity(*call.spec, call.reply);
+    return false;
+  }
+  for (size_t i = 2; i < call.argv.size(); i += ranges ? 2 : 1) {
+    const auto first = ParseSlot(call.argv[i]), last = ranges ? ParseSlot(call.argv[i + 1]) : first;
+    if (!first.has_value() || !last.has_value()) {
+      BadSlot(call);
+      return false;
+    }
+    if (*first > *last) {
+      call.reply->Error(fmt::format("ERR start slot number {} is greater than end slot number {}", *first, *last));
+      return false;
+    }
+    for (uint32_t slot = *first; slot <= *last; ++slot) {
+      if (seen->test(slot)) {
+        call.reply->Error(fmt::format("ERR Slot {} specified multiple times", slot));
+        return false;
+      }
+      seen->set(slot);
+    }
+    out->push_back({*first, *last});
+  }
+  return true;
+}
+
+template <typename Command, bool kRanges>
+void ChangeSlots(Call& call) {
+  std::vector<SlotRange> ranges;
+  if (ParseSlots(call, kRanges, &ranges)) Ask(call, Command{std::move(ranges)});
+}
+
+void FlushSlots(Call& call) {
+  AskWithKeyCount(call, storage::kNoSlot,
+                  [](uint64_t keys) { return OperatorCommand(bus::FlushSlotsCommand{keys != 0}); });
+}
+
+void ResetCluster(Call& call) {
+  bool hard = false;
+  if (call.argv.size() > 3) return WrongArity(*call.spec, call.reply);
+  if (call.argv.size() == 3) {
+    hard = IsWord(call.argv[2], "HARD");
+    if (!hard && !IsWord(call.argv[2], "SOFT")) return call.reply->SyntaxError();
+  }
+  AskWithKeyCount(call, storage::kNoSlot, [hard](uint64_t keys) {
+    return OperatorCommand(bus::ResetCommand{hard, keys != 0});
+  });
+}
+
+void BumpEpoch(Call& call) { Ask(call, bus::BumpEpochCommand{}); }
+void SaveConfig(Call& call) { Ask(call, bus::SaveConfigCommand{}); }
+
+void SetConfigEpoch(Call& call) {
+  int64_t epoch;
+  if (!ParseInt64(call.argv[2], &epoch)) return call.reply->NotAnInteger();
+  if (epoch < 0) return call.reply->Error(fmt::format("ERR Invalid config epoch specified: {}", epoch));
+  Ask(call, bus::SetConfigEpochCommand{static_cast<uint64_t>(epoch)});
+}
+
+void CountFailureReports(Call& call) { Ask(call, bus::CountFailureReportsCommand{std::string(call.argv[2])}); }
+
+void SetSlot(Call& call) {
+  const auto slot = ParseSlot(call.argv[2]);
+  if (!slot.has_value()) return BadSlot(call);
+  bus::SetSlotCommand command{*slot, bus::SetSlotKind::kStable, std::string(), 0};
+  if (call.argv.size() == 4 && IsWord(call.argv[3], "STABLE")) return Ask(call, command);
+  if (call.argv.size() == 5) {
+    command.id = call.argv[4];
+    if (IsWord(call.argv[3], "MIGRATING")) {
+      command.kind = bus::SetSlotKind::kMigrating;
+      return Ask(call, command);
+    }
+    if (IsWord(call.argv[3], "IMPORTING")) {
+      command.kind = bus::SetSlotKind::kImporting;
+      return Ask(call, command);
+    }
+    if (IsWord(call.argv[3], "NODE")) {
+      command.kind = bus::SetSlotKind::kNode;
+      return AskWithKeyCount(call, *slot, [command](uint64_t keys) mutable {
+        command.keys_in_slot = keys;
+        return OperatorCommand(command);
+      });
+    }
+  }
+  call.reply->Error("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
+}
+
+// ---- The connection's attitude
+// ------------------------------------------------------------------------------------------------
+
+void Asking(Call& call) {
+  call.session->state().asking = true;
+  call.reply->Ok();
+}
+
+void Readonly(Call& call) {
+  call.session->state().readonly = true;
+  call.reply->Ok();
+}
+
+void Readwrite(Call& call) {
+  call.session->state().readonly = false;
+  call.reply->Ok();
+}
+
+void Help(Call& call) {
+  static constexpr std::string_view kLines[] = {
+      "ADDSLOTS <slot> [<slot> ...]",
+      "    Assign slots to current node.",
+      "ADDSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+      "    Assign slots which are between <start-slot> and <end-slot> to current node.",
+      "BUMPEPOCH",
+      "    Advance the cluster config epoch.",
+      "COUNT-FAILURE-REPORTS <node-id>",
+      "    Return number of failure reports for <node-id>.",
+      "COUNTKEYSINSLOT <slot>",
+      "    Return the number of keys in <slot>.",
+      "DELSLOTS <slot> [<slot> ...]",
+      "    Delete slots information from current node.",
+      "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+      "    Delete slots information which are between <start-slot> and <end-slot> from current node.",
+      "FLUSHSLOTS",
+      "    Delete current node own slots information.",
+      "FORGET <node-id>",
+      "    Remove a node from the cluster.",
+      "GETKEYSINSLOT <slot> <count>",
+      "    Return key names stored by current node in a slot.",
+      "INFO",
+      "    Return information about the cluster.",
+      "KEYSLOT <key>",
+      "    Return the hash slot for <key>.",
+      "LINKS",
+      "    Return information about all network links between this node and its peers.",
+      "MEET <ip> <port> [<bus-port>]",
+      "    Connect nodes into a working cluster.",
+      "MYID",
+      "    Return the node id.",
+      "MYSHARDID",
+      "    Return the node's shard id.",
+      "NODES",
+      "    Return cluster configuration seen by node. Output format:",
+      "    <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+      "REPLICAS <node-id>",
+      "    Return <node-id> replicas.",
+      "RESET [HARD|SOFT]",
+      "    Reset current node (default: soft).",
+      "SAVECONFIG",
+      "    Force saving cluster configuration on disk.",
+      "SET-CONFIG-EPOCH <epoch>",
+      "    Set config epoch of current node.",
+      "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
+      "    Set slot state.",
+      "SHARDS",
+      "    Return information about slot range mappings and the nodes associated with them.",
+      "SLOTS",
+      "    Return information about slots range mappings. Each range is made of:",
+      "    start, end, master and replicas IP addresses, ports and ids",
+  };
+  ReplyHelp(call, "CLUSTER", kLines);
+}
+
+constexpr ArgDoc kNodeId[] = {{.name = "node-id", .type = "string"}};
+constexpr ArgDoc kSlot[] = {{.name = "slot", .type = "integer"}};
+constexpr ArgDoc kSlotList[] = {{.name = "slot", .type = "integer", .flags = ArgDoc::kMultiple}};
+constexpr ArgDoc kStartEnd[] = {{.name = "start-slot", .type = "integer"}, {.name = "end-slot", .type = "integer"}};
+constexpr ArgDoc kRangeList[] = {
+    {.name = "range", .type = "block", .flags = ArgDoc::kMultiple, .arguments = kStartEnd}};
+constexpr ArgDoc kSlotCount[] = {{.name = "slot", .type = "integer"}, {.name = "count", .type = "integer"}};
+constexpr ArgDoc kKey[] = {{.name = "key", .type = "string"}};
+constexpr ArgDoc kEpoch[] = {{.name = "config-epoch", .type = "integer"}};
+constexpr ArgDoc kMeetArgs[] = {
+    {.name = "ip", .type = "string"},
+    {.name = "port", .type = "integer"},
+    {.name = "cluster-bus-port", .type = "integer", .flags = ArgDoc::kOptional, .since = "4.0.0"}};
+constexpr ArgDoc kResetTypes[] = {{.name = "hard", .type = "pure-token", .token = "HARD"},
+                                  {.name = "soft", .type = "pure-token", .token = "SOFT"}};
+constexpr ArgDoc kResetArgs[] = {
+    {.name = "reset-type", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kResetTypes}};
+constexpr ArgDoc kSetSlotKinds[] = {{.name = "importing", .type = "string", .token = "IMPORTING"},
+                                    {.name = "migrating", .type = "string", .token = "MIGRATING"},
+                                    {.name = "node", .type = "string", .token = "NODE"},
+                                    {.name = "stable", .type = "pure-token", .token = "STABLE"}};
+constexpr ArgDoc kSetSlotArgs[] = {{.name = "slot", .type = "integer"},
+                                   {.name = "subcommand", .type = "oneof", .arguments = kSetSlotKinds}};
+
+constexpr uint32_t kRead = kFlagStale;
+constexpr uint32_t kChange = kFlagAdmin | kFlagStale | kFlagNoAsyncLoading;
+
+CommandSpec Row(const char* name, const char* since, int arity, uint32_t flags, void (*run)(Call&), const char* summary,
+                const char* complexity = "O(1)", std::span<const ArgDoc> args = {}) {
+  return {.name = name,
+          .group = "cluster",
+          .since = since,
+          .summary = summary,
+          .complexity = complexity,
+          .arity = arity,
+          .flags = flags,
+          .acl = 0,
+          .scope = Scope::kSession,
+          .run = run,
+          .args = args,
+          .parent = "cluster"};
+}
+
+// A subcommand that runs on the loop of the slot it names.
+CommandSpec OnSlot(CommandSpec row) {
+  row.scope = Scope::kShard;
+  row.route = RouteBySlot;
+  return row;
+}
+
+std::span<const CommandSpec> Subcommands() {
+  static constexpr char kNodes[] = "O(N) where N is the total number of Cluster nodes";
+  static constexpr char kSlots[] = "O(N) where N is the total number of hash slot arguments";
+  static constexpr char kRanges[] =
+      "O(N) where N is the total number of the slots between the start slot and end slot arguments.";
+  static const CommandSpec kRows[] = {
+      Row("addslots", "3.0.0", -3, kChange, InCluster<ChangeSlots<bus::AddSlotsCommand, false>>,
+          "Assigns new hash slots to a node.", kSlots, kSlotList),
+      Row("addslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::AddSlotsCommand, true>>,
+          "Assigns new hash slot ranges to a node.", kRanges, kRangeList),
+      Row("bumpepoch", "3.0.0", 2, kChange, InCluster<BumpEpoch>, "Advances the cluster config epoch."),
+      Row("count-failure-reports", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<CountFailureReports>,
+          "Returns the number of active failure reports active for a node.",
+          "O(N) where N is the number of failure reports", kNodeId),
+      OnSlot(Row("countkeysinslot", "3.0.0", 3, kRead, InCluster<CountKeysInSlot>,
+                 "Returns the number of keys in a hash slot.", "O(1)", kSlot)),
+      Row("delslots", "3.0.0", -3, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, false>>,
+          "Sets hash slots as unbound for a node.", kSlots, kSlotList),
+      Row("delslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, true>>,
+          "Sets hash slot ranges as unbound for a node.", kRanges, kRangeList),
+      Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
+      Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),
+      OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>, "Returns the key names in a hash slot.",
+                 "O(N) where N is the number of requested keys", kSlotCount)),
+      Row("help", "5.0.0", 2, kFlagLoading | kFlagStale, InCluster<Help>,
+          "Returns helpful text about the different subcommands."),
+      Row("info", "3.0.0", 2, kRead, InCluster<Info>, "Returns information about the state of a node."),
+      Row("keyslot", "3.0.0", 3, kRead, InCluster<KeySlotOf>, "Returns the hash slot for a key.",
+          "O(N) where N is the number of bytes in the key", kKey),
+      Row("links", "7.0.0", 2, kRead, InCluster<Links>, "Returns a list of all TCP links to and from peer nodes.",
+          kNodes),
+      Row("meet", "3.0.0", -4, kChange, InCluster<Meet>, "Forces a node to handshake with another node.", "O(1)",
+          kMeetArgs),
+      Row("myid", "3.0.0", 2, kRead, InCluster<MyId>, "Returns the ID of a node."),
+      Row("myshardid", "7.2.0", 2, kRead, InCluster<MyShardId>, "Returns the shard ID of a node."),
+      Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes),
+      Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
+          "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId),
+      Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ResetCluster>, "Resets a node.",
+          "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
+          kResetArgs),
+      Row("saveconfig", "3.0.0", 2, kChange, InCluster<SaveConfig>,
+          "Forces a node to save the cluster configuration to disk."),
+      Row("set-config-epoch", "3.0.0", 3, kChange, InCluster<SetConfigEpoch>,
+          "Sets the configuration epoch for a new node.", "O(1)", kEpoch),
+      Row("setslot", "3.0.0", -4, kChange, InCluster<SetSlot>, "Binds a hash slot to a node.", "O(1)", kSetSlotArgs),
+      Row("shards", "7.0.0", 2, kFlagLoading | kFlagStale, InCluster<Shards>,
+          "Returns the mapping of cluster slots to shards.", kNodes),
+      Row("slaves", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
+          "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId),
+      Row("slots", "3.0.0", 2, kFlagLoading | kFlagStale, InCluster<Slots>,
+          "Returns the mapping of cluster slots to nodes.", kNodes),
+  };
+  return kRows;
+}
+
+CommandSpec Attitude(const char* name, uint32_t flags, void (*run)(Call&), const char* summary) {
+  return {.name = name,
+          .group = "cluster",
+          .since = "3.0.0",
+          .summary = summary,
+          .complexity = "O(1)",
+          .arity = 1,
+          .flags = flags,
+          .acl = kAclConnection,
+          .scope = Scope::kSession,
+          .run = run};
+}
+
+}  // namespace
+
+std::span<const CommandSpec> ClusterCommands() {
+  static const CommandSpec kRows[] = {
+      {.name = "cluster",
+       .group = "cluster",
+       .since = "3.0.0",
+       .summary = "A container for Redis Cluster commands.",
+       .complexity = "Depends on subcommand.",
+       .arity = -2,
+       .flags = 0,
+       .acl = 0,
+       .scope = Scope::kSession,
+       .run = nullptr,
+       .subcommands = Subcommands()},
+      Attitude("asking", kFlagFast, InCluster<Asking>, "Signals that a cluster client is following an -ASK redirect."),
+      Attitude("readonly", kFlagFast | kFlagLoading | kFlagStale, InCluster<Readonly>,
+               "Enables read-only queries for a connection to a Redis Cluster replica node."),
+      Attitude("readwrite", kFlagFast | kFlagLoading | kFlagStale, InCluster<Readwrite>,
+               "Enables read-write queries for a connection to a Redis Cluster replica node."),
+  };
+  return kRows;
+}
+
+}  // namespace skein::node
