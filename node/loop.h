@@ -8,6 +8,7 @@
 
 #include "bus/topology.h"
 #include "node/config/config.h"
+#include "node/diagnostics.h"
 #include "node/node.h"
 #include "node/session.h"
 
@@ -29,6 +30,11 @@ class Loop {
   virtual int64_t now_unix_ms() const = 0;
   virtual LoopStats& stats() = 0;
   virtual PauseState& pause() = 0;
+  virtual SlowLog& slowlog() = 0;
+  // Of every command that this loop's clients have sent, in no order. Commands handed to another loop count here, where
+  // their client is.
+  virtual void ForEachCommandStats(const std::function<void(const CommandStats&)>& fn) = 0;
+  virtual const ErrorStats& error_stats() const = 0;
   // All sessions of this loop. `fn` may mark sessions for closing, not destroy them.
   virtual void ForEachSession(const std::function<void(Session&)>& fn) = 0;
   virtual Session* FindSession(uint64_t client_id) = 0;
