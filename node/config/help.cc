@@ -2,7 +2,7 @@
 #include "node/config/directives.h"
 #include "node/config/load.h"
 #include "node/config/text.h"
-#include "node/config/version.h"
+#include "node/version.h"
 
 namespace skein::node {
 namespace {
