@@ -85,6 +85,7 @@ struct KeySpec {
   bool by_keynum = false;                                // find_keys: keynum instead of range
   int last_key = 0, step = 1, limit = 0;                 // range
   int keynum_index = 0, first_key = 0, keynum_step = 1;  // keynum
+  const char* notes = nullptr;                           // for COMMAND INFO only
 };
 
 // An argument in COMMAND DOCS.
@@ -99,6 +100,12 @@ struct ArgDoc {
   static constexpr uint32_t kOptional = 1, kMultiple = 2, kMultipleToken = 4;
 };
 
+// A line of a command's history in COMMAND DOCS.
+struct CommandNote {
+  const char* since;
+  const char* text;
+};
+
 struct CommandSpec {
   const char* name;   // lower case; a subcommand has its own word only ("setname")
   const char* group;  // "string", "generic", "connection", "server", "cluster"
@@ -109,6 +116,7 @@ struct CommandSpec {
   uint32_t flags;
   uint32_t acl;  // explicit categories; the implied ones are derived
   Scope scope;
+  // Null for a container that does nothing by itself (OBJECT, CLIENT, …): with an unknown subcommand, UnknownCommand.
   void (*run)(Call&);
   std::span<const KeySpec> keys = {};
   std::span<const ArgDoc> args = {};
@@ -119,11 +127,18 @@ struct CommandSpec {
   // called on the session's loop with shard == null, to write the error.
   std::optional<uint16_t> (*route)(Args) = nullptr;
   const char* parent = nullptr;  // of a subcommand: the container's name
+  // For COMMAND DOCS and COMMAND INFO only.
+  std::span<const CommandNote> history = {};
+  std::span<const char* const> tips = {};
+  const char* deprecated_since = nullptr;  // set: the command is deprecated
+  const char* replaced_by = nullptr;
 };
 
 // The command of these words (container subcommands resolved), or null. Case-insensitive; no allocation; any thread.
 // For a container with an unknown subcommand the container's own row is returned.
 const CommandSpec* FindCommand(Args argv);
+// The command of this name, as COMMAND INFO takes it: "get", "object|freq". Null if there is none.
+const CommandSpec* FindCommandByName(std::string_view name);
 // All commands, containers not expanded.
 std::span<const CommandSpec* const> AllCommands();
 // Number of words is right for the command.

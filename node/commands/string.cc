@@ -1,0 +1,408 @@
+// The rows of the string commands. Texts and argument trees are those that COMMAND DOCS of redis-server 7.0 gives.
+#include "node/commands/string.h"
+
+#include "node/commands/families.h"
+
+namespace skein::node {
+namespace {
+
+constexpr KeySpec kRwAccessUpdateVariableFlags[] = {
+    {.flags = KeySpec::kRw | KeySpec::kAccess | KeySpec::kUpdate | KeySpec::kVariableFlags,
+     .notes = "RW and ACCESS due to the optional `GET` argument"}};
+constexpr KeySpec kOwInsert[] = {{.flags = KeySpec::kOw | KeySpec::kInsert}};
+constexpr KeySpec kOwUpdate[] = {{.flags = KeySpec::kOw | KeySpec::kUpdate}};
+constexpr KeySpec kRoAccess[] = {{.flags = KeySpec::kRo | KeySpec::kAccess}};
+constexpr KeySpec kRwAccessUpdateNoted[] = {
+    {.flags = KeySpec::kRw | KeySpec::kAccess | KeySpec::kUpdate, .notes = "RW and UPDATE because it changes the TTL"}};
+constexpr KeySpec kRwAccessDelete[] = {{.flags = KeySpec::kRw | KeySpec::kAccess | KeySpec::kDelete}};
+constexpr KeySpec kRwAccessUpdate[] = {{.flags = KeySpec::kRw | KeySpec::kAccess | KeySpec::kUpdate}};
+constexpr KeySpec kRoAccessAll[] = {{.flags = KeySpec::kRo | KeySpec::kAccess, .last_key = -1}};
+constexpr KeySpec kOwUpdateAllStep2[] = {{.flags = KeySpec::kOw | KeySpec::kUpdate, .last_key = -1, .step = 2}};
+constexpr KeySpec kOwInsertAllStep2[] = {{.flags = KeySpec::kOw | KeySpec::kInsert, .last_key = -1, .step = 2}};
+constexpr KeySpec kRwInsert[] = {{.flags = KeySpec::kRw | KeySpec::kInsert}};
+constexpr KeySpec kRo[] = {{.flags = KeySpec::kRo}};
+constexpr KeySpec kRwUpdate[] = {{.flags = KeySpec::kRw | KeySpec::kUpdate}};
+constexpr KeySpec kRoAccessPair[] = {{.flags = KeySpec::kRo | KeySpec::kAccess, .last_key = 1}};
+
+constexpr ArgDoc kSetConditionArgs[] = {
+    {.name = "nx", .type = "pure-token", .token = "NX"},
+    {.name = "xx", .type = "pure-token", .token = "XX"},
+};
+constexpr ArgDoc kSetExpirationArgs[] = {
+    {.name = "seconds", .type = "integer", .token = "EX", .since = "2.6.12"},
+    {.name = "milliseconds", .type = "integer", .token = "PX", .since = "2.6.12"},
+    {.name = "unix-time-seconds", .type = "unix-time", .token = "EXAT", .since = "6.2.0"},
+    {.name = "unix-time-milliseconds", .type = "unix-time", .token = "PXAT", .since = "6.2.0"},
+    {.name = "keepttl", .type = "pure-token", .token = "KEEPTTL", .since = "6.0.0"},
+};
+constexpr ArgDoc kSetArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "value", .type = "string"},
+    {.name = "condition",
+     .type = "oneof",
+     .flags = ArgDoc::kOptional,
+     .arguments = kSetConditionArgs,
+     .since = "2.6.12"},
+    {.name = "get", .type = "pure-token", .token = "GET", .flags = ArgDoc::kOptional, .since = "6.2.0"},
+    {.name = "expiration", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kSetExpirationArgs},
+};
+constexpr CommandNote kSetHistory[] = {{"2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."},
+                                       {"6.0.0", "Added the `KEEPTTL` option."},
+                                       {"6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."},
+                                       {"7.0.0", "Allowed the `NX` and `GET` options to be used together."}};
+constexpr ArgDoc kSetnxArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "value", .type = "string"},
+};
+constexpr ArgDoc kSetexArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "seconds", .type = "integer"},
+    {.name = "value", .type = "string"},
+};
+constexpr ArgDoc kPsetexArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "milliseconds", .type = "integer"},
+    {.name = "value", .type = "string"},
+};
+constexpr ArgDoc kKeyArg[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+};
+constexpr ArgDoc kGetexExpirationArgs[] = {
+    {.name = "seconds", .type = "integer", .token = "EX"},
+    {.name = "milliseconds", .type = "integer", .token = "PX"},
+    {.name = "unix-time-seconds", .type = "unix-time", .token = "EXAT"},
+    {.name = "unix-time-milliseconds", .type = "unix-time", .token = "PXAT"},
+    {.name = "persist", .type = "pure-token", .token = "PERSIST"},
+};
+constexpr ArgDoc kGetexArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "expiration", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kGetexExpirationArgs},
+};
+constexpr ArgDoc kKeysArg[] = {
+    {.name = "key", .type = "key", .flags = ArgDoc::kMultiple, .key_spec_index = 0},
+};
+constexpr const char* kMultiShardTips[] = {"request_policy:multi_shard"};
+constexpr ArgDoc kMsetArgs[] = {
+    {.name = "key_value", .type = "block", .flags = ArgDoc::kMultiple, .arguments = kSetnxArgs},
+};
+constexpr const char* kMultiShardAllSucceededTips[] = {"request_policy:multi_shard", "response_policy:all_succeeded"};
+constexpr const char* kMultiShardAggMinTips[] = {"request_policy:multi_shard", "response_policy:agg_min"};
+constexpr ArgDoc kSetrangeArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "offset", .type = "integer"},
+    {.name = "value", .type = "string"},
+};
+constexpr ArgDoc kGetrangeArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "start", .type = "integer"},
+    {.name = "end", .type = "integer"},
+};
+constexpr ArgDoc kIncrbyArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "increment", .type = "integer"},
+};
+constexpr ArgDoc kDecrbyArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "decrement", .type = "integer"},
+};
+constexpr ArgDoc kIncrbyfloatArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "increment", .type = "double"},
+};
+constexpr ArgDoc kLcsArgs[] = {
+    {.name = "key1", .type = "key", .key_spec_index = 0},
+    {.name = "key2", .type = "key", .key_spec_index = 0},
+    {.name = "len", .type = "pure-token", .token = "LEN", .flags = ArgDoc::kOptional},
+    {.name = "idx", .type = "pure-token", .token = "IDX", .flags = ArgDoc::kOptional},
+    {.name = "len", .type = "integer", .token = "MINMATCHLEN", .flags = ArgDoc::kOptional},
+    {.name = "withmatchlen", .type = "pure-token", .token = "WITHMATCHLEN", .flags = ArgDoc::kOptional},
+};
+
+constexpr CommandSpec kStringCommands[] = {
+    {.name = "set",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Set the string value of a key",
+     .complexity = "O(1)",
+     .arity = -3,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunSet,
+     .keys = kRwAccessUpdateVariableFlags,
+     .args = kSetArgs,
+     .history = kSetHistory},
+    {.name = "setnx",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Set the value of a key, only if the key does not exist",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunSetnx,
+     .keys = kOwInsert,
+     .args = kSetnxArgs},
+    {.name = "setex",
+     .group = "string",
+     .since = "2.0.0",
+     .summary = "Set the value and expiration of a key",
+     .complexity = "O(1)",
+     .arity = 4,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunSetex,
+     .keys = kOwUpdate,
+     .args = kSetexArgs},
+    {.name = "psetex",
+     .group = "string",
+     .since = "2.6.0",
+     .summary = "Set the value and expiration in milliseconds of a key",
+     .complexity = "O(1)",
+     .arity = 4,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunPsetex,
+     .keys = kOwUpdate,
+     .args = kPsetexArgs},
+    {.name = "get",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Get the value of a key",
+     .complexity = "O(1)",
+     .arity = 2,
+     .flags = kFlagReadonly | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGet,
+     .keys = kRoAccess,
+     .args = kKeyArg},
+    {.name = "getex",
+     .group = "string",
+     .since = "6.2.0",
+     .summary = "Get the value of a key and optionally set its expiration",
+     .complexity = "O(1)",
+     .arity = -2,
+     .flags = kFlagWrite | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGetex,
+     .keys = kRwAccessUpdateNoted,
+     .args = kGetexArgs},
+    {.name = "getdel",
+     .group = "string",
+     .since = "6.2.0",
+     .summary = "Get the value of a key and delete the key",
+     .complexity = "O(1)",
+     .arity = 2,
+     .flags = kFlagWrite | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGetdel,
+     .keys = kRwAccessDelete,
+     .args = kKeyArg},
+    {.name = "getset",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Set the string value of a key and return its old value",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGetset,
+     .keys = kRwAccessUpdate,
+     .args = kSetnxArgs,
+     .deprecated_since = "6.2.0",
+     .replaced_by = "`SET` with the `!GET` argument"},
+    {.name = "mget",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Get the values of all the given keys",
+     .complexity = "O(N) where N is the number of keys to retrieve.",
+     .arity = -2,
+     .flags = kFlagReadonly | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunMget,
+     .keys = kRoAccessAll,
+     .args = kKeysArg,
+     .tips = kMultiShardTips},
+    {.name = "mset",
+     .group = "string",
+     .since = "1.0.1",
+     .summary = "Set multiple keys to multiple values",
+     .complexity = "O(N) where N is the number of keys to set.",
+     .arity = -3,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunMset,
+     .keys = kOwUpdateAllStep2,
+     .args = kMsetArgs,
+     .tips = kMultiShardAllSucceededTips},
+    {.name = "msetnx",
+     .group = "string",
+     .since = "1.0.1",
+     .summary = "Set multiple keys to multiple values, only if none of the keys exist",
+     .complexity = "O(N) where N is the number of keys to set.",
+     .arity = -3,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunMsetnx,
+     .keys = kOwInsertAllStep2,
+     .args = kMsetArgs,
+     .tips = kMultiShardAggMinTips},
+    {.name = "append",
+     .group = "string",
+     .since = "2.0.0",
+     .summary = "Append a value to a key",
+     .complexity = "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already "
+                   "present value is of any size, since the dynamic string library used by Redis will double the free "
+                   "space available on every reallocation.",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunAppend,
+     .keys = kRwInsert,
+     .args = kSetnxArgs},
+    {.name = "strlen",
+     .group = "string",
+     .since = "2.2.0",
+     .summary = "Get the length of the value stored in a key",
+     .complexity = "O(1)",
+     .arity = 2,
+     .flags = kFlagReadonly | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunStrlen,
+     .keys = kRo,
+     .args = kKeyArg},
+    {.name = "setrange",
+     .group = "string",
+     .since = "2.2.0",
+     .summary = "Overwrite part of a string at key starting at the specified offset",
+     .complexity =
+         "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the "
+         "amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.",
+     .arity = 4,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunSetrange,
+     .keys = kRwUpdate,
+     .args = kSetrangeArgs},
+    {.name = "getrange",
+     .group = "string",
+     .since = "2.4.0",
+     .summary = "Get a substring of the string stored at a key",
+     .complexity = "O(N) where N is the length of the returned string. The complexity is ultimately determined by the "
+                   "returned length, but because creating a substring from an existing string is very cheap, it can be "
+                   "considered O(1) for small strings.",
+     .arity = 4,
+     .flags = kFlagReadonly,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGetrange,
+     .keys = kRoAccess,
+     .args = kGetrangeArgs},
+    {.name = "substr",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Get a substring of the string stored at a key",
+     .complexity = "O(N) where N is the length of the returned string. The complexity is ultimately determined by the "
+                   "returned length, but because creating a substring from an existing string is very cheap, it can be "
+                   "considered O(1) for small strings.",
+     .arity = 4,
+     .flags = kFlagReadonly,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunGetrange,
+     .keys = kRoAccess,
+     .args = kGetrangeArgs,
+     .deprecated_since = "2.0.0",
+     .replaced_by = "`GETRANGE`"},
+    {.name = "incr",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Increment the integer value of a key by one",
+     .complexity = "O(1)",
+     .arity = 2,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunIncr,
+     .keys = kRwAccessUpdate,
+     .args = kKeyArg},
+    {.name = "decr",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Decrement the integer value of a key by one",
+     .complexity = "O(1)",
+     .arity = 2,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunDecr,
+     .keys = kRwAccessUpdate,
+     .args = kKeyArg},
+    {.name = "incrby",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Increment the integer value of a key by the given amount",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunIncrby,
+     .keys = kRwAccessUpdate,
+     .args = kIncrbyArgs},
+    {.name = "decrby",
+     .group = "string",
+     .since = "1.0.0",
+     .summary = "Decrement the integer value of a key by the given number",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunDecrby,
+     .keys = kRwAccessUpdate,
+     .args = kDecrbyArgs},
+    {.name = "incrbyfloat",
+     .group = "string",
+     .since = "2.6.0",
+     .summary = "Increment the float value of a key by the given amount",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagFast,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunIncrbyfloat,
+     .keys = kRwAccessUpdate,
+     .args = kIncrbyfloatArgs},
+    {.name = "lcs",
+     .group = "string",
+     .since = "7.0.0",
+     .summary = "Find longest common substring",
+     .complexity = "O(N*M) where N and M are the lengths of s1 and s2, respectively",
+     .arity = -3,
+     .flags = kFlagReadonly,
+     .acl = kAclString,
+     .scope = Scope::kShard,
+     .run = RunLcs,
+     .keys = kRoAccessPair,
+     .args = kLcsArgs},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> StringCommands() { return kStringCommands; }
+
+}  // namespace skein::node
