@@ -3,11 +3,11 @@
 #ifndef SKEIN_BUS_BUS_H_
 #define SKEIN_BUS_BUS_H_
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,9 +29,17 @@ struct BusOptions {
   bool require_full_coverage = true;
   bool bootstrap = false;
   bool no_failover = false;
-  uint32_t link_buffer_limit = 64u << 20;  // cluster-link-sendbuf-limit: bytes a link may queue, send and receive
-  uint32_t max_inbound = 4096;             // inbound connections
-  uint32_t io_threads = 0;                 // bus-io-threads; 0: the bus thread does it itself
+  // cluster-link-sendbuf-limit: bytes a link may hold, sending and receiving. 0: the largest there is, 1 GiB.
+  uint64_t link_buffer_limit = 64u << 20;
+  uint32_t max_inbound = 4096;  // inbound connections
+  uint32_t io_threads = 0;      // bus-io-threads; 0: the bus thread does it itself
+  // protected-mode: as long as the bus has neither TLS nor a secret, it accepts from and dials to loopback only.
+  bool protected_mode = true;
+  // Inbound connections that have not introduced themselves: in all, from one address, and for how long (0: half the
+  // node timeout, at most 5 s).
+  uint32_t max_unproven = 512;
+  uint32_t max_unproven_per_address = 256;
+  int64_t hello_timeout_ms = 0;
 };
 
 struct BusCallbacks {
@@ -57,36 +65,46 @@ struct LinkInfo {  // CLUSTER LINKS
 };
 
 struct BusStats {
-  std::vector<MessageCount> messages;
+  std::vector<MessageCount> messages;  // one for each type there is, also those never seen
   uint64_t bytes_sent = 0, bytes_received = 0;
   uint64_t reads_inline = 0, writes_inline = 0, accepts_inline = 0;
   uint64_t reads_offloaded = 0, writes_offloaded = 0, accepts_offloaded = 0;
   uint64_t links_closing = 0;
   uint64_t links_refused_by_limit = 0;
   uint64_t links_closed_over_buffer_limit = 0;  // total_cluster_links_exceeded_buffer_limit
+  // Links closed and connections refused, by reason ("end-of-stream", "bad-checksum", …); those that occurred.
+  std::vector<std::pair<std::string, uint64_t>> closes;
+  uint64_t inbound = 0, outbound = 0, unproven = 0;  // connections now
+  uint64_t persist_failures = 0;
+  uint64_t epoch_jumps_refused = 0, messages_refused = 0;  // by the engine
 };
 
 class Bus {
  public:
-  // Loads or makes identity and configuration (a corrupt file is refused: FailedPrecondition or DataLoss that names it
-  // and the way out, exit code 2), takes the lock on it, binds the port (a busy port is named), starts the thread.
-  // Returns after the first topology was published.
+  // Loads or makes identity and configuration (a new identity is durable before this returns; a corrupt file is
+  // refused: FailedPrecondition or DataLoss that names it and the way out, exit code 2), takes the lock on it, binds
+  // the port (a busy port is named), starts the thread. Returns after the first topology was published.
   static absl::StatusOr<std::unique_ptr<Bus>> Start(const BusOptions& options, BusCallbacks callbacks);
-  // What Start would refuse, in the same words, without side effects.
+  // What Start would refuse, in the same words, without side effects; but for what depends on the moment, a busy port
+  // and a running node's lock, so that the configuration of a running node can be checked.
   static absl::Status Check(const BusOptions& options);
 
   virtual ~Bus() = default;
 
-  // Any thread. `done` runs on the bus thread, once; with an error reply if the bus stops first.
+  // Any thread. `done` runs on the bus thread, once; with an error reply if the bus stops first. If the bus has stopped
+  // or too many commands wait, it runs at once on the calling thread, with an error reply.
   virtual void Submit(OperatorCommand command, std::function<void(OperatorReply)> done) = 0;
   // Any thread: every shard has applied topology `version`.
   virtual void Fenced(uint64_t version) = 0;
   // Any thread. CLOCK_MONOTONIC milliseconds until which writes are allowed.
   virtual int64_t writable_until_ms() const = 0;
-  // Any thread; asynchronous, answered on the bus thread.
+  // Any thread; asynchronous, answered on the bus thread (if that has stopped: at once, empty).
   virtual void GetStats(std::function<void(BusStats)> done) = 0;
   virtual void GetLinks(std::function<void(std::vector<LinkInfo>)> done) = 0;
-  // Sends what is queued where it can at once, closes links, persists, joins the thread.
+  // The port it listens on: bus_port, or the one that was picked if that is 0.
+  virtual uint16_t bus_port() const = 0;
+  // Sends what is queued where it can at once, closes links, persists, joins the thread. The result of the last
+  // persist. Not from a callback.
   virtual absl::Status Stop() = 0;
 };
 

@@ -24,8 +24,9 @@ struct DataSetOptions {
   bool append_only = false;                    // --appendonly
   AppendFsync fsync = AppendFsync::kEverySec;  // --appendfsync
   uint32_t databases = 16;
-  // Shards to make in an empty folder; and whether the user configured it (then a different manifest is refused with
-  // `manifest=N, config=M`) or it is the default (then the manifest's number is taken and logged).
+  // Shards to make in an empty folder, and whether the user configured it, which is recorded with it. Where a data set
+  // has another number, that one is taken and this one ignored, with a line in the log; but if it was configured here
+  // and when the data set was made, it is refused with `manifest=N, config=M`.
   uint32_t shards = 1;
   bool shards_configured = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written

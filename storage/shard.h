@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -93,7 +94,7 @@ class Shard {
   // the keyspace event name, for observers only; it is not logged. Body forms (what the log holds) in quotes.
   //
   // "SET key value [PXAT ms]": the key holds this string, of whatever type it was before. Integers that Redis would
-  // store as such get the int encoding.
+  // store as such get the int encoding. With the event "set" and an expiry observers also see "expire", as in Redis.
   void SetString(uint32_t db, const Key& key, std::string_view value, UnixMillis expire_at, std::string_view event);
   // As SetString with a number; keeps the expiry. "SET key value KEEPTTL".
   void SetInteger(uint32_t db, const Key& key, int64_t value, std::string_view event);
@@ -111,11 +112,11 @@ class Shard {
   void SetExpiry(uint32_t db, const Key& key, UnixMillis at);
   // "PERSIST key". False if the key has no expiry.
   bool ClearExpiry(uint32_t db, const Key& key);
-  // "RENAME from to": `from` exists; what `to` held goes; value and expiry move. Both in this shard.
+  // "RENAME from to": `from` exists; what `to` held goes; value and expiry move. Both in this shard. Nothing if equal.
   void Rename(uint32_t db, const Key& from, const Key& to);
   // "MOVE key db": `key` exists in db and not in `to_db`.
   void Move(uint32_t db, const Key& key, uint32_t to_db);
-  // "COPY from to DB n REPLACE": a deep copy with the expiry.
+  // "COPY from to DB n REPLACE": a deep copy with the expiry. `from` exists and is not `to`.
   void Copy(uint32_t db, const Key& from, uint32_t to_db, const Key& to);
   // "FLUSHDB" / "FLUSHALL" of this shard. Tables are detached at once; freed in the background if `lazy`. Returns how
   // many keys went.
@@ -126,7 +127,8 @@ class Shard {
 
   // Applies the body of a data record (see storage/FORMAT.md): RESP arrays, each an effect in the forms above, `db` the
   // record's database; "SELECT n" switches inside a record. Does not append to the log. An unknown effect or a
-  // malformed body is DataLoss, and nothing of the record has been applied.
+  // malformed body is DataLoss, and nothing of the record has been applied. An effect on a key that is not there
+  // changes nothing. Not inside a Begin/End bracket; `time` is now() while it runs. Observers see the changes.
   absl::Status ApplyRecord(uint32_t db, UnixMillis time, std::string_view body);
 
   // ---- Expiry
@@ -169,13 +171,33 @@ class Shard {
   Keyspace& keyspace() { return *keyspace_; }
 
  private:
+  // One parsed effect of a record.
+  struct Effect;
+
+  Entry* Raw(uint32_t db, const Key& key) const;
+  // Appends an effect to the open record, unless the effects are being applied from one. Before the change itself, so
+  // that the arguments may be views of what it frees.
+  void Append(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv);
+  // The mutation hook: tells the observers. After the change itself.
+  void Announce(uint32_t db, uint16_t slot, std::string_view key, std::string_view event, bool exists);
+  void DeleteExpired(uint32_t db, const Key& key);
+  bool EraseEntry(uint32_t db, const Key& key, bool lazy);
+  void PutText(uint32_t db, const Key& key, std::string_view value, UnixMillis expire_at, bool keep_expiry);
+  absl::Status ParseRecord(uint32_t db, std::string_view body, std::vector<Effect>* effects) const;
+  void ApplyEffect(const Effect& effect);
+
   ShardOptions options_;
   Log* log_;
   std::unique_ptr<Keyspace> keyspace_;
   std::vector<MutationObserver*> observers_;
   UnixMillis now_ = 0;
   bool decides_expiry_ = true;
+  bool applying_ = false;
   uint64_t expired_keys_ = 0;
+  // Where active expiry goes on.
+  uint32_t expire_db_ = 0;
+  uint64_t expire_cursor_ = 0;
+  uint64_t random_state_;
 };
 
 }  // namespace skein::storage

@@ -7,6 +7,7 @@
 #define SKEIN_NODE_CONFIG_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,6 +80,10 @@ struct Config {
   uint32_t shutdown_timeout = 10;           // seconds
   // as read: for CONFIG REWRITE and INFO
   std::string config_file;  // absolute path, empty if none
+  // Values of directives that are known for compatibility and have no effect here, by name; absent: the default.
+  std::map<std::string, std::string> kept;
+  // One line each, for the log at start: directives that were given and have no effect here, and why.
+  std::vector<std::string> notes;
 };
 
 using ConfigPtr = std::shared_ptr<const Config>;

@@ -1,0 +1,128 @@
+#include "bus/link/frame.h"
+
+#include <isa-l/crc.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace skein::bus {
+namespace {
+
+constexpr uint32_t kMagic = 0x424e4b53;  // "SKNB", as little-endian bytes
+constexpr uint8_t kLayout = 1;
+constexpr size_t kIdBytes = 40;
+constexpr size_t kHelloBytes = 2 + 2 + 4 + kIdBytes;
+constexpr size_t kChecksumAt = 12;
+
+void Put16(uint8_t* at, uint16_t v) {
+  at[0] = static_cast<uint8_t>(v);
+  at[1] = static_cast<uint8_t>(v >> 8);
+}
+void Put32(uint8_t* at, uint32_t v) {
+  for (int i = 0; i < 4; ++i) at[i] = static_cast<uint8_t>(v >> (8 * i));
+}
+uint16_t Get16(const uint8_t* at) { return static_cast<uint16_t>(at[0] | at[1] << 8); }
+uint32_t Get32(const uint8_t* at) {
+  uint32_t v = 0;
+  for (int i = 0; i < 4; ++i) v |= static_cast<uint32_t>(at[i]) << (8 * i);
+  return v;
+}
+
+uint32_t ExtendCrc(uint32_t crc, const void* bytes, size_t length) {
+  // ISA-L does not write through the pointer; its signature is older than const.
+  return crc32_iscsi(const_cast<unsigned char*>(static_cast<const unsigned char*>(bytes)), static_cast<int>(length),
+                     crc);
+}
+
+// Of the header up to the checksum itself, and the payload: a flipped bit anywhere is noticed.
+uint32_t FrameChecksum(const uint8_t* frame, uint32_t length) {
+  uint32_t crc = ExtendCrc(0xffffffffu, frame, kChecksumAt);
+  return ~ExtendCrc(crc, frame + kFrameHeaderBytes, length);
+}
+
+}  // namespace
+
+uint32_t Crc32c(const void* bytes, size_t length) { return ~ExtendCrc(0xffffffffu, bytes, length); }
+
+uint32_t MaxPayload(FrameType type, uint8_t kind) {
+  if (type == FrameType::kHello) return kMaxHelloBytes;
+  switch (kind) {  // field numbers of BusMessage.body
+    case 1:        // hello
+    case 2:        // welcome
+    case 9:        // forgotten
+      return 64u << 10;
+    case 3:  // ping
+    case 4:  // pong
+    case 7:  // suspicions
+    case 8:  // failed
+      return 256u << 10;
+    default:
+      return kMaxMessageBytes;
+  }
+}
+
+FrameError ReadHeader(const uint8_t* bytes, FrameHeader* header) {
+  if (Get32(bytes) != kMagic) return FrameError::kMagic;
+  if (bytes[4] != kLayout) return FrameError::kLayout;
+  if (bytes[5] != static_cast<uint8_t>(FrameType::kHello) && bytes[5] != static_cast<uint8_t>(FrameType::kMessage)) {
+    return FrameError::kType;
+  }
+  header->type = static_cast<FrameType>(bytes[5]);
+  header->kind = bytes[6];
+  if (header->type == FrameType::kHello && header->kind != 0) return FrameError::kType;
+  if (bytes[7] != 0) return FrameError::kFlags;
+  header->length = Get32(bytes + 8);
+  if (header->length > MaxPayload(header->type, header->kind)) return FrameError::kTooLong;
+  header->checksum = Get32(bytes + kChecksumAt);
+  return FrameError::kNone;
+}
+
+FrameError CheckFrame(const uint8_t* frame, const FrameHeader& header) {
+  return FrameChecksum(frame, header.length) == header.checksum ? FrameError::kNone : FrameError::kChecksum;
+}
+
+void SealFrame(FrameType type, uint8_t kind, uint8_t* frame, uint32_t length) {
+  Put32(frame, kMagic);
+  frame[4] = kLayout;
+  frame[5] = static_cast<uint8_t>(type);
+  frame[6] = kind;
+  frame[7] = 0;
+  Put32(frame + 8, length);
+  Put32(frame + kChecksumAt, FrameChecksum(frame, length));
+}
+
+std::string EncodeHello(const Hello& hello) {
+  std::string frame(kFrameHeaderBytes + kHelloBytes, '\0');
+  auto* at = reinterpret_cast<uint8_t*>(frame.data());
+  uint8_t* payload = at + kFrameHeaderBytes;
+  Put16(payload, hello.min_version);
+  Put16(payload + 2, hello.max_version);
+  Put32(payload + 4, 0);  // reserved: ignored by who reads it
+  memcpy(payload + 8, hello.node_id.data(), std::min(hello.node_id.size(), kIdBytes));
+  SealFrame(FrameType::kHello, 0, at, kHelloBytes);
+  return frame;
+}
+
+bool DecodeHello(std::string_view payload, Hello* hello) {
+  if (payload.size() < kHelloBytes) return false;
+  const auto* at = reinterpret_cast<const uint8_t*>(payload.data());
+  hello->min_version = Get16(at);
+  hello->max_version = Get16(at + 2);
+  if (hello->min_version == 0 || hello->min_version > hello->max_version) return false;
+  std::string_view id = payload.substr(8, kIdBytes);
+  if (!IsNodeId(id)) return false;
+  hello->node_id = std::string(id);
+  return true;
+}
+
+uint16_t NegotiateVersion(const Hello& mine, const Hello& theirs) {
+  uint16_t newest = std::min(mine.max_version, theirs.max_version);
+  return newest >= std::max(mine.min_version, theirs.min_version) ? newest : 0;
+}
+
+bool IsNodeId(std::string_view id) {
+  return id.size() == kIdBytes &&
+         std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+}  // namespace skein::bus

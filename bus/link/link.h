@@ -1,0 +1,111 @@
+// One connection of the bus: one direction, one peer. Owned by the bus thread; its LinkIo is lent to one job at a time.
+#ifndef SKEIN_BUS_LINK_LINK_H_
+#define SKEIN_BUS_LINK_LINK_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "bus/link/count_token.h"
+#include "bus/link/link_io.h"
+#include "bus/link/socket.h"
+#include "glog/logging.h"
+
+namespace skein::bus {
+
+// Even: inbound, odd: dialled by the engine; each side counts up and never reuses an id (L41).
+using LinkId = uint64_t;
+
+struct LinkWatch;  // libuv's side of it
+
+struct Link {
+  enum class State : uint8_t { kConnecting, kHello, kUp };
+
+  LinkId id = 0;
+  bool outbound = false;
+  State state = State::kConnecting;
+  SocketAddress remote;
+  std::string peer_id;  // from its Hello
+  uint16_t version = 0;
+  int64_t create_unix_ms = 0;
+  int64_t deadline_ms = 0;  // until which it must be up
+
+  Fd fd;
+  LinkWatch* watch = nullptr;
+  std::unique_ptr<LinkIo> io;
+  bool blocked = false;  // waits for writability
+
+  // Queued since the last dispatch of a write job; `unsent_bytes` also counts what jobs took and have not written.
+  std::deque<Outgoing> queue;
+  size_t queue_bytes = 0;
+  size_t unsent_bytes = 0;
+
+  // L25: how many jobs borrow `io`; closing meanwhile is only marked, and the last completion destroys the link.
+  uint32_t io_refs = 0;
+  bool async_close = false;
+  // L26: what came while it was borrowed.
+  bool want_read = false, want_write = false;
+  bool in_ready = false, in_dirty = false;
+
+  TokenCount::Token direction_count, unproven_count;
+  KeyedCount::Token address_count;
+
+  size_t memory() const { return unsent_bytes + io->input_memory(); }
+};
+
+// A borrow of a link: counted up when made, counted down once when destroyed, on the bus thread.
+class Borrow {
+ public:
+  Borrow() = default;
+  explicit Borrow(Link* link) : link_(link) {
+    DCHECK_EQ(link->io_refs, 0u);
+    DCHECK(!link->async_close);
+    ++link->io_refs;
+  }
+  Borrow(Borrow&& other) noexcept : link_(std::exchange(other.link_, nullptr)) {}
+  Borrow& operator=(Borrow&& other) noexcept {
+    if (this != &other) {
+      Return();
+      link_ = std::exchange(other.link_, nullptr);
+    }
+    return *this;
+  }
+  ~Borrow() { Return(); }
+  void Return() {
+    if (Link* link = std::exchange(link_, nullptr)) {
+      CHECK_GT(link->io_refs, 0u);
+      --link->io_refs;
+    }
+  }
+  Link* link() const { return link_; }
+
+ private:
+  Link* link_ = nullptr;
+};
+
+// A unit of work on a borrowed link: what a worker gets and gives back.
+struct LinkJob {
+  enum class Kind : uint8_t { kRead, kWrite } kind = Kind::kRead;
+  Borrow borrow;
+  LinkIo* io = nullptr;
+  bool proven = false;
+  size_t input_limit = 0;
+  JobBudget budget;
+  ReadResult read;
+  WriteResult write;
+
+  // Any thread; touches `io` and the results only.
+  void Run() {
+    if (kind == Kind::kRead) {
+      io->Read(proven, budget, input_limit, &read);
+    } else {
+      io->Write(budget, &write);
+    }
+  }
+};
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_LINK_LINK_H_

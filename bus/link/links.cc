@@ -1,0 +1,503 @@
+#include "bus/link/links.h"
+
+#include <sys/socket.h>
+#include <time.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "glog/logging.h"
+#include "proto/bus.pb.h"
+
+namespace skein::bus {
+
+namespace {
+
+constexpr int kAcceptsPerEvent = 64;
+constexpr size_t kReadyPerTurn = 16;  // links served between two polls
+constexpr size_t kEngineReasons = 64;
+constexpr int kLogsPerSecond = 10;
+
+int64_t ClockMs(clockid_t id) {
+  timespec now{};
+  clock_gettime(id, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+}
+
+}  // namespace
+
+int64_t MonotonicMs() { return ClockMs(CLOCK_MONOTONIC); }
+int64_t UnixMs() { return ClockMs(CLOCK_REALTIME); }
+
+struct LinkWatch {
+  uv_poll_t poll{};
+  Links* links = nullptr;
+  Link* link = nullptr;
+};
+
+struct Links::Listener {
+  Fd fd;
+  uv_poll_t* poll = nullptr;  // freed by its close callback
+};
+
+struct Links::Handles {
+  uv_prepare_t prepare{};  // before each poll: writes, and links whose turn it is
+  uv_idle_t idle{};        // active while links wait for their turn, so that the poll does not block
+};
+
+namespace {
+
+void FreePoll(uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); }
+void FreeWatch(uv_handle_t* handle) { delete static_cast<LinkWatch*>(handle->data); }
+
+}  // namespace
+
+Links::Links(uv_loop_t* loop, const LinksOptions& options, LinkHandler* handler)
+    : loop_(loop), options_(options), handler_(handler), handles_(std::make_unique<Handles>()) {
+  uv_prepare_init(loop_, &handles_->prepare);
+  uv_idle_init(loop_, &handles_->idle);
+  handles_->prepare.data = this;
+  uv_prepare_start(&handles_->prepare, [](uv_prepare_t* prepare) { static_cast<Links*>(prepare->data)->RunReady(); });
+  uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->prepare));
+}
+
+Links::~Links() { CHECK(stopping_ && links_.empty() && closing_.empty()) << "links must be stopped before they go"; }
+
+void Links::SetTimeouts(int64_t hello_ms, int64_t connect_ms, int64_t dead_after_ms) {
+  options_.hello_timeout_ms = hello_ms;
+  options_.connect_timeout_ms = connect_ms;
+  options_.dead_after_ms = dead_after_ms;
+}
+
+// ---- Accepting
+
+void Links::AddListener(Fd fd) {
+  auto listener = std::make_unique<Listener>();
+  listener->fd = std::move(fd);
+  listener->poll = new uv_poll_t{};
+  CHECK_EQ(uv_poll_init(loop_, listener->poll, listener->fd.get()), 0);
+  listener->poll->data = this;
+  uv_poll_start(listener->poll, UV_READABLE, &Links::OnAcceptable);
+  listeners_.push_back(std::move(listener));
+}
+
+void Links::OnAcceptable(uv_poll_t* poll, int /*status*/, int /*events*/) {
+  auto* links = static_cast<Links*>(poll->data);
+  for (auto& listener : links->listeners_) {
+    if (listener->poll == poll) return links->AcceptSome(listener.get());
+  }
+}
+
+void Links::AcceptSome(Listener* listener) {
+  for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    SocketAddress remote;
+    int error = 0;
+    Fd fd = Accept(listener->fd.get(), &remote, &error);
+    if (error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM) {
+      // The connection stays in the queue and would wake the loop without end: listen again with the next tick.
+      LOG_IF(WARNING, MayLog()) << "cluster bus: cannot accept: " << strerror(-error);
+      for (auto& other : listeners_) uv_poll_stop(other->poll);
+      accept_paused_ = true;
+      return;
+    }
+    if (error == -EAGAIN || error == -EWOULDBLOCK) return;
+    if (error != 0) continue;  // the client went away before it was accepted
+    ++counters_.accepts_inline;
+    Admit(std::move(fd), std::move(remote));
+  }
+}
+
+void Links::Admit(Fd fd, SocketAddress remote) {
+  if (options_.loopback_only && !IsLoopback(remote.ip)) return Refuse(CloseReason::kNotLoopback, remote);
+  if (inbound_.value() >= options_.max_inbound) return Refuse(CloseReason::kInboundCeiling, remote);
+  if (unproven_.value() >= options_.max_unproven) return Refuse(CloseReason::kUnprovenCeiling, remote);
+  if (unproven_by_address_.value(remote.ip) >= options_.max_unproven_per_address) {
+    return Refuse(CloseReason::kAddressLimit, remote);
+  }
+  auto link = std::make_unique<Link>();
+  link->id = next_inbound_;
+  next_inbound_ += 2;
+  link->state = Link::State::kHello;
+  link->direction_count = inbound_.Take();
+  link->unproven_count = unproven_.Take();
+  link->address_count = unproven_by_address_.Take(remote.ip);
+  link->remote = std::move(remote);
+  link->fd = std::move(fd);
+  link->deadline_ms = MonotonicMs() + options_.hello_timeout_ms;
+  Adopt(std::move(link));
+}
+
+void Links::Refuse(CloseReason reason, const SocketAddress& remote) {
+  ++counters_.closed[static_cast<size_t>(reason)];
+  LOG_IF(WARNING, MayLog()) << "cluster bus: refused a connection from " << remote.ip << ": " << CloseReasonName(reason)
+                            << (reason == CloseReason::kNotLoopback
+                                    ? " (protected-mode is on and the bus has neither TLS nor a secret)"
+                                    : "");
+}
+
+void Links::Adopt(std::unique_ptr<Link> owned) {
+  Link* link = owned.get();
+  link->create_unix_ms = UnixMs();
+  SetLinkOptions(link->fd.get(), options_.dead_after_ms);
+  link->io = std::make_unique<LinkIo>(std::make_unique<SocketTransport>(link->fd.get()));
+  deadlines_.emplace(link->deadline_ms, link->id);
+  links_.emplace(link->id, std::move(owned));
+  link->watch = new LinkWatch;
+  link->watch->links = this;
+  link->watch->link = link;
+  link->watch->poll.data = link->watch;
+  CHECK_EQ(uv_poll_init(loop_, &link->watch->poll, link->fd.get()), 0);
+  Watch(link);
+}
+
+// ---- Dialling and the handshake
+
+void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
+  DCHECK_EQ(id % 2, 1u);
+  CloseReason refused = CloseReason::kNone;
+  int error = 0;
+  Fd fd;
+  if (stopping_) {
+    refused = CloseReason::kStopping;
+  } else if (!IsNumericAddress(ip) || port == 0) {
+    refused = CloseReason::kBadAddress;
+  } else if (options_.loopback_only && !IsLoopback(ip)) {
+    refused = CloseReason::kNotLoopback;
+    LOG_IF(WARNING, MayLog()) << "cluster bus: does not dial " << ip << ":" << port
+                              << ": protected-mode is on and the bus has neither TLS nor a secret, so it stays on "
+                                 "loopback; set protected-mode no only on a network you trust";
+  } else if (outbound_.value() >= options_.max_outbound) {
+    refused = CloseReason::kOutboundCeiling;
+  } else {
+    fd = Connect(ip, port, &error);
+    if (!fd) refused = CloseReason::kConnectFailed;
+  }
+  if (refused != CloseReason::kNone) {
+    ++counters_.closed[static_cast<size_t>(refused)];
+    handler_->OnLinkDown(id, CloseReasonName(refused));
+    return;
+  }
+  auto link = std::make_unique<Link>();
+  link->id = id;
+  link->outbound = true;
+  link->direction_count = outbound_.Take();
+  link->remote = {ip, port};
+  link->fd = std::move(fd);
+  link->deadline_ms = MonotonicMs() + options_.connect_timeout_ms;
+  Adopt(std::move(link));
+}
+
+void Links::FinishConnect(Link* link) {
+  int result = ConnectResult(link->fd.get());
+  if (result == -EINPROGRESS) return;
+  if (result != 0) return End(link, CloseReason::kConnectFailed, -result);
+  link->state = Link::State::kHello;
+  Watch(link);
+  QueueHello(link);
+}
+
+void Links::QueueHello(Link* link) {
+  Hello mine;
+  mine.node_id = node_id_;
+  Outgoing out;
+  out.frame = EncodeHello(mine);
+  out.bytes = static_cast<uint32_t>(out.frame.size());
+  Queue(link, std::move(out));
+}
+
+void Links::HandleHello(Link* link, const Hello& hello) {
+  Hello mine;
+  mine.node_id = node_id_;
+  if (hello.node_id == node_id_) return End(link, CloseReason::kSelf);
+  link->version = NegotiateVersion(mine, hello);
+  if (link->version == 0) return End(link, CloseReason::kNoCommonVersion);
+  link->peer_id = hello.node_id;
+  link->state = Link::State::kUp;
+  deadlines_.erase({link->deadline_ms, link->id});
+  link->unproven_count.Release();
+  link->address_count.Release();
+  if (!link->outbound) return QueueHello(link);
+  if (!link->queue.empty()) WantWrite(link);
+  handler_->OnLinkUp(link->id);
+}
+
+// ---- Sending
+
+Link* Links::Find(LinkId id) {
+  auto found = links_.find(id);
+  return found == links_.end() ? nullptr : found->second.get();
+}
+
+void Links::Send(LinkId id, const MessagePtr& message) {
+  Link* link = Find(id);
+  if (link == nullptr) return;
+  size_t length = message->ByteSizeLong();
+  if (length > MaxPayload(FrameType::kMessage, MessageKind(*message))) {
+    LOG(ERROR) << "cluster bus: a message of " << length << " bytes is too long to send";
+    return End(link, CloseReason::kMessageTooLong);
+  }
+  Outgoing out;
+  out.message = message;
+  out.bytes = static_cast<uint32_t>(kFrameHeaderBytes + length);
+  Queue(link, std::move(out));
+}
+
+void Links::Queue(Link* link, Outgoing out) {
+  link->unsent_bytes += out.bytes;
+  link->queue.push_back(std::move(out));
+  if (link->memory() > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
+  if (!link->blocked && link->state != Link::State::kConnecting && !link->in_dirty) {
+    link->in_dirty = true;
+    dirty_.push_back(link->id);
+  }
+}
+
+void Links::Close(LinkId id, const char* reason) {
+  if (Link* link = Find(id)) End(link, CloseReason::kEngine, 0, reason);
+}
+
+// ---- Jobs
+
+void Links::OnPoll(uv_poll_t* poll, int status, int events) {
+  auto* watch = static_cast<LinkWatch*>(poll->data);
+  Link* link = watch->link;
+  Links* links = watch->links;
+  if (status < 0) return links->End(link, CloseReason::kIoError, -status);
+  if (link->state == Link::State::kConnecting) return links->FinishConnect(link);
+  LinkId id = link->id;
+  if ((events & UV_WRITABLE) != 0 && link->blocked) {
+    link->blocked = false;
+    links->WantWrite(link);
+    link = links->Find(id);
+    if (link == nullptr) return;
+    if (!link->blocked) links->Watch(link);
+  }
+  if ((events & UV_READABLE) != 0 && !(link->in_ready && link->want_read)) links->WantRead(link);
+}
+
+void Links::WantRead(Link* link) {
+  if (link->io_refs > 0) {
+    link->want_read = true;
+  } else {
+    Start(link, LinkJob::Kind::kRead);
+  }
+}
+
+void Links::WantWrite(Link* link) {
+  if (link->blocked || link->state == Link::State::kConnecting) return;
+  if (link->io_refs > 0) {
+    link->want_write = true;
+  } else {
+    Start(link, LinkJob::Kind::kWrite);
+  }
+}
+
+void Links::Start(Link* link, LinkJob::Kind kind) {
+  CHECK(!inline_busy_);
+  LinkJob* job = &inline_job_;
+  inline_busy_ = true;
+  job->kind = kind;
+  job->borrow = Borrow(link);
+  job->io = link->io.get();
+  job->budget = options_.budget;
+  if (kind == LinkJob::Kind::kRead) {
+    link->want_read = false;
+    job->read.Clear();
+    job->proven = link->state == Link::State::kUp;
+    size_t sending = link->unsent_bytes;
+    job->input_limit = sending < options_.buffer_limit ? options_.buffer_limit - sending : 0;
+  } else {
+    link->want_write = false;
+    job->write.Clear();
+    link->io->Take(&link->queue);
+  }
+  job->Run();
+  ++(kind == LinkJob::Kind::kRead ? counters_.reads_inline : counters_.writes_inline);
+  Complete(job);
+}
+
+void Links::Complete(LinkJob* job) {
+  Link* link = job->borrow.link();
+  if (job->kind == LinkJob::Kind::kRead) {
+    CompleteRead(link, &job->read);
+  } else {
+    CompleteWrite(link, &job->write);
+  }
+  inline_busy_ = false;
+  job->borrow.Return();
+  if (link->async_close) {
+    if (link->io_refs == 0) closing_.erase(link->id);
+    return;
+  }
+  if (link->want_read || link->want_write) MakeReady(link);
+}
+
+void Links::CompleteRead(Link* link, ReadResult* result) {
+  counters_.bytes_received += result->bytes;
+  counters_.unknown_received += result->unknown;
+  for (size_t i = 0; i < result->messages.size() && !link->async_close; ++i) {
+    ++counters_.received[result->kinds[i]];
+    handler_->OnMessage(link->id, std::move(result->messages[i]), link->remote.ip);
+  }
+  if (result->hello && !link->async_close) HandleHello(link, *result->hello);
+  if (link->async_close) return;
+  if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
+  if (link->memory() > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
+  if (result->more) link->want_read = true;
+}
+
+void Links::CompleteWrite(Link* link, WriteResult* result) {
+  counters_.bytes_sent += result->bytes;
+  for (uint8_t kind : result->kinds) ++counters_.sent[kind];
+  DCHECK_GE(link->unsent_bytes, result->done_bytes);
+  link->unsent_bytes -= result->done_bytes;
+  if (link->async_close) return;
+  if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
+  if (result->blocked && !link->blocked) {
+    link->blocked = true;
+    Watch(link);
+  }
+  if (result->more) link->want_write = true;
+}
+
+void Links::MakeReady(Link* link) {
+  if (link->in_ready) return;
+  link->in_ready = true;
+  ready_.push_back(link->id);
+  if (ready_.size() == 1) uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
+}
+
+void Links::RunReady() {
+  // What a turn makes ready waits for the next one, behind what came from the sockets meanwhile.
+  size_t turn = std::min(ready_.size(), kReadyPerTurn);
+  if (turn > 0) {
+    std::vector<LinkId> served(ready_.begin(), ready_.begin() + static_cast<ptrdiff_t>(turn));
+    ready_.erase(ready_.begin(), ready_.begin() + static_cast<ptrdiff_t>(turn));
+    for (LinkId id : served) {
+      Link* link = Find(id);
+      if (link == nullptr) continue;
+      link->in_ready = false;
+      bool write = link->want_write;
+      if (link->want_read) WantRead(link);
+      link = Find(id);
+      if (link != nullptr && write) WantWrite(link);
+    }
+  }
+  // Sending may close a link, whose handler may send again: by index, and until nothing is left.
+  for (size_t i = 0; i < dirty_.size(); ++i) {
+    Link* link = Find(dirty_[i]);
+    if (link == nullptr) continue;
+    link->in_dirty = false;
+    WantWrite(link);
+  }
+  dirty_.clear();
+  if (ready_.empty()) uv_idle_stop(&handles_->idle);
+}
+
+// ---- Ending
+
+void Links::Watch(Link* link) {
+  if (link->watch == nullptr) return;
+  int events = UV_READABLE;
+  if (link->state == Link::State::kConnecting) {
+    events = UV_WRITABLE;
+  } else if (link->blocked) {
+    events |= UV_WRITABLE;
+  }
+  uv_poll_start(&link->watch->poll, events, &Links::OnPoll);
+}
+
+void Links::Unwatch(Link* link) {
+  LinkWatch* watch = std::exchange(link->watch, nullptr);
+  if (watch == nullptr) return;
+  uv_poll_stop(&watch->poll);
+  watch->link = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&watch->poll), FreeWatch);
+}
+
+void Links::End(Link* link, CloseReason reason, int error, const char* engine_reason) {
+  DCHECK(!link->async_close);
+  LinkId id = link->id;
+  bool tell = reason != CloseReason::kEngine && reason != CloseReason::kStopping &&
+              (link->outbound || link->state == Link::State::kUp);
+  ++counters_.closed[static_cast<size_t>(reason)];
+  if (engine_reason != nullptr) {
+    auto found = counters_.closed_by_engine.find(engine_reason);
+    if (found != counters_.closed_by_engine.end()) {
+      ++found->second;
+    } else if (counters_.closed_by_engine.size() < kEngineReasons) {
+      counters_.closed_by_engine.emplace(engine_reason, 1);
+    }
+  }
+  bool loud = reason > CloseReason::kHelloTimeout;
+  if (loud || VLOG_IS_ON(1)) {
+    LOG_IF(INFO, MayLog()) << "cluster bus: closed the link " << (link->outbound ? "to " : "from ") << link->remote.ip
+                           << ":" << link->remote.port << (link->peer_id.empty() ? "" : " of ") << link->peer_id << ": "
+                           << (engine_reason != nullptr ? engine_reason : CloseReasonName(reason))
+                           << (error != 0 ? ": " : "") << (error != 0 ? strerror(error) : "");
+  }
+  deadlines_.erase({link->deadline_ms, id});
+  Unwatch(link);
+  auto found = links_.find(id);
+  std::unique_ptr<Link> owned = std::move(found->second);
+  links_.erase(found);
+  if (link->io_refs > 0) {
+    // The job that borrows it may be in a system call on the descriptor: end that, and leave the rest to its
+    // completion.
+    link->async_close = true;
+    shutdown(link->fd.get(), SHUT_RDWR);
+    closing_.emplace(id, std::move(owned));
+  } else {
+    owned.reset();
+  }
+  if (tell) handler_->OnLinkDown(id, CloseReasonName(reason));
+}
+
+void Links::Tick() {
+  int64_t now = MonotonicMs();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    LinkId id = deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    if (Link* link = Find(id)) End(link, link->outbound ? CloseReason::kConnectTimeout : CloseReason::kHelloTimeout);
+  }
+  if (accept_paused_ && !stopping_) {
+    accept_paused_ = false;
+    for (auto& listener : listeners_) uv_poll_start(listener->poll, UV_READABLE, &Links::OnAcceptable);
+  }
+}
+
+void Links::Stop() {
+  if (std::exchange(stopping_, true)) return;
+  for (auto& listener : listeners_) {
+    uv_poll_stop(listener->poll);
+    uv_close(reinterpret_cast<uv_handle_t*>(listener->poll), FreePoll);
+  }
+  listeners_.clear();
+  RunReady();
+  while (!links_.empty()) End(links_.begin()->second.get(), CloseReason::kStopping);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->idle), nullptr);
+}
+
+std::vector<LinkView> Links::View() const {
+  std::vector<LinkView> views;
+  views.reserve(links_.size());
+  for (const auto& [id, link] : links_) {
+    views.push_back({id, link->outbound, link->state == Link::State::kUp, link->peer_id, link->remote,
+                     link->create_unix_ms, link->blocked, link->unsent_bytes, link->io->input_memory()});
+  }
+  return views;
+}
+
+bool Links::MayLog() {
+  int64_t second = MonotonicMs() / 1000;
+  if (second != log_second_) {
+    log_second_ = second;
+    logs_left_ = kLogsPerSecond;
+  }
+  return logs_left_ > 0 && logs_left_-- > 0;
+}
+
+}  // namespace skein::bus

@@ -1,0 +1,181 @@
+// Every link of this node: dialling, accepting, handshakes, jobs, limits, deadlines, counters. Runs on the bus thread,
+// on its uv_loop_t; libuv watches the descriptors, the links own them.
+//
+// The order of things on the thread: a readable descriptor gives one read job, whose whole messages go to the handler
+// at once; what the handler sends meanwhile is queued and leaves in one write job a link before the loop polls again; a
+// link that has more than a job's budget waits its turn behind the others.
+#ifndef SKEIN_BUS_LINK_LINKS_H_
+#define SKEIN_BUS_LINK_LINKS_H_
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bus/link/close_reason.h"
+#include "bus/link/link.h"
+#include "bus/link/message_kind.h"
+#include "bus/link/socket.h"
+
+extern "C" {
+typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_poll_s uv_poll_t;
+}
+
+namespace skein::bus {
+
+// What happens on links, told on the bus thread. An implementation may call Links from inside.
+class LinkHandler {
+ public:
+  virtual ~LinkHandler() = default;
+  virtual void OnMessage(LinkId link, MessagePtr message, const std::string& remote_ip) = 0;
+  // A dialled link is connected and both sides have agreed on a version.
+  virtual void OnLinkUp(LinkId link) = 0;
+  // A link has ended other than by Close; a dialled one also if it never came up, an inbound one only if it was up. May
+  // come from inside Dial and Send.
+  virtual void OnLinkDown(LinkId link, const char* reason) = 0;
+};
+
+struct LinksOptions {
+  uint32_t max_inbound = 4096;
+  uint32_t max_outbound = 16384;
+  // Inbound connections that have not said a valid Hello: in all, from one address, and for how long.
+  uint32_t max_unproven = 512;
+  uint32_t max_unproven_per_address = 256;
+  int64_t hello_timeout_ms = 2000;
+  int64_t connect_timeout_ms = 2000;  // until a dialled link is up
+  int64_t dead_after_ms = 15000;      // keepalive and user timeout
+  size_t buffer_limit = 64u << 20;    // bytes a link may hold, sending and receiving
+  bool loopback_only = false;
+  JobBudget budget;
+};
+
+struct LinkCounters {
+  std::array<uint64_t, 256> sent{}, received{};  // messages by kind
+  uint64_t unknown_received = 0;
+  uint64_t bytes_sent = 0, bytes_received = 0;
+  uint64_t reads_inline = 0, writes_inline = 0, accepts_inline = 0;
+  uint64_t reads_offloaded = 0, writes_offloaded = 0, accepts_offloaded = 0;
+  std::array<uint64_t, static_cast<size_t>(CloseReason::kLast) + 1> closed{};  // and refused
+  std::map<std::string, uint64_t, std::less<>> closed_by_engine;               // by its reason; bounded
+
+  uint64_t of(CloseReason reason) const { return closed[static_cast<size_t>(reason)]; }
+};
+
+struct LinkView {
+  LinkId id;
+  bool outbound, up;
+  std::string peer_id;  // empty before the Hello
+  SocketAddress remote;
+  int64_t create_unix_ms;
+  bool waits_for_write;
+  size_t send_bytes, receive_bytes;
+};
+
+class Links {
+ public:
+  // `loop` and `handler` must outlive this.
+  Links(uv_loop_t* loop, const LinksOptions& options, LinkHandler* handler);
+  // The loop must have run after Stop until nothing was left on it.
+  ~Links();
+  Links(const Links&) = delete;
+
+  // The id this node says it has, from now on.
+  void SetNodeId(const std::string& id) { node_id_ = id; }
+  void SetTimeouts(int64_t hello_ms, int64_t connect_ms, int64_t dead_after_ms);
+  void AddListener(Fd listener);
+
+  // `link`: odd, greater than all before.
+  void Dial(LinkId link, const std::string& ip, uint16_t port);
+  // Queues. For a link that is gone: nothing.
+  void Send(LinkId link, const MessagePtr& message);
+  // `reason`: static. The handler is not told.
+  void Close(LinkId link, const char* reason);
+  // Ends what is past its deadline, listens again after a shortage of descriptors. Every 100 ms.
+  void Tick();
+
+  // Writes what can be written at once, closes every link and listener.
+  void Stop();
+
+  const LinkCounters& counters() const { return counters_; }
+  std::vector<LinkView> View() const;
+  size_t size() const { return links_.size(); }
+  size_t closing() const { return closing_.size(); }
+  uint64_t inbound() const { return inbound_.value(); }
+  uint64_t outbound() const { return outbound_.value(); }
+  uint64_t unproven() const { return unproven_.value(); }
+  size_t unproven_addresses() const { return unproven_by_address_.keys(); }
+
+ private:
+  struct Handles;  // libuv's
+  struct Listener;
+  friend struct LinkWatch;
+
+  static void OnPoll(uv_poll_t* poll, int status, int events);
+  static void OnAcceptable(uv_poll_t* poll, int status, int events);
+
+  Link* Find(LinkId id);
+  void AcceptSome(Listener* listener);
+  void Admit(Fd fd, SocketAddress remote);
+  void Adopt(std::unique_ptr<Link> link);
+  void FinishConnect(Link* link);
+  void QueueHello(Link* link);
+  void HandleHello(Link* link, const Hello& hello);
+  void Queue(Link* link, Outgoing out);
+
+  // Jobs. At most one a link at a time; what comes meanwhile is remembered.
+  void WantRead(Link* link);
+  void WantWrite(Link* link);
+  void Start(Link* link, LinkJob::Kind kind);
+  void Complete(LinkJob* job);
+  void CompleteRead(Link* link, ReadResult* result);
+  void CompleteWrite(Link* link, WriteResult* result);
+  void MakeReady(Link* link);
+  void RunReady();
+
+  void Watch(Link* link);
+  void Unwatch(Link* link);
+  void End(Link* link, CloseReason reason, int error = 0, const char* engine_reason = nullptr);
+  void Refuse(CloseReason reason, const SocketAddress& remote);
+  void CheckLimit(Link* link);
+  bool MayLog();
+
+  uv_loop_t* loop_;
+  LinksOptions options_;
+  LinkHandler* handler_;
+  std::string node_id_;
+  std::unique_ptr<Handles> handles_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  bool accept_paused_ = false;
+  bool stopping_ = false;
+
+  // Declared before the links, whose tokens they must outlive.
+  TokenCount inbound_, outbound_, unproven_;
+  KeyedCount unproven_by_address_;
+
+  std::map<LinkId, std::unique_ptr<Link>> links_;
+  std::map<LinkId, std::unique_ptr<Link>> closing_;  // borrowed, and to be destroyed by their last completion
+  std::set<std::pair<int64_t, LinkId>> deadlines_;
+  std::vector<LinkId> dirty_;
+  std::vector<LinkId> ready_;
+  LinkId next_inbound_ = 2;
+
+  LinkJob inline_job_;
+  bool inline_busy_ = false;
+  LinkCounters counters_;
+  int64_t log_second_ = 0;
+  int logs_left_ = 0;
+};
+
+// CLOCK_MONOTONIC and Unix time, milliseconds.
+int64_t MonotonicMs();
+int64_t UnixMs();
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_LINK_LINKS_H_

@@ -1,0 +1,89 @@
+// Raw non-blocking TCP sockets of the bus. A link owns its descriptor; libuv only watches it.
+#ifndef SKEIN_BUS_LINK_SOCKET_H_
+#define SKEIN_BUS_LINK_SOCKET_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace skein::bus {
+
+// Owns a descriptor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) {
+      Reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  ~Fd() { Reset(); }
+  void Reset();
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// What a job reads from and writes to. Non-blocking. Used by one thread at a time.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  // Bytes moved; 0 at the end of the stream (Read only); else a negative errno (-EAGAIN: nothing can be done now).
+  virtual ssize_t Read(void* to, size_t length) = 0;
+  virtual ssize_t Write(const void* from, size_t length) = 0;
+};
+
+// Does not own the descriptor.
+class SocketTransport : public Transport {
+ public:
+  explicit SocketTransport(int fd) : fd_(fd) {}
+  ssize_t Read(void* to, size_t length) override;
+  ssize_t Write(const void* from, size_t length) override;
+
+ private:
+  int fd_;
+};
+
+// An address and a port of it, as text without brackets; an IPv4 address mapped into IPv6 reads as IPv4.
+struct SocketAddress {
+  std::string ip;
+  uint16_t port = 0;
+};
+
+// 127.0.0.0/8 or ::1.
+bool IsLoopback(std::string_view ip);
+// A numeric IPv4 or IPv6 address.
+bool IsNumericAddress(std::string_view ip);
+
+// Listens on each of `bind` (the words of the `bind` directive: "*", "::*", and a leading "-" for an address that may
+// be unavailable; empty means all), at `port`; 0 picks a free one, which all share and which is written back. The error
+// names address and port.
+absl::StatusOr<std::vector<Fd>> Listen(const std::vector<std::string>& bind, uint16_t* port);
+
+// Takes one waiting connection, non-blocking and close-on-exec. The error is the negative errno in `error`.
+Fd Accept(int listener, SocketAddress* from, int* error);
+
+// Starts to connect; completion shows as writability, see ConnectResult. `error`: 0, or the negative errno.
+Fd Connect(const std::string& ip, uint16_t port, int* error);
+// 0 if connected, -EINPROGRESS if not yet, else the negative errno.
+int ConnectResult(int fd);
+
+// TCP_NODELAY, and keepalive and user timeout that notice within about `dead_after_ms` that the peer is gone.
+void SetLinkOptions(int fd, int64_t dead_after_ms);
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_LINK_SOCKET_H_

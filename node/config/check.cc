@@ -1,0 +1,100 @@
+#include "node/config/check.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "node/config/text.h"
+
+namespace skein::node {
+namespace {
+
+uint32_t Cores() {
+  cpu_set_t set;
+  // What taskset or a container left to this process, not what the machine has.
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<uint32_t>(CPU_COUNT(&set));
+  return 1;
+}
+
+absl::Status Refused(std::string_view why) { return absl::InvalidArgumentError(std::string(why)); }
+
+// A name that stays inside `dir`.
+bool IsFileName(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+absl::Status CheckCluster(const Config& c) {
+  if (!c.cluster_enabled) {
+    if (c.storage_shards > 1) {
+      return Refused(Cat("'storage-shards ", c.storage_shards,
+                         "' with 'cluster-enabled no': a node outside a cluster has exactly one shard, so that "
+                         "every command is atomic; remove storage-shards or set it to 1"));
+    }
+    if (c.cluster_bootstrap) {
+      return Refused("'cluster-bootstrap yes' with 'cluster-enabled no': there are no slots to take; remove one");
+    }
+    return absl::OkStatus();
+  }
+  if (c.cluster_port == 0 && c.port > 55535) {
+    return Refused(Cat("'port ", c.port,
+                       "' leaves no room for the cluster bus at port + 10000; lower it or set "
+                       "cluster-port"));
+  }
+  if (c.port != 0 && BusPort(c) == c.port) {
+    return Refused(Cat("'cluster-port ", c.cluster_port, "' is the port of the clients; choose another"));
+  }
+  if (!IsFileName(c.cluster_config_file)) {
+    return Refused("cluster-config-file must be a file name without a path; it lives in dir");
+  }
+  if (c.bus_io_threads != 0) {
+    return Refused(Cat("'bus-io-threads ", c.bus_io_threads,
+                       "': threads for the bus are not available yet; the bus thread does its socket work "
+                       "itself, leave it at 0"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckCombinations(const Config& c) {
+  if (c.write_commit == WriteCommit::kQuorum) {
+    return Refused(
+        "'write-commit quorum': there are no replicas yet that a majority could be made of; use 'write-commit disk' "
+        "with "
+        "'appendonly yes'");
+  }
+  if (c.write_commit == WriteCommit::kDisk && !c.appendonly) {
+    return Refused("'write-commit disk' with 'appendonly no': nothing would ever be durable; set 'appendonly yes'");
+  }
+  if (c.port == 0) {
+    return Refused(
+        "'port 0': there is no other way for a client to connect, as TLS and Unix sockets are not available "
+        "yet");
+  }
+  if (!IsFileName(c.appenddirname)) return Refused("appenddirname can't be a path, just a dirname");
+  return CheckCluster(c);
+}
+
+uint32_t LoopCount(const Config& c) {
+  return c.client_loops != 0 ? c.client_loops : std::clamp<uint32_t>(Cores(), 1, 8);
+}
+
+uint32_t ShardCount(const Config& c) {
+  if (!c.cluster_enabled) return 1;
+  return c.storage_shards != 0 ? c.storage_shards : LoopCount(c);
+}
+
+uint16_t BusPort(const Config& c) {
+  return c.cluster_port != 0 ? c.cluster_port : static_cast<uint16_t>(c.port + 10000);
+}
+
+WriteCommit EffectiveCommit(const Config& c) {
+  const bool always = c.appendonly && c.appendfsync == storage::AppendFsync::kAlways;
+  return always ? std::max(c.write_commit, WriteCommit::kDisk) : c.write_commit;
+}
+
+storage::AppendFsync EffectiveFsync(const Config& c) {
+  return c.write_commit == WriteCommit::kMemory ? c.appendfsync : storage::AppendFsync::kAlways;
+}
+
+}  // namespace skein::node

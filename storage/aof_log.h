@@ -1,0 +1,65 @@
+// A shard's log with an append-only file behind it.
+#ifndef SKEIN_STORAGE_AOF_LOG_H_
+#define SKEIN_STORAGE_AOF_LOG_H_
+
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "storage/aof_writer.h"
+#include "storage/log.h"
+#include "storage/log_tail.h"
+#include "storage/types.h"
+
+namespace skein::storage {
+
+class AofLog : public Log {
+ public:
+  // A log that is not open yet: nothing but Start may be called.
+  explicit AofLog(const AofOptions& options) : options_(options) {}
+  ~AofLog() override = default;
+
+  // Opens it at file.end, the end of what recovery found and of the new reign's record. Starts the writer. Once.
+  void Start(AofFile file);
+  bool started() const { return writer_ != nullptr; }
+
+  absl::Status MayWrite() const override;
+  void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) override;
+  Lsn EndRecord(UnixMillis time) override;
+  void Kick() override;
+  Lsn end() const override { return end_.load(std::memory_order_relaxed); }
+  Lsn durable() const override { return writer_->durable(); }
+  Lsn written() const override { return writer_->written(); }
+  uint64_t pending_bytes() const override {
+    // The end is read last: it is never behind what is written.
+    const Lsn written = writer_->written();
+    return end() - written;
+  }
+  void set_fsync(AppendFsync policy) override { writer_->set_fsync(policy); }
+
+  AofWriter& writer() { return *writer_; }
+  const AofWriter& writer() const { return *writer_; }
+
+ private:
+  void OpenRecord(uint32_t db, uint16_t slot);
+  void Encode(std::initializer_list<std::string_view> argv);
+  absl::Status WhyNot() const;
+
+  const AofOptions options_;
+  // The loop's own, but for the end, which others may read.
+  std::atomic<Lsn> end_{0};
+  Lsn kicked_ = 0;
+  char* header_ = nullptr;  // of the open record; null: none is open
+  uint32_t record_db_ = 0;
+  uint32_t current_db_ = 0;
+  uint16_t record_slot_ = kNoSlot;
+  LogTail tail_;
+  std::unique_ptr<AofWriter> writer_;  // ends before the tail goes
+};
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_AOF_LOG_H_

@@ -1,0 +1,156 @@
+// The writer thread of one shard's log: carries whole records from the tail in memory to the incr file, puts marks
+// between the groups, syncs by policy and publishes how far it has come.
+//
+// Source of the rules: DESIGN "AOF" and "Failed writes"; lessons L06, L15, L16, L18, L21.
+#ifndef SKEIN_STORAGE_AOF_WRITER_H_
+#define SKEIN_STORAGE_AOF_WRITER_H_
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "storage/file.h"
+#include "storage/log.h"
+#include "storage/log_tail.h"
+#include "storage/parker.h"
+#include "storage/record.h"
+
+namespace skein::storage {
+
+// How an append-only log behaves; the durations are only ever changed by tests.
+struct AofOptions {
+  uint32_t shard = 0;
+  AppendFsync fsync = AppendFsync::kEverySec;
+  uint64_t buffer_limit = 64u << 20;
+  std::function<void(uint32_t shard)> on_progress;       // as in DataSetOptions
+  std::function<void(const std::string& why)> on_fatal;  // as in DataSetOptions
+  std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
+  std::chrono::nanoseconds slow_sync = std::chrono::seconds(2);
+  // Unless the policy is `always`, how long the writer lets records gather before it looks again; with more than
+  // `nap_bytes` waiting it is woken earlier.
+  std::chrono::nanoseconds nap = std::chrono::milliseconds(2);
+  uint64_t nap_bytes = 1u << 20;
+  std::chrono::nanoseconds retry_first = std::chrono::milliseconds(10);
+  std::chrono::nanoseconds retry_last = std::chrono::seconds(1);
+};
+
+// An incr file that is ready to be continued.
+struct AofFile {
+  std::unique_ptr<File> file;
+  std::string path;
+  uint64_t size = 0;  // where the next byte goes
+  uint64_t salt = 0;
+  Lsn end = 0;     // of the last record; durable
+  Lsn marked = 0;  // what the last mark in the file says is durable
+};
+
+class AofWriter {
+ public:
+  // Why writes are off.
+  enum class State : uint8_t {
+    kOk,
+    kWriteFails,  // the same bytes are being tried again and again
+    kPoisoned,    // a sync has failed; for good
+  };
+
+  // Starts the thread. `tail` has been started at file.end and outlives the writer.
+  AofWriter(const AofOptions& options, AofFile file, LogTail* tail);
+  // Ends the thread as Stop and Join do.
+  ~AofWriter();
+
+  // ---- The shard's loop
+  // ----------------------------------------------------------------------------------------------- Something new has
+  // been published; `pending` bytes are waiting now. Wakes the writer if it is worth it.
+  void Nudge(uint64_t pending) {
+    const bool urgent =
+        policy_.load(std::memory_order_relaxed) == AppendFsync::kAlways || pending >= options_.nap_bytes;
+    parker_.Wake(urgent ? Parker::kNap : Parker::kSleep);
+  }
+
+  // ---- Any thread
+  // -------------------------------------------------------------------------------------------------------
+  Lsn written() const { return written_.load(std::memory_order_seq_cst); }
+  Lsn durable() const { return durable_.load(std::memory_order_acquire); }
+  State state() const { return state_.load(std::memory_order_acquire); }
+  // The whole text of the refusal while state() is not kOk.
+  std::string Reason() const;
+  // Whether a sync has been running for longer than it may before writers are pushed back (`everysec` only).
+  bool SyncIsSlow() const;
+  // Asks for an on_progress call as soon as there is room. The caller looks once more after this.
+  void AskForRoom() { room_asked_.store(true, std::memory_order_seq_cst); }
+  void set_fsync(AppendFsync policy);
+  AppendFsync fsync() const { return policy_.load(std::memory_order_relaxed); }
+
+  struct Counters {
+    uint64_t file_size = 0;
+    uint64_t writes = 0;
+    uint64_t write_errors = 0;
+    uint64_t fsyncs = 0;
+    uint64_t fsync_errors = 0;
+    uint64_t delayed_fsync = 0;
+  };
+  Counters counters() const;
+
+  // Asks the thread to write and sync what has been published, and to end.
+  void Stop();
+  // Waits for it to have ended. The result of the last write and sync. Not concurrently with itself.
+  absl::Status Join();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void Run();
+  // Writes one group of whole records, as long as it takes. False if it gave up because the writer is to end.
+  bool WriteGroup(Lsn published);
+  void Gather(Lsn published);
+  void AddPiece(char* data, size_t size);
+  bool WriteUntilDone();
+  bool SyncDue(bool draining) const;
+  void Sync();
+  void Rest(bool wrote);
+  void WaitAtMost(Parker::Depth depth, std::chrono::nanoseconds limit);
+  void SetState(State state, std::string reason);
+  void Progress();
+  void Note(const absl::Status& status);
+  bool stopping() const { return stop_.load(std::memory_order_seq_cst); }
+
+  const AofOptions options_;
+  LogTail* const tail_;
+  Parker parker_;
+  std::atomic<bool> stop_{false};
+  std::atomic<AppendFsync> policy_;
+
+  // Written by the thread.
+  alignas(64) std::atomic<Lsn> written_;
+  std::atomic<Lsn> durable_;
+  std::atomic<State> state_{State::kOk};
+  std::atomic<bool> room_asked_{false};
+  std::atomic<int64_t> sync_started_{0};  // steady clock, nanoseconds; 0: none is running
+  std::atomic<uint64_t> file_size_, writes_{0}, write_errors_{0}, fsyncs_{0}, fsync_errors_{0}, delayed_fsync_{0};
+  mutable std::mutex reason_mutex_;  // only when writes are off
+  std::string reason_;
+
+  // The thread's own.
+  AofFile file_;
+  char mark_[kMarkSize];
+  std::vector<iovec> group_;
+  uint64_t group_size_ = 0;
+  Lsn group_end_ = 0;
+  bool group_marked_ = false;
+  Clock::time_point last_sync_;
+  absl::Status result_;
+  std::thread thread_;
+};
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_AOF_WRITER_H_

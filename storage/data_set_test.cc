@@ -1,0 +1,99 @@
+#include "storage/data_set.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "storage/log_testing.h"
+#include "storage/shard_testing.h"
+
+namespace skein::storage {
+namespace {
+
+std::unique_ptr<DataSet> MustOpen(const DataSetOptions& options) {
+  absl::StatusOr<std::unique_ptr<DataSet>> set = DataSet::Open(options);
+  EXPECT_TRUE(set.ok()) << set.status();
+  return set.ok() ? *std::move(set) : nullptr;
+}
+
+TEST(DataSet, ReplaysWhatTheShardsHeld) {
+  FaultFileSystem fs;
+  const DataSetOptions options = TestOptions(&fs, 3, AppendFsync::kEverySec);
+  std::vector<Picture> want;
+  {
+    const std::unique_ptr<DataSet> set = MustOpen(options);
+    ASSERT_NE(set, nullptr);
+    ASSERT_EQ(set->shard_count(), 3u);
+    for (uint32_t i = 0; i < 3; ++i) {
+      Shard& shard = set->shard(i);
+      int taken = 0;
+      for (int k = 0; taken < 200; ++k) {
+        const std::string key = "key:" + std::to_string(k);
+        if (KeySlot(key) % 3 != i) continue;
+        ++taken;
+        shard.Begin(1'000'000 + k);
+        shard.SetString(static_cast<uint32_t>(k % 4), Key(key), std::to_string(k * 17),
+                        k % 3 == 0 ? 9'000'000 : kNoExpiry, "set");
+        if (k % 5 == 0) shard.AppendString(static_cast<uint32_t>(k % 4), Key(key), "more");
+        if (k % 7 == 0) shard.Delete(static_cast<uint32_t>(k % 4), Key(key), "del", false);
+        EXPECT_GT(shard.End(), 0u);
+        shard.log()->Kick();
+      }
+      want.push_back(PictureOf(shard));
+    }
+    EXPECT_TRUE(set->Close().ok());
+  }
+  const std::unique_ptr<DataSet> set = MustOpen(options);
+  ASSERT_NE(set, nullptr);
+  for (uint32_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(PictureOf(set->shard(i)), want[i]);
+    EXPECT_EQ(set->report().shards[i].records, 200u);
+    EXPECT_TRUE(set->shard(i).decides_expiry());
+  }
+  EXPECT_TRUE(set->stats().enabled);
+  EXPECT_GT(set->stats().current_size, 0u);
+}
+
+TEST(DataSet, ExpiryIsDecidedAfterReplayOnly) {
+  FaultFileSystem fs;
+  const DataSetOptions options = TestOptions(&fs, 1);
+  {
+    const std::unique_ptr<DataSet> set = MustOpen(options);
+    Shard& shard = set->shard(0);
+    shard.Begin(1000);
+    shard.SetString(0, Key("k"), "v", 2000, "set");
+    shard.End();
+    // Long past the key's time: what the command did then is what replay must do, whether the key was seen or not.
+    shard.Begin(5000);
+    shard.SetExpiry(0, Key("k"), 9000);
+    shard.End();
+    shard.log()->Kick();
+  }
+  const std::unique_ptr<DataSet> set = MustOpen(options);
+  const Picture picture = PictureOf(set->shard(0));
+  ASSERT_TRUE(picture.contains({0, "k"}));
+  EXPECT_EQ(picture.at({0, "k"}).expire_at, 9000);
+}
+
+TEST(DataSet, WithoutAppendOnlyNoFileIsTouched) {
+  FaultFileSystem fs;
+  { ASSERT_NE(MustOpen(TestOptions(&fs, 2)), nullptr); }
+  const std::string before = fs.Tree();
+  DataSetOptions options = TestOptions(&fs, 4);
+  options.append_only = false;
+  {
+    const std::unique_ptr<DataSet> set = MustOpen(options);
+    ASSERT_NE(set, nullptr);
+    EXPECT_EQ(set->shard_count(), 4u);
+    EXPECT_EQ(set->shard(0).log(), nullptr);
+    set->shard(3).Begin(1);
+    set->shard(3).SetString(0, Key("k"), "v", kNoExpiry, "set");
+    EXPECT_EQ(set->shard(3).End(), 0u);
+    EXPECT_FALSE(set->stats().enabled);
+    EXPECT_TRUE(set->Close().ok());
+  }
+  EXPECT_EQ(fs.Tree(), before);
+  EXPECT_TRUE(DataSet::Check(options).ok());
+}
+
+}  // namespace
+}  // namespace skein::storage
