@@ -1,5 +1,6 @@
 #include "node/config/check.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -21,6 +22,26 @@ absl::Status Refused(std::string_view why) { return absl::InvalidArgumentError(s
 // A name that stays inside `dir`.
 bool IsFileName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+bool IsNumericAddress(const std::string& text) {
+  in6_addr any;
+  return inet_pton(AF_INET, text.c_str(), &any) == 1 || inet_pton(AF_INET6, text.c_str(), &any) == 1;
+}
+
+absl::Status CheckAddresses(const Config& c) {
+  for (const std::string& word : c.bind) {
+    const std::string ip = word.starts_with('-') ? word.substr(1) : word;
+    if (ip != "*" && ip != "::*" && !IsNumericAddress(ip)) {
+      return Refused(Cat("'bind ", word, "' is not a numeric address"));
+    }
+  }
+  if (c.bind.empty()) return Refused("'bind' names no address: clients could not connect");
+  if (!c.cluster_announce_ip.empty() && !IsNumericAddress(c.cluster_announce_ip)) {
+    return Refused(Cat("'cluster-announce-ip ", c.cluster_announce_ip,
+                       "' is not a numeric address (a name goes into cluster-announce-hostname)"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckCluster(const Config& c) {
@@ -72,6 +93,7 @@ absl::Status CheckCombinations(const Config& c) {
         "yet");
   }
   if (!IsFileName(c.appenddirname)) return Refused("appenddirname can't be a path, just a dirname");
+  if (absl::Status status = CheckAddresses(c); !status.ok()) return status;
   return CheckCluster(c);
 }
 

@@ -183,7 +183,7 @@ void AddCluster(std::vector<Directive>* rows) {
            .field = &Config::cluster_replica_no_failover,
            .help = "Never become primary by itself."},
           Memory("cluster-link-sendbuf-limit", &Config::cluster_link_sendbuf_limit, 0, kImmutable,
-                 "Bytes that may wait on one link of the bus; 0: 64mb."),
+                 "Bytes that may wait on one link of the bus; 0: 1gb."),
           Integer("bus-io-threads", &Config::bus_io_threads, 0, 64, kImmutable,
                   "Threads for the bus's socket work; 0: the bus thread does it."),
       });

@@ -1,0 +1,80 @@
+#include "node/config/start.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "node/config/check.h"
+#include "node/config/text.h"
+
+namespace skein::node {
+namespace {
+
+// Whether a file could be opened for writing, without making it.
+absl::Status CheckWritable(const Config& config, std::string_view directive, const std::string& file) {
+  if (file.empty()) return absl::OkStatus();
+  const std::string path = PathOf(config, file);
+  struct stat info;
+  int error = 0;
+  if (stat(path.c_str(), &info) == 0) {
+    error = S_ISDIR(info.st_mode) ? EISDIR : access(path.c_str(), W_OK) != 0 ? errno : 0;
+  } else if (errno != ENOENT) {
+    error = errno;
+  } else {
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    error = access(folder.c_str(), W_OK | X_OK) != 0 ? errno : 0;
+  }
+  if (error == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(Cat("'", directive, " ", file, "': ", strerror(error)));
+}
+
+}  // namespace
+
+std::string PathOf(const Config& config, const std::string& file) {
+  return file.starts_with('/') ? file : Cat(config.dir, "/", file);
+}
+
+storage::DataSetOptions DataSetOptionsOf(const Config& config) {
+  storage::DataSetOptions options;
+  options.dir = config.dir;
+  options.append_dir = config.appenddirname;
+  options.append_only = config.appendonly;
+  options.fsync = EffectiveFsync(config);
+  options.databases = config.databases;
+  options.shards = ShardCount(config);
+  // Outside a cluster one shard is not a default but the only number there is.
+  options.shards_configured = ShardsConfigured(config) || !config.cluster_enabled;
+  return options;
+}
+
+bus::BusOptions BusOptionsOf(const Config& config) {
+  bus::BusOptions options;
+  options.dir = config.dir;
+  options.config_file = config.cluster_config_file;
+  options.bind = config.bind;
+  options.bus_port = BusPort(config);
+  options.announce_bus_port = config.cluster_announce_bus_port;
+  options.announce_ip = config.cluster_announce_ip;
+  options.announce_hostname = config.cluster_announce_hostname;
+  options.port = config.cluster_announce_port != 0 ? config.cluster_announce_port : config.port;
+  options.node_timeout_ms = config.cluster_node_timeout;
+  options.require_full_coverage = config.cluster_require_full_coverage;
+  options.bootstrap = config.cluster_bootstrap;
+  options.no_failover = config.cluster_replica_no_failover;
+  options.link_buffer_limit = config.cluster_link_sendbuf_limit;
+  options.io_threads = config.bus_io_threads;
+  options.protected_mode = config.protected_mode;
+  return options;
+}
+
+absl::Status CheckAll(const Config& config) {
+  if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
+  if (absl::Status status = CheckWritable(config, "logfile", config.logfile); !status.ok()) return status;
+  if (absl::Status status = CheckWritable(config, "pidfile", config.pidfile); !status.ok()) return status;
+  if (absl::Status status = storage::DataSet::Check(DataSetOptionsOf(config)); !status.ok()) return status;
+  return config.cluster_enabled ? bus::Bus::Check(BusOptionsOf(config)) : absl::OkStatus();
+}
+
+}  // namespace skein::node
