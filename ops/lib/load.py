@@ -31,7 +31,7 @@ def show_redirection(plan):
                 return
 
 
-def run(plan, seconds=3.0):
+def run(plan, seconds=2.0):
     """Writes and reads keys one command at a time, and checks what it reads. Returns (operations a second, keys)."""
     client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", port) for port in plan.ports], socket_timeout=10)
     # What a person did not ask for goes away by itself; what is there of theirs is not touched.
