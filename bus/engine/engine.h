@@ -136,7 +136,16 @@ using Effects = std::vector<Effect>;
 
 struct EngineStats {
   uint64_t epoch_jumps_refused = 0;
-  uint64_t messages_refused = 0;
+  uint64_t messages_refused = 0;  // malformed, or out of place
+  uint64_t messages_from_strangers = 0;
+  uint64_t records_refused = 0;
+  uint64_t late_events = 0;  // for links that are gone
+};
+
+// How much the engine holds, for tests and metrics: every number has a limit (bus/engine/limits.h).
+struct EngineSizes {
+  size_t nodes = 0, handshakes = 0, inbound = 0, outbound = 0, forgotten = 0, gone_links = 0;
+  size_t reports = 0, overrides = 0, waiting = 0, news = 0;
 };
 
 class Engine {
@@ -152,6 +161,8 @@ class Engine {
   // The newest snapshot (what the last PublishEffect held, or the first). Never null after the first Step.
   virtual TopologyPtr topology() const = 0;
   virtual const EngineStats& stats() const = 0;
+  // Walks the members; not for the hot path.
+  virtual EngineSizes sizes() const = 0;
 };
 
 }  // namespace skein::bus

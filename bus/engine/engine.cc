@@ -1,0 +1,156 @@
+#include "bus/engine/engine.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "bus/engine/core.h"
+
+namespace skein::bus {
+
+std::unique_ptr<Engine> Engine::Create(const EngineOptions& options, StatePtr state) {
+  return std::make_unique<EngineCore>(options, std::move(state));
+}
+
+EngineCore::EngineCore(const EngineOptions& options, StatePtr state)
+    : options_(options), random_(Mix(options.seed ^ 0x736b65696eULL)), owner_(kSlots, kNobody) {
+  options_.node_timeout_ms = std::max<int64_t>(options_.node_timeout_ms, 1);
+  if (state != nullptr) {
+    LoadState(*state);
+  } else {
+    NewIdentity();
+    if (options_.bootstrap) own_claims_.set();
+  }
+  AdoptOptions();
+  RefreshSelf();
+}
+
+std::string EngineCore::Name(const Node& node) {
+  const std::string& ip = node.record.ip.empty() ? node.seen_ip : node.record.ip;
+  return absl::StrCat(node.id().Hex(), " (", ip, ":", node.record.port != 0 ? node.record.port : node.record.tls_port,
+                      ")");
+}
+
+EngineSizes EngineCore::sizes() const {
+  EngineSizes s;
+  s.nodes = table_.size();
+  s.handshakes = handshakes_.size();
+  s.inbound = inbound_.size();
+  s.outbound = outbound_.size();
+  s.forgotten = forgotten_.size();
+  s.gone_links = gone_links_.size();
+  for (const auto& node : table_.all()) s.reports += node->reports.size();
+  s.overrides = overrides_.size();
+  for (const auto& p : persists_) s.waiting += 1 + p.waiting.size();
+  for (const auto& c : closings_) s.waiting += 1 + c.waiting.size();
+  s.waiting += wait_next_persist_.size();
+  s.news = news_.size();
+  return s;
+}
+
+// Times that mean "never" must lie in the past of the first `now`, whatever it is.
+void EngineCore::Begin() {
+  last_tick_ms_ = now();
+  last_persist_ms_ = now();
+  for (const auto& node : table_.all()) {
+    node->heard_ms = node->direct_ms = now();
+    node->last_sync_ms = now() - 1000;
+  }
+  if (table_.size() > 1) {
+    must_sync_ = true;
+    must_sync_since_ms_ = now();
+    sync_delay_ms_ = 2000;
+  }
+  // A restart whose own record did not change need not write before it speaks.
+  if (!started()) own_dirty_ = true;
+}
+
+void EngineCore::Step(const Event& event, Now now, Effects* effects) {
+  now_ = now;
+  out_ = effects;
+  if (first_step_) {
+    first_step_ = false;
+    Begin();
+  }
+  struct Visitor {
+    EngineCore* e;
+    void operator()(const MessageEvent& v) { e->OnMessage(v); }
+    void operator()(const TickEvent&) { e->OnTick(); }
+    void operator()(const LinkUpEvent& v) { e->OnLinkUp(v.link); }
+    void operator()(const LinkDownEvent& v) { e->OnLinkDown(v.link); }
+    void operator()(const OperatorEvent& v) { e->OnOperator(v); }
+    void operator()(const PersistedEvent& v) { e->OnPersisted(v.id); }
+    void operator()(const PersistFailedEvent& v) { e->OnPersistFailed(v.id, v.why); }
+    void operator()(const FencedEvent& v) { e->OnFenced(v.version); }
+    void operator()(const DataPlaneEvent& v) {
+      e->positions_ = v.positions;
+      if (e->positions_.size() > kMaxPositions) e->positions_.resize(kMaxPositions);
+      if (v.healthy) {
+        e->stalled_since_ms_ = -1;
+      } else if (e->stalled_since_ms_ < 0) {
+        e->stalled_since_ms_ = e->now();
+      }
+    }
+  };
+  std::visit(Visitor{this}, event);
+  Finish();
+  out_ = nullptr;
+}
+
+// What follows from a step, in the order in which one causes the next.
+void EngineCore::Finish() {
+  for (int i = 0; owners_dirty_ && i < 4; ++i) {
+    RebuildOwners();
+    ResolveCollision();
+  }
+  if (own_dirty_) PersistNow();
+  if (push_own_) PushOwnRecord();
+  if (lease_dirty_) UpdateLease();
+  if (publish_ || check_state_) UpdateState();
+  if (publish_) Publish();
+}
+
+void EngineCore::OnMessage(const MessageEvent& event) {
+  using Body = proto::BusMessage;
+  const Body& m = *event.message;
+  if (gone_links_.Has(event.link, now())) {
+    ++stats_.late_events;
+    return;
+  }
+  if (!started()) {  // nothing may be said yet, so nothing can be answered
+    if (event.link % 2 == 0) Close(event.link, "starting");
+    return;
+  }
+  if (m.body_case() == Body::kHello) return OnHello(event, m.hello());
+  if (m.body_case() == Body::kWelcome) return OnWelcome(event, m.welcome());
+  Node* from = Sender(event.link);
+  if (from == nullptr) {
+    ++stats_.messages_from_strangers;
+    return;
+  }
+  Heard(from);
+  switch (m.body_case()) {
+    case Body::kPing:
+      return OnPing(from, event.link, m.ping());
+    case Body::kPong:
+      return OnPong(from, m.pong());
+    case Body::kRecords:
+      return OnRecords(from, m.records());
+    case Body::kSync:
+      return OnSync(from, m.sync());
+    case Body::kSuspicions:
+      return OnSuspicions(from, m.suspicions());
+    case Body::kFailed:
+      return OnFailed(from, m.failed());
+    case Body::kForgotten:
+      return OnForgotten(from, m.forgotten());
+    default:
+      ++stats_.messages_refused;  // of a newer version: counted, otherwise ignored
+  }
+}
+
+void EngineCore::Refuse(LinkId link, const char* why) {
+  ++stats_.messages_refused;
+  if (why != nullptr) Close(link, why);
+}
+
+}  // namespace skein::bus

@@ -1,0 +1,28 @@
+// What the engine holds and accepts at most. Anything from the wire past these is refused and counted.
+#ifndef SKEIN_BUS_ENGINE_LIMITS_H_
+#define SKEIN_BUS_ENGINE_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace skein::bus {
+
+inline constexpr size_t kMaxNodes = 16384;              // members; NodeIndex has room for them
+inline constexpr size_t kMaxHandshakes = 256;           // addresses met and not yet proven
+inline constexpr size_t kMaxForgotten = 16384;          // ids not to be learnt anew (lesson L41)
+inline constexpr int64_t kForgetMs = 60000;             // for how long, as Redis does
+inline constexpr size_t kMaxGoneLinks = 16384;          // links whose late events must not bring them back (L41)
+inline constexpr size_t kMaxRecordBytes = 8192;         // one NodeRecord
+inline constexpr size_t kMaxRecordsBytes = 256u << 10;  // of records in one message that we send
+inline constexpr size_t kMaxHostName = 253;             // DNS
+inline constexpr size_t kMaxIpText = 45;                // INET6_ADDRSTRLEN without the NUL
+inline constexpr size_t kMaxPositions = 1024;           // storage shards of one node
+inline constexpr size_t kMaxStateBytes = 64u << 20;     // the persisted state
+inline constexpr uint64_t kMaxVersionJump = uint64_t{1} << 32;  // of a record between two sightings
+// Ranges in a record before it uses the bitmap, which takes 2048 bytes.
+inline constexpr size_t kMaxRangesInRecord = 400;
+inline constexpr size_t kMaxPending = 1024;  // operator requests waiting for the disk or the data plane
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_ENGINE_LIMITS_H_

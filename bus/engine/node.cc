@@ -1,0 +1,69 @@
+#include "bus/engine/node.h"
+
+#include "absl/strings/str_cat.h"
+#include "bus/engine/limits.h"
+#include "proto/bus.pb.h"
+
+namespace skein::bus {
+
+bool PlausibleIp(std::string_view ip, bool allow_empty) {
+  if (ip.empty()) return allow_empty;
+  if (ip.size() > kMaxIpText) return false;
+  bool separator = false;
+  for (char c : ip) {
+    bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    separator |= c == '.' || c == ':';
+    if (!hex && c != '.' && c != ':') return false;
+  }
+  return separator;
+}
+
+bool PlausibleHostname(std::string_view name) {
+  if (name.size() > kMaxHostName) return false;
+  for (char c : name) {
+    bool word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!word && c != '.' && c != '-' && c != '_') return false;
+  }
+  return true;
+}
+
+namespace {
+absl::Status Bad(const char* what) { return absl::InvalidArgumentError(absl::StrCat("node record: ", what)); }
+}  // namespace
+
+absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
+  if (bytes.size() > kMaxRecordBytes) return Bad("too long");
+  proto::NodeRecord in;
+  if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Bad("not readable");
+  Record out;
+  auto id = NodeId::FromBytes(in.id());
+  if (!id) return Bad("malformed id");
+  out.id = *id;
+  auto shard = NodeId::FromBytes(in.shard_id());
+  if (!shard) return Bad("malformed shard id");
+  out.shard_id = *shard;
+  if (!in.primary_id().empty()) {
+    auto primary = NodeId::FromBytes(in.primary_id());
+    if (!primary || *primary == out.id) return Bad("malformed primary id");
+    out.primary_id = *primary;
+  }
+  if (in.version() == 0) return Bad("no version");
+  if (in.port() > 65535 || in.tls_port() > 65535 || in.bus_port() > 65535 || in.bus_port() == 0) return Bad("bad port");
+  if (!PlausibleIp(in.ip(), true) || !PlausibleIp(in.ipv6(), true)) return Bad("bad address");
+  if (!PlausibleHostname(in.hostname())) return Bad("bad host name");
+  if (!ReadSlots(in, &out.claims)) return Bad("bad slots");
+  if (!out.primary() && !out.claims.empty()) return Bad("a replica claims slots");
+  out.bytes = std::string(bytes);
+  out.version = in.version();
+  out.ip = in.ip();
+  out.hostname = in.hostname();
+  out.ip_fixed = in.ip_fixed();
+  out.port = static_cast<uint16_t>(in.port());
+  out.tls_port = static_cast<uint16_t>(in.tls_port());
+  out.bus_port = static_cast<uint16_t>(in.bus_port());
+  out.config_epoch = in.config_epoch();
+  out.no_failover = in.no_failover();
+  return out;
+}
+
+}  // namespace skein::bus

@@ -1,0 +1,89 @@
+// What the engine knows of one member: the owner's record, how to reach it, when it was heard of, who suspects it.
+#ifndef SKEIN_BUS_ENGINE_NODE_H_
+#define SKEIN_BUS_ENGINE_NODE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "bus/engine/engine.h"
+#include "bus/engine/ids.h"
+#include "bus/engine/slots.h"
+
+namespace skein::bus {
+
+// A NodeRecord taken apart and checked.
+struct Record {
+  std::string bytes;  // as the owner serialized it
+  NodeId id;
+  uint64_t version = 0;
+  NodeId shard_id;
+  std::string ip, hostname;
+  bool ip_fixed = false;
+  uint16_t port = 0, tls_port = 0, bus_port = 0;
+  NodeId primary_id;  // empty: it is a primary
+  uint64_t config_epoch = 0;
+  std::vector<SlotRange> claims;
+  bool no_failover = false;
+
+  bool primary() const { return primary_id.empty(); }
+};
+
+// Checks everything that can be checked without knowing other nodes. InvalidArgument names what is wrong.
+absl::StatusOr<Record> ReadRecord(std::string_view bytes);
+// True for "" only if `allow_empty`; else text that could be an IPv4 or IPv6 address.
+bool PlausibleIp(std::string_view ip, bool allow_empty);
+bool PlausibleHostname(std::string_view name);
+
+// An outbound link as the engine drives it.
+struct OutLink {
+  enum State : uint8_t { kNone, kDialing, kGreeting, kBound };
+  LinkId id = 0;
+  State state = kNone;
+  int64_t since_ms = 0;     // of the state
+  int64_t next_try_ms = 0;  // kNone: dial; kGreeting: say Hello again
+  uint32_t failures = 0;    // dials in a row that came to nothing
+  std::string ip;           // dialled
+};
+
+struct Node {
+  Record record;
+  uint16_t index = 0;  // stable while it is a member; see NodeTable
+  bool self = false;
+
+  std::string seen_ip;      // where it was reached, or came from
+  std::string observed_me;  // the address it says our link comes from
+  OutLink out;
+  LinkId in = 0;            // its newest accepted link to us
+  bool no_address = false;  // another node answers at its address
+
+  int64_t direct_ms = 0;      // last message from it itself
+  int64_t heard_ms = 0;       // last sign of life, its own or by others' word
+  int64_t heard_unix_ms = 0;  // the same, for people
+  uint64_t ping_seq = 0;      // of our newest ping
+  int64_t ping_sent_ms = 0;   // of that ping, while it is not answered; 0: answered
+  int64_t unanswered_ms = 0;  // since when it owes us an answer; 0: it does not
+  int64_t unanswered_unix_ms = 0;
+  int64_t confirmed_ms = 0;  // when the newest answered ping was sent
+  uint64_t stalled_ms = 0;   // its own word about its data plane
+  bool pfail = false, fail = false;
+  int64_t fail_ms = 0;
+  int64_t reported_ms = 0;                       // when we last sent our suspicion to the voters
+  absl::flat_hash_map<NodeId, int64_t> reports;  // voter that suspects it -> when it said so
+  int64_t synced_ms = 0;                         // when it last believed what we believe
+  int64_t last_sync_ms = -1000;
+
+  uint64_t offset = 0;  // sum of its log positions
+  uint32_t owned = 0;   // slots it owns in our view
+
+  const NodeId& id() const { return record.id; }
+  bool voter() const { return owned > 0 && record.primary(); }
+  // An open link to it, preferring ours; 0: none.
+  LinkId link() const { return out.state == OutLink::kBound ? out.id : in; }
+};
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_ENGINE_NODE_H_

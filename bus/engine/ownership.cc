@@ -1,0 +1,137 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "bus/engine/core.h"
+
+namespace skein::bus {
+
+// The owner of a slot is the primary that claims it with the highest epoch; between equal epochs the smaller id, which
+// is also the one that takes a new epoch then (ResolveCollision), so its claim stands in the end too. The same records
+// give the same owners everywhere.
+void EngineCore::RebuildOwners() {
+  owners_dirty_ = false;
+  std::vector<uint16_t> before = owner_;
+  std::vector<uint64_t> epoch(kSlots, 0);
+  std::fill(owner_.begin(), owner_.end(), kNobody);
+  SlotSet lost;
+  const SlotSet held = own_claims_ & ~closing_;
+  // A claim of ours counts against others with the epoch that we are about to have.
+  const uint64_t own_epoch = own_.config_epoch();
+  const SlotSet open = OpenClaims();
+  for (const auto& node : table_.all()) {
+    if (!node->record.primary()) continue;
+    const Record& r = node->record;
+    bool beats_us = !node->self && (r.config_epoch > own_epoch || (r.config_epoch == own_epoch && r.id < self_->id()));
+    const std::vector<SlotRange>& claims = node->self ? ToRanges(open) : r.claims;
+    for (SlotRange range : claims) {
+      for (uint32_t s = range.first; s <= range.last; ++s) {
+        if (beats_us && held[s]) lost.set(s);
+        if (owner_[s] != kNobody && r.config_epoch <= epoch[s]) continue;
+        owner_[s] = node->index;
+        epoch[s] = r.config_epoch;
+      }
+    }
+  }
+  ApplyOverrides(epoch);
+  for (const auto& [slot, o] : overrides_) {
+    if (o.target == self_->id()) lost.reset(slot);
+  }
+  for (const auto& node : table_.all()) node->owned = 0;
+  unassigned_ = 0;
+  for (uint16_t owner : owner_) {
+    if (owner == kNobody) {
+      ++unassigned_;
+    } else {
+      ++table_.At(owner)->owned;
+    }
+  }
+  voters_ = 0;
+  for (const auto& node : table_.all()) voters_ += node->voter();
+  if (owner_ != before) publish_ = true;
+  lease_dirty_ = check_state_ = true;
+  if (lost.any()) {
+    Note(absl::StrCat(lost.count(), " slots go to nodes that claim them with a higher epoch"));
+    GiveUp(lost, {});
+  }
+}
+
+void EngineCore::ApplyOverrides(const std::vector<uint64_t>& epoch) {
+  const SlotSet open = OpenClaims();
+  for (auto it = overrides_.begin(); it != overrides_.end();) {
+    const auto& [slot, o] = *it;
+    Node* winner = owner_[slot] == kNobody ? nullptr : table_.At(owner_[slot]);
+    Node* target = o.target.empty() ? nullptr : table_.Find(o.target);
+    bool newer = winner != nullptr && winner != target && epoch[slot] > o.epoch;
+    bool gone = !o.target.empty() && target == nullptr;
+    if (now() >= o.until_ms || newer || gone) {
+      it = overrides_.erase(it);
+      continue;
+    }
+    owner_[slot] = target == nullptr || (target->self && !open[slot]) ? kNobody : target->index;
+    ++it;
+  }
+}
+
+void EngineCore::SetOverride(uint16_t slot, const NodeId& target, int64_t ms) {
+  overrides_[slot] = {target, MaxEpoch(), now() + ms};
+  owners_dirty_ = publish_ = true;
+}
+
+// Closes the slots here at once; they leave our record when the data plane has let go of them.
+void EngineCore::GiveUp(const SlotSet& slots, std::vector<Waiting> waiting) {
+  closing_ |= slots;
+  closings_.push_back({slots, 0, std::move(waiting)});
+  owners_dirty_ = publish_ = true;
+}
+
+void EngineCore::OnFenced(uint64_t version) {
+  bool any = false;
+  while (!closings_.empty() && closings_.front().version != 0 && closings_.front().version <= version) {
+    own_claims_ &= ~closings_.front().slots;
+    for (Waiting& w : closings_.front().waiting) wait_next_persist_.push_back(std::move(w));
+    closings_.pop_front();
+    any = true;
+  }
+  if (!any) return;
+  closing_.reset();
+  for (const Closing& c : closings_) closing_ |= c.slots;
+  owners_dirty_ = true;
+  OwnChanged();
+}
+
+uint64_t EngineCore::MaxEpoch() const {
+  uint64_t max = std::max(current_epoch_, own_.config_epoch());
+  for (const auto& node : table_.all()) max = std::max(max, node->record.config_epoch);
+  return max;
+}
+
+void EngineCore::SetConfigEpoch(uint64_t epoch, const std::string& why) {
+  own_.set_config_epoch(epoch);
+  current_epoch_ = std::max(current_epoch_, epoch);
+  OwnChanged();
+  owners_dirty_ = publish_ = true;
+  Note(absl::StrCat("config epoch set to ", epoch, ": ", why));
+}
+
+bool EngineCore::BumpEpoch() {
+  uint64_t max = MaxEpoch();
+  if (own_.config_epoch() != 0 && own_.config_epoch() == max) return false;
+  SetConfigEpoch(max + 1, "bumped by an operator");
+  return true;
+}
+
+// Owners of slots must have epochs of their own. Of those that share one, the greatest id keeps it; the others move up,
+// each by its rank, so that all who see the same collision choose different epochs at once.
+void EngineCore::ResolveCollision() {
+  uint64_t epoch = self_->record.config_epoch;
+  if (!self_->record.primary() || own_claims_.none() || !started() || own_.config_epoch() != epoch) return;
+  uint64_t above = 0;
+  for (const auto& node : table_.all()) {
+    above += !node->self && node->record.primary() && node->record.config_epoch == epoch &&
+             !node->record.claims.empty() && self_->id() < node->id();
+  }
+  if (above == 0) return;
+  SetConfigEpoch(MaxEpoch() + above, absl::StrCat("collision on epoch ", epoch));
+}
+
+}  // namespace skein::bus

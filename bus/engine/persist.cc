@@ -1,0 +1,178 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "bus/engine/core.h"
+#include "glog/logging.h"
+
+namespace skein::bus {
+
+void EngineCore::NewIdentity() {
+  own_.Clear();
+  own_.set_id(NodeId::Make(&random_).Bytes());
+  own_.set_shard_id(NodeId::Make(&random_).Bytes());
+}
+
+// What was persisted was checked when it was learnt, and the file has a checksum; what is unreadable all the same (a
+// newer program's) is left out, never fatal, except for the identity, without which there is nothing to continue.
+void EngineCore::LoadState(const proto::NodeState& state) {
+  absl::StatusOr<Record> own = ReadRecord(state.own_record());
+  if (!own.ok()) {
+    NewIdentity();
+    return;
+  }
+  auto durable = std::make_shared<proto::NodeRecord>();
+  durable->ParseFromString(state.own_record());
+  own_ = *durable;
+  durable_own_ = std::move(durable);
+  own_claims_ = durable_claims_ = ToSet(own->claims);
+  current_epoch_ = std::max(state.current_epoch(), own->config_epoch);
+  last_vote_epoch_ = state.last_vote_epoch();
+  RefreshSelf();
+  for (const proto::KnownNode& known : state.nodes()) {
+    absl::StatusOr<Record> record = ReadRecord(known.record());
+    if (!record.ok() || table_.Find(record->id) != nullptr) continue;
+    current_epoch_ = std::max(current_epoch_, record->config_epoch);
+    Node* node = table_.Add(*std::move(record));
+    if (node != nullptr && PlausibleIp(known.ip(), true)) node->seen_ip = known.ip();
+  }
+  for (const auto& [moves, into] : {std::pair{&state.migrating(), &migrating_}, {&state.importing(), &importing_}}) {
+    for (const proto::SlotMoveState& move : *moves) {
+      auto peer = NodeId::FromBytes(move.peer());
+      if (move.slot() < kSlots && peer && table_.Find(*peer) != nullptr) {
+        (*into)[static_cast<uint16_t>(move.slot())] = *peer;
+      }
+    }
+  }
+}
+
+bool EngineCore::AdoptOptions() {
+  std::string before = own_.SerializeAsString();
+  if (!options_.ip.empty()) {
+    own_.set_ip(options_.ip);
+  } else if (own_.ip_fixed()) {
+    own_.clear_ip();
+  }
+  own_.set_ip_fixed(!options_.ip.empty());
+  own_.set_hostname(options_.hostname);
+  own_.set_port(options_.port);
+  own_.set_tls_port(options_.tls_port);
+  own_.set_bus_port(options_.bus_port);
+  own_.set_no_failover(options_.no_failover);
+  own_.set_software("skein");
+  if (own_.SerializeAsString() == before) return false;
+  // The durable record has addresses that are no longer true: say nothing until the new one is durable.
+  durable_own_ = nullptr;
+  return true;
+}
+
+// The self node's record is the durable one. Before there is one it shows the identity and addresses, and claims
+// nothing.
+void EngineCore::RefreshSelf() {
+  const proto::NodeRecord& from = durable_own_ != nullptr ? *durable_own_ : own_;
+  Record r;
+  r.bytes = from.SerializeAsString();
+  r.id = *NodeId::FromBytes(from.id());
+  r.shard_id = *NodeId::FromBytes(from.shard_id());
+  r.version = from.version();
+  r.ip = from.ip();
+  r.ip_fixed = from.ip_fixed();
+  r.hostname = from.hostname();
+  r.port = static_cast<uint16_t>(from.port());
+  r.tls_port = static_cast<uint16_t>(from.tls_port());
+  r.bus_port = static_cast<uint16_t>(from.bus_port());
+  if (auto primary = NodeId::FromBytes(from.primary_id())) r.primary_id = *primary;
+  r.config_epoch = from.config_epoch();
+  r.no_failover = from.no_failover();
+  r.claims = ToRanges(durable_claims_);
+  if (self_ == nullptr) {
+    self_ = table_.Add(std::move(r));
+    self_->self = true;
+  } else {
+    table_.SetRecord(self_, std::move(r));
+  }
+  owners_dirty_ = publish_ = lease_dirty_ = true;
+}
+
+void EngineCore::WaitDurable(uint64_t request, std::string text) {
+  wait_next_persist_.push_back({request, std::move(text)});
+  own_dirty_ = true;
+}
+
+void EngineCore::PersistNow() {
+  own_dirty_ = state_dirty_ = false;
+  WriteSlots(own_claims_, &own_);
+  // A new version only if there is something new to say: relays and digests go by it.
+  const PendingPersist* newest = persists_.empty() ? nullptr : &persists_.back();
+  const proto::NodeRecord* said = newest != nullptr ? newest->own.get() : durable_own_.get();
+  if (said == nullptr || said->SerializeAsString() != own_.SerializeAsString()) own_.set_version(own_.version() + 1);
+  auto own = std::make_shared<proto::NodeRecord>(own_);
+  auto state = std::make_shared<proto::NodeState>();
+  state->set_format(1);
+  state->set_own_record(own->SerializeAsString());
+  state->set_current_epoch(current_epoch_);
+  state->set_last_vote_epoch(last_vote_epoch_);
+  for (const auto& node : table_.all()) {
+    if (node->self) continue;
+    proto::KnownNode* known = state->add_nodes();
+    known->set_record(node->record.bytes);
+    known->set_ip(node->seen_ip);
+  }
+  for (const auto& [slot, peer] : migrating_) {
+    auto* move = state->add_migrating();
+    move->set_slot(slot);
+    move->set_peer(peer.Bytes());
+  }
+  for (const auto& [slot, peer] : importing_) {
+    auto* move = state->add_importing();
+    move->set_slot(slot);
+    move->set_peer(peer.Bytes());
+  }
+  uint64_t id = next_persist_++;
+  persists_.push_back({id, std::move(own), std::move(wait_next_persist_)});
+  wait_next_persist_.clear();
+  last_persist_ms_ = now();
+  out_->push_back(PersistEffect{id, std::move(state)});
+}
+
+void EngineCore::OnPersisted(uint64_t id) {
+  std::shared_ptr<const proto::NodeRecord> newest;
+  std::vector<Waiting> done;
+  while (!persists_.empty() && persists_.front().id <= id) {
+    PendingPersist& p = persists_.front();
+    if (p.id >= persist_floor_) newest = p.own;
+    for (Waiting& w : p.waiting) done.push_back(std::move(w));
+    persists_.pop_front();
+  }
+  if (newest != nullptr && (durable_own_ == nullptr || newest->version() > durable_own_->version())) {
+    durable_own_ = std::move(newest);
+    std::vector<SlotRange> claims;
+    CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";
+    durable_claims_ = ToSet(claims);
+    RefreshSelf();
+    push_own_ = true;
+  }
+  // The topology that shows the change goes out before the answer that promises it.
+  if (!done.empty()) {
+    if (owners_dirty_) RebuildOwners();
+    UpdateState();
+    if (publish_) Publish();
+  }
+  for (Waiting& w : done) Reply(w.request, std::move(w.text));
+}
+
+// Nothing was promised yet, so nothing is taken back: the change stays wanted, and is written again after a while.
+void EngineCore::OnPersistFailed(uint64_t id, const std::string& why) {
+  bool any = false;
+  while (!persists_.empty() && persists_.front().id <= id) {
+    any = true;
+    for (Waiting& w : persists_.front().waiting) {
+      Fail(w.request, absl::StrCat("ERR error saving the cluster node config: ", why));
+    }
+    persists_.pop_front();
+  }
+  if (!any) return;
+  Note(absl::StrCat("cluster configuration could not be saved: ", why));
+  retry_persist_ms_ = now() + 1000;
+}
+
+}  // namespace skein::bus

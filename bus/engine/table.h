@@ -1,0 +1,52 @@
+// The members this node knows, itself included, in the order of their ids, with the digests of what is known.
+#ifndef SKEIN_BUS_ENGINE_TABLE_H_
+#define SKEIN_BUS_ENGINE_TABLE_H_
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "bus/engine/node.h"
+
+namespace skein::bus {
+
+class NodeTable {
+ public:
+  static constexpr int kBuckets = 64;
+
+  // Takes a new member; its id must not be there. Null if the table is full.
+  Node* Add(Record record);
+  // The pointer and its index are invalid afterwards.
+  void Remove(Node* node);
+  // Replaces the record of a member (same id), keeping the digests right.
+  void SetRecord(Node* node, Record record);
+
+  Node* Find(const NodeId& id) const;
+  Node* FindHex(std::string_view hex) const;
+  // By Node::index; null if that place is free. Indices stay below the largest number of members there ever was.
+  Node* At(uint16_t index) const { return index < places_.size() ? places_[index] : nullptr; }
+  size_t places() const { return places_.size(); }
+
+  // Ascending ids.
+  const std::vector<std::unique_ptr<Node>>& all() const { return nodes_; }
+  size_t size() const { return nodes_.size(); }
+
+  // Sums of mixed hashes: over (id, version), over ids alone, and over (id, version) within one bucket of ids.
+  uint64_t digest() const;
+  uint64_t members() const { return members_; }
+  const std::array<uint64_t, kBuckets>& buckets() const { return buckets_; }
+
+ private:
+  void Count(const Node& node, bool in);
+
+  std::vector<std::unique_ptr<Node>> nodes_;
+  absl::flat_hash_map<NodeId, Node*> by_id_;
+  std::vector<Node*> places_;
+  std::array<uint64_t, kBuckets> buckets_{};
+  uint64_t members_ = 0;
+};
+
+}  // namespace skein::bus
+
+#endif  // SKEIN_BUS_ENGINE_TABLE_H_
