@@ -1,0 +1,135 @@
+// What must hold after every step, and what must hold in the end.
+#include "bus/engine/limits.h"
+#include "proto/bus.pb.h"
+#include "tests/sim/world_parts.h"
+
+namespace skein::sim {
+namespace {
+std::string Hex(const std::string& bytes) {
+  auto id = bus::NodeId::FromBytes(bytes);
+  return id ? id->Hex() : "(bad id)";
+}
+}  // namespace
+
+// Persisted before promised: whatever a node says of itself is what its disk holds, or held before.
+void World::CheckSend(int n, const bus::SendEffect& send) {
+  const SimNode& node = *nodes_[n];
+  std::vector<const std::string*> records;
+  switch (send.message->body_case()) {
+    case proto::BusMessage::kHello:
+      records.push_back(&send.message->hello().record());
+      break;
+    case proto::BusMessage::kWelcome:
+      records.push_back(&send.message->welcome().record());
+      break;
+    case proto::BusMessage::kRecords:
+      for (const std::string& r : send.message->records().record()) records.push_back(&r);
+      break;
+    default:
+      return;
+  }
+  proto::NodeRecord disk;
+  disk.ParseFromString(node.disk_record);
+  for (const std::string* bytes : records) {
+    proto::NodeRecord said;
+    if (!said.ParseFromString(*bytes)) return Broken("node " + std::to_string(n) + " sent an unreadable record");
+    if (said.id() != disk.id()) {
+      if (send.message->has_records()) continue;
+      return Broken("node " + std::to_string(n) + " said that it is " + Hex(said.id()) + " before that was durable");
+    }
+    if (said.version() > node.disk_version || (said.version() == node.disk_version && *bytes != node.disk_record)) {
+      return Broken("node " + std::to_string(n) + " sent its record " + std::to_string(said.version()) +
+                    ", its disk has " + std::to_string(node.disk_version));
+    }
+  }
+}
+
+// A slot is open here only if the claim is durable, and never at two nodes under the same epoch while both may write.
+void World::CheckPublish(int n, const bus::Topology& t) {
+  SimNode& node = *nodes_[n];
+  const bus::TopologyNode& me = t.nodes[0];
+  if (!me.myself || t.nodes.size() > bus::kMaxNodes + bus::kMaxHandshakes) return Broken("malformed topology");
+  if (me.id != node.own_id) node.own_id = me.id;
+  std::vector<std::pair<uint16_t, uint16_t>> ranges;
+  for (bus::SlotRange r : me.slots) ranges.emplace_back(r.first, r.last);
+  if (ranges == node.open_ranges && me.config_epoch == node.open_epoch) return;
+  bus::SlotSet open = bus::ToSet(me.slots);
+  if ((open & ~node.disk_claims).any()) return Broken("node " + std::to_string(n) + " opened slots it has not on disk");
+  node.open = open;
+  node.open_epoch = me.config_epoch;
+  node.open_ranges = std::move(ranges);
+  for (int other = 0; other < size(); ++other) {
+    const SimNode& o = *nodes_[other];
+    if (other == n || !o.up || o.open_epoch != node.open_epoch || (o.open & open).none()) continue;
+    // Operators can make two nodes claim a slot under one epoch; the smaller id wins as soon as they hear of it.
+    if (o.engine->topology() == nullptr) continue;
+    bool knows = false;
+    for (const bus::TopologyNode& seen : t.nodes) {
+      if (seen.id != o.own_id || seen.config_epoch != o.open_epoch) continue;
+      for (bus::SlotRange r : seen.slots) {
+        for (uint32_t s = r.first; s <= r.last; ++s) knows |= open[s];
+      }
+    }
+    if (knows) return Broken("two owners of a slot in one topology");
+  }
+}
+
+void World::CheckSizes(int n) {
+  bus::EngineSizes s = nodes_[n]->engine->sizes();
+  auto over = [&](const char* what, size_t is, size_t limit) {
+    if (is > limit) Broken("node " + std::to_string(n) + " holds " + std::to_string(is) + " " + what);
+  };
+  over("nodes", s.nodes, bus::kMaxNodes);
+  over("handshakes", s.handshakes, bus::kMaxHandshakes);
+  over("inbound links", s.inbound, s.nodes);
+  over("outbound links", s.outbound, s.nodes + s.handshakes);
+  over("forgotten ids", s.forgotten, bus::kMaxForgotten);
+  over("gone links", s.gone_links, bus::kMaxGoneLinks);
+  over("reports", s.reports, s.nodes * s.nodes);
+  over("overrides", s.overrides, kSlots);
+  over("waiting requests", s.waiting, bus::kMaxPending + 1);
+}
+
+std::string World::Disagreement(bool need_ok) const {
+  const bus::Topology* first = nullptr;
+  int first_n = 0;
+  size_t alive = 0;
+  for (const auto& node : nodes_) alive += node->up;
+  for (int n = 0; n < size(); ++n) {
+    if (!nodes_[n]->up) continue;
+    bus::TopologyPtr t = nodes_[n]->engine->topology();
+    std::string who = "node " + std::to_string(n);
+    if (t == nullptr) return who + " has no topology";
+    if (need_ok && !t->ok) return who + " is not ok: " + t->why_not_ok;
+    if (t->nodes.size() != alive) return who + " knows " + std::to_string(t->nodes.size()) + " nodes";
+    for (const bus::TopologyNode& peer : t->nodes) {
+      if (peer.handshake || peer.pfail || peer.fail || peer.no_address || !peer.link_up) {
+        return who + " is not content with " + peer.id;
+      }
+    }
+    if (need_ok && t->me().slot_count > 0 && nodes_[n]->writable_until <= now_) return who + " may not write";
+    if (first == nullptr) {
+      first = t.get();
+      first_n = n;
+      continue;
+    }
+    std::string pair = "nodes " + std::to_string(first_n) + " and " + std::to_string(n) + " differ in ";
+    if (t->current_epoch != first->current_epoch) return pair + "the current epoch";
+    for (uint32_t s = 0; s < kSlots; ++s) {
+      bool a = first->owner[s] != bus::kNobody, b = t->owner[s] != bus::kNobody;
+      if (a != b || (a && first->nodes[first->owner[s]].id != t->nodes[t->owner[s]].id)) {
+        return pair + "the owner of slot " + std::to_string(s);
+      }
+    }
+    for (const bus::TopologyNode& x : first->nodes) {
+      bool same = false;
+      for (const bus::TopologyNode& y : t->nodes) {
+        same |= x.id == y.id && x.ip == y.ip && x.config_epoch == y.config_epoch && x.shard_id == y.shard_id;
+      }
+      if (!same) return pair + "what they know of " + x.id;
+    }
+  }
+  return "";
+}
+
+}  // namespace skein::sim
