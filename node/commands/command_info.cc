@@ -142,7 +142,7 @@ void RunCommandInfo(Call& call) {
   for (const std::string_view name : call.argv.subspan(2)) {
     const CommandSpec* spec = FindCommandByName(name);
     if (spec == nullptr) {
-      call.reply->NullArray();
+      call.reply->Null();
     } else {
       ReplyInfo(*call.reply, *spec);
     }
