@@ -280,8 +280,8 @@ bool Database::FreeSome(size_t entries) {
 // ---- Keyspace
 // -----------------------------------------------------------------------------------------------------------
 
-Keyspace::Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_count)
-    : shard_index_(shard_index), shard_count_(shard_count), reclaimer_(std::make_unique<Reclaimer>()) {
+Keyspace::Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_count, BackgroundFree* background)
+    : shard_index_(shard_index), shard_count_(shard_count), reclaimer_(std::make_unique<Reclaimer>(background)) {
   for (uint32_t i = 0; i < databases; ++i) databases_.push_back(std::make_unique<Database>(shard_index, shard_count));
 }
 
@@ -303,6 +303,6 @@ uint64_t Keyspace::bytes() const {
 
 uint64_t Keyspace::reclaiming_bytes() const { return reclaimer_->bytes(); }
 
-void Keyspace::Reclaim() { reclaimer_->Step(); }
+bool Keyspace::Reclaim() { return reclaimer_->Step(); }
 
 }  // namespace skein::storage

@@ -130,12 +130,13 @@ class Database {
   uint32_t free_page_ = 0;
 };
 
-// Memory that is no longer part of the data, but not yet free.
-class Reclaimer;
+class BackgroundFree;
+class Reclaimer;  // memory that is no longer part of the data, but not yet free
 
 class Keyspace {
  public:
-  Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_count);
+  // `background` frees what is large, and outlives this; null: Reclaim does.
+  Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_count, BackgroundFree* background);
   ~Keyspace();
   Keyspace(const Keyspace&) = delete;
   Keyspace& operator=(const Keyspace&) = delete;
@@ -153,8 +154,8 @@ class Keyspace {
   uint64_t bytes() const;
   // Bytes that wait to be freed.
   uint64_t reclaiming_bytes() const;
-  // Frees a bounded amount of what waits; for the shard's thread, between commands.
-  void Reclaim();
+  // Frees a bounded amount of what waits and is not the background thread's; true if more is left.
+  bool Reclaim();
 
  private:
   const uint32_t shard_index_;

@@ -13,7 +13,7 @@ namespace skein::storage {
 Shard::Shard(const ShardOptions& options, Log* log)
     : options_(options),
       log_(log),
-      keyspace_(std::make_unique<Keyspace>(options.databases, options.index, options.count)),
+      keyspace_(std::make_unique<Keyspace>(options.databases, options.index, options.count, options.background_free)),
       random_state_(HashKey("random") | 1) {}
 
 Shard::~Shard() = default;
@@ -137,6 +137,6 @@ std::optional<std::string> Shard::RandomKey(uint32_t db) {
 
 uint64_t Shard::used_bytes() const { return keyspace_->bytes(); }
 
-void Shard::Housekeep() { keyspace_->Reclaim(); }
+bool Shard::Housekeep() { return keyspace_->Reclaim(); }
 
 }  // namespace skein::storage

@@ -24,6 +24,7 @@
 
 namespace skein::storage {
 
+class BackgroundFree;
 class Keyspace;
 class Log;
 
@@ -50,6 +51,9 @@ struct ShardOptions {
   uint32_t index = 0;
   uint32_t count = 1;
   uint32_t databases = 16;
+  // Frees flushed tables and large values on its thread; may serve many shards, and outlives them. Null: Housekeep
+  // frees them in steps.
+  BackgroundFree* background_free = nullptr;
 };
 
 class Shard {
@@ -165,8 +169,9 @@ class Shard {
   uint64_t used_bytes() const;
   // Keys expired (lazily or actively) since start.
   uint64_t expired_keys() const { return expired_keys_; }
-  // Bounded table work between commands (incremental growth and shrinkage): call when idle or from a timer.
-  void Housekeep();
+  // Frees a bounded amount (about 0.1 ms of work) of what the background thread does not free; true if more is left.
+  // Call when idle or from a timer. Tables need no housekeeping: they grow and shrink within the operations.
+  bool Housekeep();
 
   Keyspace& keyspace() { return *keyspace_; }
 

@@ -1,0 +1,233 @@
+// What a key costs: bytes, nanoseconds, and the longest single operation while a shard grows and shrinks.
+//
+//   keyspace_bench [keys [bytes|speed|longest]]   each measurement in a process of its own; 10,000,000 keys by default
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "storage/keyspace.h"
+#include "storage/shard.h"
+
+namespace skein::storage {
+namespace {
+
+constexpr UnixMillis kNow = 1'700'000'000'000;
+constexpr std::string_view kValue = "value-of-16bytes";
+
+// 16-byte names, in one slot ("{t}" in front) or in all.
+class Name {
+ public:
+  Name(uint64_t number, bool one_slot) {
+    std::memcpy(bytes_, one_slot ? "{t}:000000000000" : "key:000000000000", 16);
+    for (int i = 15; number != 0; --i, number /= 10) bytes_[i] = static_cast<char>('0' + number % 10);
+  }
+  std::string_view text() const { return {bytes_, 16}; }
+
+ private:
+  char bytes_[16];
+};
+
+// A fixed disorder of 0..n-1: a step that shares no divisor with n.
+class Order {
+ public:
+  explicit Order(uint64_t n) : n_(n), step_(n * 618 / 1000) {
+    const auto divisor = [](uint64_t a, uint64_t b) {
+      while (b != 0) a = std::exchange(b, a % b);
+      return a;
+    };
+    while (divisor(step_, n_) != 1) ++step_;
+  }
+  uint64_t operator[](uint64_t i) const { return static_cast<uint64_t>(static_cast<__uint128_t>(i) * step_ % n_); }
+
+ private:
+  uint64_t n_;
+  uint64_t step_;
+};
+
+uint64_t Nanoseconds(clockid_t clock) {
+  timespec t;
+  clock_gettime(clock, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+uint64_t CpuNanoseconds() { return Nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t ResidentBytes() {
+  char text[128] = {};
+  const int fd = open("/proc/self/statm", O_RDONLY);
+  const ssize_t n = read(fd, text, sizeof(text) - 1);
+  close(fd);
+  unsigned long pages = 0;
+  if (n <= 0 || std::sscanf(text, "%*u %lu", &pages) != 1) std::abort();
+  return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+void InOwnProcess(const std::function<void()>& part) {
+  std::fflush(stdout);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    part();
+    std::fflush(stdout);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  if (status != 0) std::abort();
+}
+
+uint64_t OverflowBuckets(Shard& shard) { return shard.keyspace().db(0).context().overflow_buckets; }
+
+void PrintBytes(Shard& shard, uint64_t resident_before, uint64_t used_before, uint64_t keys, const char* what) {
+  const auto n = static_cast<double>(keys);
+  std::printf("%-28s %9lu keys: %6.2f bytes a key resident, %6.2f counted, overflow buckets %.3f a key\n", what, keys,
+              static_cast<double>(ResidentBytes() - resident_before) / n,
+              static_cast<double>(shard.used_bytes() - used_before) / n,
+              static_cast<double>(OverflowBuckets(shard)) / n);
+}
+
+void Bytes(uint64_t keys, bool one_slot, bool expiring) {
+  const uint64_t resident = ResidentBytes();
+  Shard shard({0, 1, 16}, nullptr);
+  const uint64_t used = shard.used_bytes();
+  const char* what = one_slot ? "one slot" : expiring ? "all slots, all expiring" : "all slots";
+  // On the way as well: growth must not cost more in the middle. Every eighth of a doubling from a tenth on.
+  double next = static_cast<double>(keys) / 10;
+  double worst = 0;
+  uint64_t worst_at = 0;
+  for (uint64_t i = 0; i < keys; ++i) {
+    shard.Begin(kNow);
+    shard.SetString(0, Key(Name(i, one_slot).text()), kValue, expiring ? kNow + 1'000'000 : kNoExpiry, "set");
+    shard.End();
+    if (static_cast<double>(i + 1) < next) continue;
+    next *= 1.0905;
+    const double per_key = static_cast<double>(ResidentBytes() - resident) / static_cast<double>(i + 1);
+    if (per_key > worst) worst = per_key, worst_at = i + 1;
+  }
+  PrintBytes(shard, resident, used, keys, what);
+  std::printf("%-28s worst on the way: %.2f bytes a key resident, at %lu keys\n", "", worst, worst_at);
+}
+
+void Fill(Shard* shard, uint64_t keys, bool one_slot) {
+  for (uint64_t i = 0; i < keys; ++i) {
+    shard->Begin(kNow);
+    shard->SetString(0, Key(Name(i, one_slot).text()), kValue, kNoExpiry, "set");
+    shard->End();
+  }
+}
+
+// Runs `operation` over `total` keys in a scattered order, in batches of kBatch with or without prefetching.
+template <typename F>
+double PerOperation(Shard& shard, uint64_t keys, uint64_t total, bool one_slot, bool prefetch, F&& operation) {
+  constexpr uint64_t kBatch = 16;
+  const Order order(keys);
+  uint64_t spent = 0;
+  std::vector<Key> batch;
+  std::array<std::string, kBatch> names;
+  for (uint64_t i = 0; i + kBatch <= total; i += kBatch) {
+    for (uint64_t j = 0; j < kBatch; ++j) names[j] = Name(order[(i + j) % keys], one_slot).text();
+    const uint64_t start = Nanoseconds(CLOCK_MONOTONIC);
+    batch.clear();
+    for (const std::string& name : names) batch.emplace_back(name);
+    if (prefetch) {
+      for (int stage = 0; stage < 3; ++stage) {
+        for (const Key& key : batch) shard.Prefetch(0, key, stage);
+      }
+    }
+    for (const Key& key : batch) {
+      shard.Begin(kNow);
+      operation(key);
+      shard.End();
+    }
+    spent += Nanoseconds(CLOCK_MONOTONIC) - start;
+  }
+  return static_cast<double>(spent) / static_cast<double>(total);
+}
+
+void Speed(uint64_t keys, bool one_slot) {
+  Shard shard({0, 1, 16}, nullptr);
+  Fill(&shard, keys, one_slot);
+  const uint64_t total = std::min<uint64_t>(keys, 2'000'000);
+  uint64_t found = 0;
+  for (const bool prefetch : {false, true}) {
+    const double find = PerOperation(shard, keys, total, one_slot, prefetch, [&](const Key& key) {
+      IntText scratch;
+      found += static_cast<unsigned char>(shard.Find(0, key)->string(&scratch)[0]) != 0;
+    });
+    const double set = PerOperation(shard, keys, total, one_slot, prefetch,
+                                    [&](const Key& key) { shard.SetString(0, key, kValue, kNoExpiry, "set"); });
+    std::printf("%-28s %9lu keys: Find %5.0f ns, SetString %5.0f ns, %s (hash and slot included)\n",
+                one_slot ? "one slot" : "all slots", keys, find, set, prefetch ? "prefetched by 16" : "one by one");
+  }
+  if (found != 2 * total) std::abort();
+}
+
+void Longest(uint64_t keys, bool one_slot) {
+  Shard shard({0, 1, 16}, nullptr);
+  const Order order(keys);
+  for (const bool growing : {true, false}) {
+    std::vector<uint64_t> worst;  // the longest, ascending
+    uint64_t sum = 0;
+    uint64_t moves = 0;
+    for (uint64_t i = 0; i < keys; ++i) {
+      const Name name(growing ? i : order[i], one_slot);
+      const uint64_t moved = shard.keyspace().db(0).context().moves;
+      const uint64_t start = CpuNanoseconds();
+      shard.Begin(kNow);
+      if (growing) {
+        shard.SetString(0, Key(name.text()), kValue, kNoExpiry, "set");
+      } else {
+        shard.Delete(0, Key(name.text()), "del", false);
+      }
+      shard.End();
+      const uint64_t spent = CpuNanoseconds() - start;
+      moves = std::max(moves, shard.keyspace().db(0).context().moves - moved);
+      sum += spent;
+      if (worst.size() == 5 && spent <= worst.front()) continue;
+      worst.insert(std::lower_bound(worst.begin(), worst.end(), spent), spent);
+      if (worst.size() > 5) worst.erase(worst.begin());
+    }
+    std::printf("%-9s %-9s %9lu keys: mean %.0f ns of CPU time; longest, in us:", one_slot ? "one slot" : "all slots",
+                growing ? "growing" : "shrinking", keys, static_cast<double>(sum) / static_cast<double>(keys));
+    for (auto it = worst.rbegin(); it != worst.rend(); ++it) std::printf(" %.1f", static_cast<double>(*it) / 1000);
+    std::printf("; most moved by one operation: %lu\n", moves);
+  }
+}
+
+void Run(uint64_t keys, std::string_view part) {
+  const auto wanted = [&](std::string_view name) { return part.empty() || part == name; };
+  for (const uint64_t n : {keys / 10, keys}) {
+    if (!wanted("bytes")) break;
+    for (const bool one_slot : {false, true}) InOwnProcess([&] { Bytes(n, one_slot, false); });
+    InOwnProcess([&] { Bytes(n, false, true); });
+  }
+  for (const bool one_slot : {false, true}) {
+    for (const uint64_t n : {keys / 10, keys}) {
+      if (wanted("speed")) InOwnProcess([&] { Speed(n, one_slot); });
+    }
+    if (wanted("longest")) InOwnProcess([&] { Longest(keys, one_slot); });
+  }
+}
+
+}  // namespace
+}  // namespace skein::storage
+
+int main(int argc, char** argv) {
+  const uint64_t keys = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 10'000'000;
+  if (keys < 1000) {
+    std::fprintf(stderr, "usage: keyspace_bench [keys, at least 1000 [bytes|speed|longest]]\n");
+    return 2;
+  }
+  skein::storage::Run(keys, argc > 2 ? argv[2] : "");
+  return 0;
+}
