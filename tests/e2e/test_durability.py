@@ -8,6 +8,7 @@ import pytest
 
 import harness
 import resp
+from conftest import skein_only
 
 WRITERS = 4
 SHARDS = (1, 2, 4)
@@ -231,6 +232,27 @@ def test_L21_a_clean_end_loses_nothing_and_exits_with_0(make_node, way, shards):
     with node.client(timeout=30) as client:
         wrong = [text for writer in writers for text in writer.check(client)]
     assert not wrong, "%d differ: %s" % (len(wrong), wrong[:5])
+
+
+@skein_only
+def test_L07_a_write_is_in_its_owners_log_and_nowhere_else(make_node):
+    shards = 4
+    node = make_node(cluster_bootstrap="yes", appendonly="yes", appendfsync="always", client_loops=2,
+                     storage_shards=shards).start()
+    # From several connections, so that some of them are on another loop than the shard.
+    for connection in range(8):
+        with node.client() as client:
+            client.pipeline([("SET", "owned:%d:%d:" % (connection, index), "1") for index in range(50)])
+    assert node.terminate() == 0
+    logs = {}
+    for shard in range(shards):
+        folder = node.folder / "appendonlydir" / ("shard-%d" % shard)
+        logs[shard] = b"".join(path.read_bytes() for path in folder.glob("incr.*.aof"))
+    for connection in range(8):
+        for index in range(50):
+            key = "owned:%d:%d:" % (connection, index)
+            holders = [shard for shard, log in logs.items() if key.encode() in log]
+            assert holders == [harness.key_slot(key) % shards], key
 
 
 def test_expiry_goes_on_across_a_restart(make_node):
