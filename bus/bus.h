@@ -101,6 +101,8 @@ class Bus {
   // Any thread; asynchronous, answered on the bus thread (if that has stopped: at once, empty).
   virtual void GetStats(std::function<void(BusStats)> done) = 0;
   virtual void GetLinks(std::function<void(std::vector<LinkInfo>)> done) = 0;
+  // Any thread: bus-io-threads at run time, 0 to 64. Loses no message.
+  virtual void SetIoThreads(uint32_t threads) = 0;
   // The port it listens on: bus_port, or the one that was picked if that is 0.
   virtual uint16_t bus_port() const = 0;
   // Sends what is queued where it can at once, closes links, persists, joins the thread. The result of the last

@@ -45,6 +45,7 @@ LinksOptions MakeLinksOptions(const BusOptions& options) {
   links.buffer_limit =
       options.link_buffer_limit == 0 ? kLargestLinkBuffer : std::min(options.link_buffer_limit, kLargestLinkBuffer);
   links.loopback_only = options.protected_mode;
+  links.workers = options.io_threads;
   return links;
 }
 
@@ -122,6 +123,12 @@ class BusThread : public Bus, private LinkHandler {
   }
   void GetLinks(std::function<void(std::vector<LinkInfo>)> done) override {
     if (!mailbox_.Post([this, done] { done(LinkInfos()); })) done({});
+  }
+
+  void SetIoThreads(uint32_t threads) override {
+    mailbox_.PostAlways([this, threads] {
+      if (!closing_) links_->SetWorkers(threads);
+    });
   }
 
   absl::Status Stop() override {
@@ -358,8 +365,8 @@ class BusThread : public Bus, private LinkHandler {
 }  // namespace
 
 absl::Status CheckBusOptions(const BusOptions& options) {
-  if (options.io_threads != 0) {
-    return absl::InvalidArgumentError("bus-io-threads must be 0: this version does the bus's I/O on the bus thread");
+  if (options.io_threads > IoPool::kMaxWorkers) {
+    return absl::InvalidArgumentError(absl::StrCat("bus-io-threads must be between 0 and ", IoPool::kMaxWorkers));
   }
   if (options.node_timeout_ms <= 0) return absl::InvalidArgumentError("cluster-node-timeout must be positive");
   if (options.config_file.empty()) return absl::InvalidArgumentError("cluster-config-file must not be empty");

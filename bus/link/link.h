@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bus/link/count_token.h"
+#include "bus/link/io_pool.h"
 #include "bus/link/link_io.h"
 #include "bus/link/socket.h"
 #include "glog/logging.h"
@@ -47,6 +48,7 @@ struct Link {
   bool async_close = false;
   // L26: what came while it was borrowed.
   bool want_read = false, want_write = false;
+  bool watched = false;  // libuv watches the descriptor; not while a read job has it
   bool in_ready = false, in_dirty = false;
 
   TokenCount::Token direction_count, unproven_count;
@@ -86,7 +88,7 @@ class Borrow {
 };
 
 // A unit of work on a borrowed link: what a worker gets and gives back.
-struct LinkJob {
+struct LinkJob final : IoJob {
   enum class Kind : uint8_t { kRead, kWrite } kind = Kind::kRead;
   Borrow borrow;
   LinkIo* io = nullptr;
@@ -96,8 +98,8 @@ struct LinkJob {
   ReadResult read;
   WriteResult write;
 
-  // Any thread; touches `io` and the results only.
-  void Run() {
+  // On the bus thread or a worker; touches `io` and the results only.
+  void Run() override {
     if (kind == Kind::kRead) {
       io->Read(proven, budget, input_limit, &read);
     } else {

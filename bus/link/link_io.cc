@@ -155,6 +155,7 @@ bool LinkIo::MakeRoom(size_t limit) {
     PublishMemory();
   } else if (end_ == capacity_ && begin_ > 0) {
     memmove(input_.get(), input_.get() + begin_, end_ - begin_);
+    moved_bytes_ += end_ - begin_;
     end_ -= begin_;
     begin_ = 0;
   }
@@ -170,6 +171,7 @@ void LinkIo::Compact() {
     }
   } else if (begin_ > 0) {
     memmove(input_.get(), input_.get() + begin_, end_ - begin_);
+    moved_bytes_ += end_ - begin_;
     end_ -= begin_;
     begin_ = 0;
   }

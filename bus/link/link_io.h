@@ -74,6 +74,8 @@ class LinkIo {
 
   // Bytes of the receive buffer. Any thread.
   size_t input_memory() const { return memory_.load(std::memory_order_relaxed); }
+  // Bytes moved to the front of the receive buffer so far: once a job, not once a message (L31).
+  uint64_t moved_bytes() const { return moved_bytes_; }
 
  private:
   struct Encoded {
@@ -97,6 +99,7 @@ class LinkIo {
   std::unique_ptr<uint8_t[]> input_;
   size_t capacity_ = 0, begin_ = 0, end_ = 0;
   bool last_read_full_ = false;
+  uint64_t moved_bytes_ = 0;
   // To send: messages, then their encoding, of which [written_, size) is not yet written.
   std::deque<Outgoing> sending_;
   std::string output_;

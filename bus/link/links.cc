@@ -19,6 +19,8 @@ constexpr int kAcceptsPerEvent = 64;
 constexpr size_t kReadyPerTurn = 16;  // links served between two polls
 constexpr size_t kEngineReasons = 64;
 constexpr int kLogsPerSecond = 10;
+constexpr size_t kCompletionsPerTurn = 64;
+constexpr size_t kIdleJobs = 64;
 
 int64_t ClockMs(clockid_t id) {
   timespec now{};
@@ -45,6 +47,7 @@ struct Links::Listener {
 struct Links::Handles {
   uv_prepare_t prepare{};  // before each poll: writes, and links whose turn it is
   uv_idle_t idle{};        // active while links wait for their turn, so that the poll does not block
+  uv_async_t completed{};  // a worker has given a job back
 };
 
 namespace {
@@ -55,12 +58,21 @@ void FreeWatch(uv_handle_t* handle) { delete static_cast<LinkWatch*>(handle->dat
 }  // namespace
 
 Links::Links(uv_loop_t* loop, const LinksOptions& options, LinkHandler* handler)
-    : loop_(loop), options_(options), handler_(handler), handles_(std::make_unique<Handles>()) {
+    : loop_(loop),
+      options_(options),
+      handler_(handler),
+      handles_(std::make_unique<Handles>()),
+      pool_(options.max_jobs, options.max_jobs, [this] { uv_async_send(&handles_->completed); }) {
   uv_prepare_init(loop_, &handles_->prepare);
   uv_idle_init(loop_, &handles_->idle);
   handles_->prepare.data = this;
   uv_prepare_start(&handles_->prepare, [](uv_prepare_t* prepare) { static_cast<Links*>(prepare->data)->RunReady(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->prepare));
+  handles_->completed.data = this;
+  uv_async_init(loop_, &handles_->completed,
+                [](uv_async_t* async) { static_cast<Links*>(async->data)->TakeCompletions(kCompletionsPerTurn); });
+  uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->completed));
+  pool_.Resize(options_.workers);
 }
 
 Links::~Links() { CHECK(stopping_ && links_.empty() && closing_.empty()) << "links must be stopped before they go"; }
@@ -69,6 +81,12 @@ void Links::SetTimeouts(int64_t hello_ms, int64_t connect_ms, int64_t dead_after
   options_.hello_timeout_ms = hello_ms;
   options_.connect_timeout_ms = connect_ms;
   options_.dead_after_ms = dead_after_ms;
+}
+
+void Links::SetWorkers(size_t workers) {
+  pool_.Resize(workers);
+  // With none left, all that was in flight has run; and whoever waits for that takes it back meanwhile (L23).
+  if (workers == 0) TakeCompletions(static_cast<size_t>(-1));
 }
 
 // ---- Accepting
@@ -110,6 +128,7 @@ void Links::AcceptSome(Listener* listener) {
 }
 
 void Links::Admit(Fd fd, SocketAddress remote) {
+  if (stopping_) return;
   if (options_.loopback_only && !IsLoopback(remote.ip)) return Refuse(CloseReason::kNotLoopback, remote);
   if (inbound_.value() >= options_.max_inbound) return Refuse(CloseReason::kInboundCeiling, remote);
   if (unproven_.value() >= options_.max_unproven) return Refuse(CloseReason::kUnprovenCeiling, remote);
@@ -179,11 +198,15 @@ void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
     handler_->OnLinkDown(id, CloseReasonName(refused));
     return;
   }
+  DialOver(id, std::move(fd), {ip, port});
+}
+
+void Links::DialOver(LinkId id, Fd fd, SocketAddress remote) {
   auto link = std::make_unique<Link>();
   link->id = id;
   link->outbound = true;
   link->direction_count = outbound_.Take();
-  link->remote = {ip, port};
+  link->remote = std::move(remote);
   link->fd = std::move(fd);
   link->deadline_ms = MonotonicMs() + options_.connect_timeout_ms;
   Adopt(std::move(link));
@@ -264,15 +287,25 @@ void Links::OnPoll(uv_poll_t* poll, int status, int events) {
   auto* watch = static_cast<LinkWatch*>(poll->data);
   Link* link = watch->link;
   Links* links = watch->links;
-  if (status < 0) return links->End(link, CloseReason::kIoError, -status);
+  if (status < 0) {
+    // An error is pending on the socket, and libuv has stopped watching it. Reading tells which, after what came
+    // before.
+    link->watched = false;
+    events = UV_READABLE;
+  }
   if (link->state == Link::State::kConnecting) return links->FinishConnect(link);
+  if (link->io_refs > 0) {
+    // L26: remembered, and served when the job is done; until then the poll must not spin on it.
+    if ((events & UV_READABLE) != 0) link->want_read = true;
+    return links->Unwatch(link);
+  }
   LinkId id = link->id;
   if ((events & UV_WRITABLE) != 0 && link->blocked) {
     link->blocked = false;
     links->WantWrite(link);
     link = links->Find(id);
     if (link == nullptr) return;
-    if (!link->blocked) links->Watch(link);
+    if (!link->blocked && link->watched) links->Watch(link);
   }
   if ((events & UV_READABLE) != 0 && !(link->in_ready && link->want_read)) links->WantRead(link);
 }
@@ -295,43 +328,67 @@ void Links::WantWrite(Link* link) {
 }
 
 void Links::Start(Link* link, LinkJob::Kind kind) {
-  CHECK(!inline_busy_);
-  LinkJob* job = &inline_job_;
-  inline_busy_ = true;
+  LinkJob* job = NewJob();
+  bool reads = kind == LinkJob::Kind::kRead;
   job->kind = kind;
   job->borrow = Borrow(link);
   job->io = link->io.get();
   job->budget = options_.budget;
-  if (kind == LinkJob::Kind::kRead) {
+  if (reads) {
     link->want_read = false;
-    job->read.Clear();
     job->proven = link->state == Link::State::kUp;
     size_t sending = link->unsent_bytes;
     job->input_limit = sending < options_.buffer_limit ? options_.buffer_limit - sending : 0;
   } else {
     link->want_write = false;
-    job->write.Clear();
     link->io->Take(&link->queue);
   }
+  if (pool_.Submit(job)) {
+    ++(reads ? counters_.reads_offloaded : counters_.writes_offloaded);
+    // Readable until the worker has read: the poll would not block.
+    if (reads) Unwatch(link);
+    return;
+  }
   job->Run();
-  ++(kind == LinkJob::Kind::kRead ? counters_.reads_inline : counters_.writes_inline);
+  ++(reads ? counters_.reads_inline : counters_.writes_inline);
   Complete(job);
 }
 
-void Links::Complete(LinkJob* job) {
+LinkJob* Links::NewJob() {
+  if (idle_jobs_.empty()) return new LinkJob;
+  LinkJob* job = idle_jobs_.back().release();
+  idle_jobs_.pop_back();
+  return job;
+}
+
+void Links::TakeCompletions(size_t most) {
+  for (size_t i = 0; i < most; ++i) {
+    IoJob* job = pool_.Take();
+    if (job == nullptr) return;
+    Complete(static_cast<LinkJob*>(job));
+  }
+  uv_async_send(&handles_->completed);
+}
+
+void Links::Complete(LinkJob* finished) {
+  std::unique_ptr<LinkJob> job(finished);
   Link* link = job->borrow.link();
   if (job->kind == LinkJob::Kind::kRead) {
     CompleteRead(link, &job->read);
+    job->read.Clear();
   } else {
     CompleteWrite(link, &job->write);
+    job->write.Clear();
   }
-  inline_busy_ = false;
   job->borrow.Return();
+  if (idle_jobs_.size() < kIdleJobs) idle_jobs_.push_back(std::move(job));
   if (link->async_close) {
     if (link->io_refs == 0) closing_.erase(link->id);
     return;
   }
   if (link->want_read || link->want_write) MakeReady(link);
+  // One that waits its turn to read need not be watched, unless to write.
+  if (!link->watched && (!link->want_read || link->blocked)) Watch(link);
 }
 
 void Links::CompleteRead(Link* link, ReadResult* result) {
@@ -344,7 +401,7 @@ void Links::CompleteRead(Link* link, ReadResult* result) {
   if (result->hello && !link->async_close) HandleHello(link, *result->hello);
   if (link->async_close) return;
   if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
-  if (link->memory() > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
+  if (link->memory() + result->message_bytes > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
   if (result->more) link->want_read = true;
 }
 
@@ -357,7 +414,7 @@ void Links::CompleteWrite(Link* link, WriteResult* result) {
   if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
   if (result->blocked && !link->blocked) {
     link->blocked = true;
-    Watch(link);
+    if (link->watched) Watch(link);
   }
   if (result->more) link->want_write = true;
 }
@@ -399,7 +456,6 @@ void Links::RunReady() {
 // ---- Ending
 
 void Links::Watch(Link* link) {
-  if (link->watch == nullptr) return;
   int events = UV_READABLE;
   if (link->state == Link::State::kConnecting) {
     events = UV_WRITABLE;
@@ -407,11 +463,16 @@ void Links::Watch(Link* link) {
     events |= UV_WRITABLE;
   }
   uv_poll_start(&link->watch->poll, events, &Links::OnPoll);
+  link->watched = true;
 }
 
 void Links::Unwatch(Link* link) {
+  uv_poll_stop(&link->watch->poll);
+  link->watched = false;
+}
+
+void Links::CloseWatch(Link* link) {
   LinkWatch* watch = std::exchange(link->watch, nullptr);
-  if (watch == nullptr) return;
   uv_poll_stop(&watch->poll);
   watch->link = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&watch->poll), FreeWatch);
@@ -439,7 +500,7 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
                            << (error != 0 ? ": " : "") << (error != 0 ? strerror(error) : "");
   }
   deadlines_.erase({link->deadline_ms, id});
-  Unwatch(link);
+  CloseWatch(link);
   auto found = links_.find(id);
   std::unique_ptr<Link> owned = std::move(found->second);
   links_.erase(found);
@@ -475,10 +536,12 @@ void Links::Stop() {
     uv_close(reinterpret_cast<uv_handle_t*>(listener->poll), FreePoll);
   }
   listeners_.clear();
+  SetWorkers(0);
   RunReady();
   while (!links_.empty()) End(links_.begin()->second.get(), CloseReason::kStopping);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->idle), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->completed), nullptr);
 }
 
 std::vector<LinkView> Links::View() const {

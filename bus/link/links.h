@@ -53,6 +53,8 @@ struct LinksOptions {
   size_t buffer_limit = 64u << 20;    // bytes a link may hold, sending and receiving
   bool loopback_only = false;
   JobBudget budget;
+  size_t workers = 0;  // threads for the links' I/O; 0: all on the bus thread
+  size_t max_jobs = 1024;
 };
 
 struct LinkCounters {
@@ -89,9 +91,16 @@ class Links {
   void SetNodeId(const std::string& id) { node_id_ = id; }
   void SetTimeouts(int64_t hello_ms, int64_t connect_ms, int64_t dead_after_ms);
   void AddListener(Fd listener);
+  // Changes the number of workers. Loses and delays nothing (L36).
+  void SetWorkers(size_t workers);
+  size_t workers() const { return pool_.workers(); }
 
+  // Takes an inbound connection: what listeners do with what they accept.
+  void Admit(Fd fd, SocketAddress remote);
   // `link`: odd, greater than all before.
   void Dial(LinkId link, const std::string& ip, uint16_t port);
+  // Dial, with a connection that exists already.
+  void DialOver(LinkId link, Fd connected, SocketAddress remote);
   // Queues. For a link that is gone: nothing.
   void Send(LinkId link, const MessagePtr& message);
   // `reason`: static. The handler is not told.
@@ -121,7 +130,6 @@ class Links {
 
   Link* Find(LinkId id);
   void AcceptSome(Listener* listener);
-  void Admit(Fd fd, SocketAddress remote);
   void Adopt(std::unique_ptr<Link> link);
   void FinishConnect(Link* link);
   void QueueHello(Link* link);
@@ -132,7 +140,9 @@ class Links {
   void WantRead(Link* link);
   void WantWrite(Link* link);
   void Start(Link* link, LinkJob::Kind kind);
+  LinkJob* NewJob();
   void Complete(LinkJob* job);
+  void TakeCompletions(size_t most);
   void CompleteRead(Link* link, ReadResult* result);
   void CompleteWrite(Link* link, WriteResult* result);
   void MakeReady(Link* link);
@@ -140,9 +150,9 @@ class Links {
 
   void Watch(Link* link);
   void Unwatch(Link* link);
+  void CloseWatch(Link* link);
   void End(Link* link, CloseReason reason, int error = 0, const char* engine_reason = nullptr);
   void Refuse(CloseReason reason, const SocketAddress& remote);
-  void CheckLimit(Link* link);
   bool MayLog();
 
   uv_loop_t* loop_;
@@ -165,8 +175,8 @@ class Links {
   std::vector<LinkId> ready_;
   LinkId next_inbound_ = 2;
 
-  LinkJob inline_job_;
-  bool inline_busy_ = false;
+  std::vector<std::unique_ptr<LinkJob>> idle_jobs_;
+  IoPool pool_;
   LinkCounters counters_;
   int64_t log_second_ = 0;
   int logs_left_ = 0;
