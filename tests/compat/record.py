@@ -11,15 +11,12 @@ A script is a text of
 The unit tests of node/commands run the same scripts and compare. Needs redis-server 7.0 on the path.
 """
 import os
-import random
 import re
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import resp  # noqa: E402
+from servers import Server  # noqa: E402
 
 
 def split_words(line):
@@ -69,44 +66,10 @@ def escape(raw):
     return out
 
 
-class Server:
-    """A redis-server on a port of its own, gone at the end of the block."""
-
-    def __init__(self, cluster):
-        self.dir = tempfile.TemporaryDirectory()
-        self.port = random.randint(20000, 29000)
-        args = ['redis-server', '--port', str(self.port), '--save', '', '--dir', self.dir.name, '--daemonize', 'no']
-        if cluster:
-            args += ['--cluster-enabled', 'yes']
-        self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
-        deadline = time.time() + 10
-        while True:
-            try:
-                self.connection = resp.Connection(self.port)
-                break
-            except OSError:
-                if time.time() > deadline:
-                    raise
-                time.sleep(0.02)
-        if cluster:
-            self.connection.run('CLUSTER', 'ADDSLOTSRANGE', 0, 16383)
-            while b'cluster_state:ok' not in self.connection.run('CLUSTER', 'INFO'):
-                time.sleep(0.05)
-
-    def __enter__(self):
-        return self.connection
-
-    def __exit__(self, *_):
-        self.connection.close()
-        self.process.terminate()
-        self.process.wait()
-        self.dir.cleanup()
-
-
 def record(path):
     lines = open(path, encoding='ascii').read().split('\n')
     out, skip = [], False
-    with Server(cluster=lines[0] == '! cluster') as connection:
+    with Server('redis-server', cluster=lines[0] == '! cluster') as connection:
         for line in lines:
             if not line or line[0] in '#>!':
                 skip = False

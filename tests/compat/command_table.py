@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""Compares the command table of skein-node with redis-server's: COMMAND INFO and COMMAND DOCS of every command of ours.
+
+    command_table.py [--binary bazel-bin/node/skein-node] [--all]
+
+Prints the differences that EXPLAINED does not explain; exit code 1 if there are any. --all prints the explained ones too.
+"""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from raw_resp import parse  # noqa: E402
+from servers import Server  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# (command, path below it, '' for all of it) -> why it differs.
+EXPLAINED = {
+    ('client|setinfo', ''): 'since 7.2, not in redis-server 7.0',
+    ('client|no-touch', ''): 'since 7.2, not in redis-server 7.0',
+    ('cluster|myshardid', ''): 'since 7.2, not in redis-server 7.0',
+    ('waitaof', ''): 'since 7.2, not in redis-server 7.0',
+}
+INFO_FIELDS = ('name', 'arity', 'flags', 'first key', 'last key', 'step', 'categories', 'tips', 'key specs',
+               'subcommands')
+
+
+def text(value):
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, tuple) and len(value) == 2 and value[0] in '+-':
+        return value[1].decode()
+    return value
+
+
+def plain(value):
+    """Parsed replies with text for bytes; lists of words (sets) in order."""
+    value = text(value)
+    if isinstance(value, dict):
+        return {text(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        items = [plain(v) for v in value]
+        return sorted(items) if items and all(isinstance(v, str) for v in items) else items
+    return value
+
+
+def differences(path, ours, theirs):
+    """(path, ours, theirs) of every leaf that differs."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for k in sorted(ours.keys() | theirs.keys()):
+            yield from differences(path + [k], ours.get(k), theirs.get(k))
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for i, (a, b) in enumerate(zip(ours, theirs)):
+            yield from differences(path + [str(i)], a, b)
+    elif ours != theirs:
+        yield '/'.join(path), ours, theirs
+
+
+def flatten_info(rows, out):
+    for row in rows:
+        row = plain(row)
+        out[row[0]] = dict(zip(INFO_FIELDS[1:9], row[1:9]))
+        out[row[0]]['subcommands'] = sorted(sub[0] for sub in row[9])
+        flatten_info(row[9], out)
+
+
+def flatten_docs(docs, out):
+    for name, doc in docs.items():
+        subcommands = doc.pop('subcommands', {})
+        doc['subcommands'] = sorted(subcommands)
+        out[name] = doc
+        flatten_docs(subcommands, out)
+
+
+def table(connection):
+    connection.run('HELLO', 3)
+    info, docs = {}, {}
+    flatten_info(parse(connection.run('COMMAND', 'INFO')), info)
+    flatten_docs(plain(parse(connection.run('COMMAND', 'DOCS'))), docs)
+    return {name: {'info': info[name], 'docs': docs[name]} for name in info}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--binary', default=os.environ.get('SKEIN_NODE', os.path.join(ROOT, 'bazel-bin/node/skein-node')))
+    parser.add_argument('--all', action='store_true')
+    options = parser.parse_args()
+    with Server(options.binary, False) as ours, Server('redis-server', False) as theirs:
+        a, b = table(ours), table(theirs)
+    unexplained = 0
+    for name in sorted(a):
+        # A container has no fewer subcommands here than we say; that Redis has more is known from the commands missing.
+        if name in b:
+            for kind in ('info', 'docs'):
+                have = a[name][kind]['subcommands']
+                b[name][kind]['subcommands'] = [s for s in b[name][kind]['subcommands'] if s in have]
+                a[name][kind]['subcommands'] = [s for s in have if (s, '') not in EXPLAINED]
+        for path, x, y in differences([], a[name], b.get(name)):
+            why = EXPLAINED.get((name, '')) or EXPLAINED.get((name, path))
+            unexplained += why is None
+            if why is None or options.all:
+                print('%s %s%s\n   skein %r\n   redis %r' % (name, path, ' (%s)' % why if why else '', x, y))
+    print('%d commands here, %d of %d in redis-server: %d unexplained differences'
+          % (len(a), sum(name in a for name in b), len(b), unexplained))
+    return 1 if unexplained else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
