@@ -85,9 +85,10 @@ TEST(DataSet, WithoutAppendOnlyNoFileIsTouched) {
     ASSERT_NE(set, nullptr);
     EXPECT_EQ(set->shard_count(), 4u);
     EXPECT_EQ(set->shard(0).log(), nullptr);
-    set->shard(3).Begin(1);
-    set->shard(3).SetString(0, Key("k"), "v", kNoExpiry, "set");
-    EXPECT_EQ(set->shard(3).End(), 0u);
+    Shard& shard = set->shard(KeySlot("k") % 4u);
+    shard.Begin(1);
+    shard.SetString(0, Key("k"), "v", kNoExpiry, "set");
+    EXPECT_EQ(shard.End(), 0u);
     EXPECT_FALSE(set->stats().enabled);
     EXPECT_TRUE(set->Close().ok());
   }

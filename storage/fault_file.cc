@@ -79,17 +79,22 @@ class FaultFile : public File {
 
   absl::Status Sync() override {
     // What had been written when the sync began is what it makes durable.
-    std::string bytes;
-    size_t changes;
+    size_t begun;
     {
       const std::lock_guard<std::mutex> lock(fs_->mutex_);
-      bytes = node_->bytes;
-      changes = node_->changes.size();
+      begun = node_->changes.size();
     }
     if (absl::Status status = fs_->Ask(FaultFileSystem::Op::kSync, path_); !status.ok()) return status;
     const std::lock_guard<std::mutex> lock(fs_->mutex_);
-    node_->synced = std::move(bytes);
-    node_->changes.erase(node_->changes.begin(), node_->changes.begin() + static_cast<ptrdiff_t>(changes));
+    const auto end = node_->changes.begin() + static_cast<ptrdiff_t>(begun);
+    for (auto change = node_->changes.begin(); change != end; ++change) {
+      if (change->truncate) {
+        node_->synced.resize(change->offset);
+      } else {
+        Overwrite(&node_->synced, change->offset, change->bytes);
+      }
+    }
+    node_->changes.erase(node_->changes.begin(), end);
     fs_->syncs_.fetch_add(1);
     return absl::OkStatus();
   }
