@@ -35,6 +35,7 @@ class Harness {
   std::string Run(std::string_view line) { return Run(SplitWords(line)); }
 
   storage::Shard& shard(uint32_t i) { return *shards_[i]; }
+  storage::FakeLog& log(uint32_t shard) { return *logs_[shard]; }
   // What the mutation hook has told since the last call: "set a, expire a", with "@1" behind a key of database 1.
   std::string TakeEvents();
   // The bodies of the records since the last call, escaped, joined by " | ".
