@@ -26,8 +26,6 @@ class NodeView:
     links_in: int = 0
     epoch: int = 0
     cluster_state: str = ""
-    threads: str = ""
-    peers_failed: int = 0
 
 
 def look(port):
@@ -52,8 +50,6 @@ def look(port):
             view.role = "replica" if "slave" in words[2] else "primary"
             view.slots = [tuple(int(end) for end in (word.split("-") * 2)[:2])
                           for word in words[8:] if not word.startswith("[")]
-        elif "fail" in words[2].replace("nofailover", ""):
-            view.peers_failed += 1
     for link in links:
         if isinstance(link, list):
             link = dict(zip(link[::2], link[1::2]))
@@ -67,8 +63,6 @@ def look(port):
     view.rate = int(info["instantaneous_ops_per_sec"])
     view.epoch = int(state["cluster_current_epoch"])
     view.cluster_state = state["cluster_state"]
-    if "storage_shards" in info:
-        view.threads = "%s/%s" % (info.get("client_loops", "?"), info["storage_shards"])
     return view
 
 

@@ -5,6 +5,9 @@ import shutil
 import sys
 import time
 
+# A terminal that cannot show a character shows a question mark in its place.
+sys.stdout.reconfigure(errors="replace")
+
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35",
           "cyan": "36"}
 
