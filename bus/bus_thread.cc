@@ -167,9 +167,10 @@ class BusThread : public Bus, private LinkHandler {
   }
 
   void Close() {
-    closing_ = true;
     mailbox_.Drain();
-    // What the last commands changed becomes durable, and is answered for.
+    // What the engine learnt last and was not in a hurry to keep becomes durable, too.
+    if (opened_) Command(SaveConfigCommand{}, [](OperatorReply) {});
+    closing_ = true;
     stopped_ = persister_->Stop();
     mailbox_.Close();
     mailbox_.Drain();

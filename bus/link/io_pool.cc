@@ -25,11 +25,15 @@ IoPool::~IoPool() {
 
 void IoPool::Resize(size_t workers) {
   workers = std::min(workers, kMaxWorkers);
-  size_t before = threads_.size();
-  wanted_.store(workers, std::memory_order_release);
-  for (size_t i = workers; i < before; ++i) sem_post(&waiting_);
-  for (size_t i = workers; i < before; ++i) threads_[i].join();
-  threads_.resize(std::min(before, workers));
+  if (workers < threads_.size()) {
+    // All end, and as many as wanted start anew: a sign to end cannot be addressed to one of them. Each needs at most
+    // one.
+    stop_.store(true, std::memory_order_release);
+    for (size_t i = 0; i < threads_.size(); ++i) sem_post(&waiting_);
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    stop_.store(false, std::memory_order_release);
+  }
   QuietSignals quiet;
   while (threads_.size() < workers) {
     size_t index = threads_.size();
@@ -63,10 +67,9 @@ void IoPool::Finish(IoJob* job) {
 
 void IoPool::Work(size_t index) {
   pthread_setname_np(pthread_self(), ("bus-io-" + std::to_string(index)).c_str());
-  while (index < wanted_.load(std::memory_order_acquire)) {
+  while (!stop_.load(std::memory_order_acquire)) {
     if (sem_wait(&waiting_) != 0) continue;  // EINTR
-    // May find none: another worker took the job whose turn this was, or it is the sign to end. A worker that ends
-    // leaves at most one sign too many, which wakes another for nothing.
+    // May find none: it was the sign to end, or one that a worker left that ended before it needed it.
     if (IoJob* job = jobs_.Pop()) Finish(job);
   }
 }

@@ -36,8 +36,9 @@ class IoPool {
   IoPool(const IoPool&) = delete;
 
   // ---- The owner's thread
-  // Starts or ends workers. Ending waits for the job that a worker is at, no longer than non-blocking work takes; with
-  // no worker left, the jobs that wait are run here. They all come out as completions.
+  // Starts or ends workers. Fewer: all end and those wanted start anew, which waits for the jobs they are at, no longer
+  // than non-blocking work takes; with no worker left, the jobs that wait are run here. They all come out as
+  // completions.
   void Resize(size_t workers);
   size_t workers() const { return threads_.size(); }
   // False, and the caller keeps the job, if there are no workers or a queue is full.
@@ -53,9 +54,8 @@ class IoPool {
   const std::function<void()> completed_;
   const size_t limit_;
   Ring<IoJob> jobs_, completions_;
-  sem_t waiting_;  // at least one a job that waits
-  // Workers with this index or a higher one are to end (L24: by a flag they check).
-  std::atomic<size_t> wanted_{0};
+  sem_t waiting_;                  // at least one a job that waits
+  std::atomic<bool> stop_{false};  // workers are to end (L24: by a flag they check)
   std::vector<std::thread> threads_;
   size_t in_flight_ = 0;
 };

@@ -1,0 +1,183 @@
+// The bus as the node uses it: the real engine, real sockets, real files, several nodes in one process.
+#include "bus/bus.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <fstream>
+#include <future>
+#include <mutex>
+
+#include "glog/logging.h"
+#include "gtest/gtest.h"
+
+namespace skein::bus {
+namespace {
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = ::testing::TempDir() + "/bus-XXXXXX";
+    CHECK(mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  ~TempDir() {
+    for (const char* file : {"/nodes.conf", "/nodes.conf.new", "/nodes.conf.lock"}) unlink((path_ + file).c_str());
+    rmdir(path_.c_str());
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class Node {
+ public:
+  explicit Node(const std::string& dir, uint16_t bus_port = 0, bool bootstrap = false) {
+    options_.dir = dir;
+    options_.bind = {"127.0.0.1"};
+    options_.announce_ip = "127.0.0.1";
+    options_.bus_port = bus_port;
+    options_.node_timeout_ms = 2000;
+    options_.bootstrap = bootstrap;
+    BusCallbacks callbacks;
+    callbacks.publish = [this](TopologyPtr topology) {
+      std::lock_guard lock(mutex_);
+      topology_ = std::move(topology);
+      // As the shards do: at once it is applied.
+      if (bus_ != nullptr) bus_->Fenced(topology_->version);
+      changed_.notify_all();
+    };
+    callbacks.data_plane = [](std::vector<uint64_t>* positions, bool* healthy) {
+      *positions = {1, 2};
+      *healthy = true;
+    };
+    auto started = Bus::Start(options_, callbacks);
+    status_ = started.status();
+    if (!started.ok()) return;
+    std::lock_guard lock(mutex_);
+    bus_ = *std::move(started);
+    bus_->Fenced(topology_->version);
+  }
+  ~Node() {
+    if (bus_ != nullptr) bus_->Stop().IgnoreError();
+  }
+
+  Bus* operator->() { return bus_.get(); }
+  const absl::Status& status() const { return status_; }
+  absl::Status Check() const { return Bus::Check(options_); }
+  TopologyPtr topology() {
+    std::lock_guard lock(mutex_);
+    return topology_;
+  }
+  std::string id() { return topology()->me().id; }
+  // Waits for a topology that fits; false after 20 s.
+  bool Await(const std::function<bool(const Topology&)>& fits) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20), [&] { return fits(*topology_); });
+  }
+  OperatorReply Do(OperatorCommand command) {
+    std::promise<OperatorReply> reply;
+    bus_->Submit(std::move(command), [&](OperatorReply r) { reply.set_value(std::move(r)); });
+    return reply.get_future().get();
+  }
+  BusStats Stats() {
+    std::promise<BusStats> stats;
+    bus_->GetStats([&](BusStats s) { stats.set_value(std::move(s)); });
+    return stats.get_future().get();
+  }
+
+ private:
+  BusOptions options_;
+  absl::Status status_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  TopologyPtr topology_;
+  std::unique_ptr<Bus> bus_;
+};
+
+bool Formed(const Topology& topology, size_t nodes) {
+  if (topology.nodes.size() != nodes || !topology.ok || topology.slots_assigned != kSlots) return false;
+  for (size_t i = 1; i < nodes; ++i) {
+    if (!topology.nodes[i].link_up || topology.nodes[i].handshake || topology.nodes[i].slot_count == 0) return false;
+  }
+  return true;
+}
+
+TEST(Bus, ThreeNodesFormAClusterAndComeBack) {
+  TempDir dirs[3];
+  std::string ids[3];
+  uint16_t ports[3];
+  {
+    Node a(dirs[0].path()), b(dirs[1].path()), c(dirs[2].path());
+    Node* nodes[3] = {&a, &b, &c};
+    for (size_t i = 0; i < 3; ++i) {
+      ASSERT_TRUE(nodes[i]->status().ok()) << nodes[i]->status();
+      ids[i] = nodes[i]->id();
+      ports[i] = (*nodes[i])->bus_port();
+      OperatorReply reply = nodes[i]->Do(
+          AddSlotsCommand{{{static_cast<uint16_t>(i * kSlots / 3), static_cast<uint16_t>((i + 1) * kSlots / 3 - 1)}}});
+      EXPECT_EQ(reply.text, "OK");
+    }
+    EXPECT_EQ(a.Do(MeetCommand{"127.0.0.1", 6379, ports[1]}).text, "OK");
+    EXPECT_EQ(a.Do(MeetCommand{"127.0.0.1", 6379, ports[2]}).text, "OK");
+    for (Node* node : nodes) {
+      ASSERT_TRUE(node->Await([](const Topology& topology) { return Formed(topology, 3); }))
+          << node->topology()->why_not_ok;
+    }
+    std::promise<std::vector<LinkInfo>> links;
+    a->GetLinks([&](std::vector<LinkInfo> infos) { links.set_value(std::move(infos)); });
+    EXPECT_GE(links.get_future().get().size(), 4u);
+    BusStats stats = a.Stats();
+    EXPECT_GT(stats.bytes_received, 0u);
+    EXPECT_EQ(stats.messages_refused, 0u);
+    for (Node* node : nodes) EXPECT_TRUE((*node)->Stop().ok());
+  }
+  // All restart, one after another, and find each other by what they kept.
+  Node a(dirs[0].path(), ports[0]), b(dirs[1].path(), ports[1]), c(dirs[2].path(), ports[2]);
+  Node* nodes[3] = {&a, &b, &c};
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(nodes[i]->status().ok()) << nodes[i]->status();
+    EXPECT_EQ(nodes[i]->id(), ids[i]);
+    EXPECT_EQ(nodes[i]->topology()->me().slot_count, (i + 1) * kSlots / 3 - i * kSlots / 3);
+  }
+  for (Node* node : nodes) {
+    ASSERT_TRUE(node->Await([](const Topology& topology) { return Formed(topology, 3); }));
+  }
+}
+
+TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {
+  TempDir dir;
+  Node node(dir.path(), 0, true);
+  ASSERT_TRUE(node.status().ok()) << node.status();
+  ASSERT_TRUE(node.Await([](const Topology& topology) { return topology.ok; }));
+  EXPECT_EQ(node.topology()->me().slot_count, kSlots);
+  EXPECT_EQ(node->writable_until_ms(), INT64_MAX);
+}
+
+TEST(Bus, TwoCannotShareAFileOrAPort) {
+  TempDir dir, other;
+  Node node(dir.path());
+  ASSERT_TRUE(node.status().ok()) << node.status();
+  Node same(dir.path());
+  EXPECT_EQ(same.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(same.status().message().find("in use by another process"), absl::string_view::npos) << same.status();
+  Node port(other.path(), node->bus_port());
+  EXPECT_FALSE(port.status().ok());
+  EXPECT_NE(port.status().message().find(std::to_string(node->bus_port())), absl::string_view::npos) << port.status();
+  EXPECT_NE(access((other.path() + "/nodes.conf").c_str(), F_OK), 0) << "a failed start leaves no identity behind";
+}
+
+TEST(Bus, L14_CheckRefusesInTheSameWordsAsStart) {
+  TempDir dir;
+  std::ofstream(dir.path() + "/nodes.conf") << "vars currentEpoch 6 lastVoteEpoch 0\n";
+  Node node(dir.path());
+  EXPECT_EQ(node.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(node.status(), node.Check());
+  EXPECT_NE(access((dir.path() + "/nodes.conf.lock").c_str(), F_OK), 0);
+}
+
+}  // namespace
+}  // namespace skein::bus
