@@ -1,6 +1,8 @@
 // What a key costs: bytes, nanoseconds, and the longest single operation while a shard grows and shrinks.
 //
-//   keyspace_bench [keys [bytes|speed|longest]]   each measurement in a process of its own; 10,000,000 keys by default
+//   keyspace_bench [keys [bytes|expiring|speed|longest|control [all|one]]]
+//
+// 10,000,000 keys by default. Each measurement runs in a process of its own, for all slots and for one.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -73,19 +75,6 @@ uint64_t ResidentBytes() {
   return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-void InOwnProcess(const std::function<void()>& part) {
-  std::fflush(stdout);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    part();
-    std::fflush(stdout);
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(pid, &status, 0);
-  if (status != 0) std::abort();
-}
-
 uint64_t OverflowBuckets(Shard& shard) { return shard.keyspace().db(0).context().overflow_buckets; }
 
 void PrintBytes(Shard& shard, uint64_t resident_before, uint64_t used_before, uint64_t keys, const char* what) {
@@ -100,7 +89,8 @@ void Bytes(uint64_t keys, bool one_slot, bool expiring) {
   const uint64_t resident = ResidentBytes();
   Shard shard({0, 1, 16}, nullptr);
   const uint64_t used = shard.used_bytes();
-  const char* what = one_slot ? "one slot" : expiring ? "all slots, all expiring" : "all slots";
+  const char* what = one_slot ? (expiring ? "one slot, all expiring" : "one slot")
+                              : (expiring ? "all slots, all expiring" : "all slots");
   // On the way as well: growth must not cost more in the middle. Every eighth of a doubling from a tenth on.
   double next = static_cast<double>(keys) / 10;
   double worst = 0;
@@ -172,16 +162,42 @@ void Speed(uint64_t keys, bool one_slot) {
   if (found != 2 * total) std::abort();
 }
 
-void Longest(uint64_t keys, bool one_slot) {
+// The five longest of many operations, and what else is to know of them.
+class Longest {
+ public:
+  void Add(uint64_t nanoseconds) {
+    ++count_;
+    sum_ += nanoseconds;
+    if (worst_.size() == kKept && nanoseconds <= worst_.front()) return;
+    worst_.insert(std::lower_bound(worst_.begin(), worst_.end(), nanoseconds), nanoseconds);
+    if (worst_.size() > kKept) worst_.erase(worst_.begin());
+  }
+  void Print(const char* what, bool one_slot) const {
+    std::printf(
+        "%-9s %-9s %9lu operations: mean %.0f ns of CPU time; longest, in us:", one_slot ? "one slot" : "all slots",
+        what, count_, static_cast<double>(sum_) / static_cast<double>(count_));
+    for (auto it = worst_.rbegin(); it != worst_.rend(); ++it) std::printf(" %.1f", static_cast<double>(*it) / 1000);
+    std::printf("\n");
+  }
+
+ private:
+  static constexpr size_t kKept = 5;
+  uint64_t count_ = 0;
+  uint64_t sum_ = 0;
+  std::vector<uint64_t> worst_;  // ascending
+};
+
+// The longest operations while a shard grows to `keys` and shrinks to nothing again.
+void LongestOperations(uint64_t keys, bool one_slot) {
   Shard shard({0, 1, 16}, nullptr);
+  const TableContext& context = shard.keyspace().db(0).context();
   const Order order(keys);
   for (const bool growing : {true, false}) {
-    std::vector<uint64_t> worst;  // the longest, ascending
-    uint64_t sum = 0;
+    Longest longest;
     uint64_t moves = 0;
     for (uint64_t i = 0; i < keys; ++i) {
       const Name name(growing ? i : order[i], one_slot);
-      const uint64_t moved = shard.keyspace().db(0).context().moves;
+      const uint64_t moved = context.moves;
       const uint64_t start = CpuNanoseconds();
       shard.Begin(kNow);
       if (growing) {
@@ -190,32 +206,65 @@ void Longest(uint64_t keys, bool one_slot) {
         shard.Delete(0, Key(name.text()), "del", false);
       }
       shard.End();
-      const uint64_t spent = CpuNanoseconds() - start;
-      moves = std::max(moves, shard.keyspace().db(0).context().moves - moved);
-      sum += spent;
-      if (worst.size() == 5 && spent <= worst.front()) continue;
-      worst.insert(std::lower_bound(worst.begin(), worst.end(), spent), spent);
-      if (worst.size() > 5) worst.erase(worst.begin());
+      longest.Add(CpuNanoseconds() - start);
+      moves = std::max(moves, context.moves - moved);
     }
-    std::printf("%-9s %-9s %9lu keys: mean %.0f ns of CPU time; longest, in us:", one_slot ? "one slot" : "all slots",
-                growing ? "growing" : "shrinking", keys, static_cast<double>(sum) / static_cast<double>(keys));
-    for (auto it = worst.rbegin(); it != worst.rend(); ++it) std::printf(" %.1f", static_cast<double>(*it) / 1000);
-    std::printf("; most moved by one operation: %lu\n", moves);
+    longest.Print(growing ? "growing" : "shrinking", one_slot);
+    std::printf("%-19s most moved by one operation: %lu\n", "", moves);
   }
 }
 
-void Run(uint64_t keys, std::string_view part) {
-  const auto wanted = [&](std::string_view name) { return part.empty() || part == name; };
-  for (const uint64_t n : {keys / 10, keys}) {
-    if (!wanted("bytes")) break;
-    for (const bool one_slot : {false, true}) InOwnProcess([&] { Bytes(n, one_slot, false); });
-    InOwnProcess([&] { Bytes(n, false, true); });
-  }
-  for (const bool one_slot : {false, true}) {
-    for (const uint64_t n : {keys / 10, keys}) {
-      if (wanted("speed")) InOwnProcess([&] { Speed(n, one_slot); });
+// What the machine and the allocator alone add to a thread's CPU time: allocations of 64 bytes, kept, then freed.
+void LongestAllocations(uint64_t keys) {
+  std::vector<void*> kept(keys);
+  const Order order(keys);
+  for (const bool growing : {true, false}) {
+    Longest longest;
+    for (uint64_t i = 0; i < keys; ++i) {
+      void*& place = kept[growing ? i : order[i]];
+      const uint64_t start = CpuNanoseconds();
+      if (growing) {
+        place = std::malloc(64);
+        std::memset(place, 1, 64);
+      } else {
+        std::free(place);
+      }
+      longest.Add(CpuNanoseconds() - start);
     }
-    if (wanted("longest")) InOwnProcess([&] { Longest(keys, one_slot); });
+    longest.Print(growing ? "malloc" : "free", false);
+  }
+}
+
+void Run(uint64_t keys, std::string_view part, bool one_slot) {
+  if (part == "bytes") Bytes(keys, one_slot, false);
+  if (part == "expiring") Bytes(keys, one_slot, true);
+  if (part == "speed") Speed(keys, one_slot);
+  if (part == "longest") LongestOperations(keys, one_slot);
+  if (part == "control") LongestAllocations(keys);
+}
+
+// One measurement, in a process of its own.
+void Spawn(uint64_t keys, const char* part, bool one_slot) {
+  std::fflush(stdout);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    execl("/proc/self/exe", "keyspace_bench", std::to_string(keys).c_str(), part, one_slot ? "one" : "all", nullptr);
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  if (status != 0) std::abort();
+}
+
+void RunAll(uint64_t keys, std::string_view only) {
+  for (const char* part : {"bytes", "expiring", "speed", "longest", "control"}) {
+    if (!only.empty() && part != only) continue;
+    const bool control = std::string_view(part) == "control";
+    for (const bool one_slot : {false, true}) {
+      if (control && one_slot) continue;
+      if (!control && std::string_view(part) != "longest") Spawn(keys / 10, part, one_slot);
+      Spawn(keys, part, one_slot);
+    }
   }
 }
 
@@ -225,9 +274,15 @@ void Run(uint64_t keys, std::string_view part) {
 int main(int argc, char** argv) {
   const uint64_t keys = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 10'000'000;
   if (keys < 1000) {
-    std::fprintf(stderr, "usage: keyspace_bench [keys, at least 1000 [bytes|speed|longest]]\n");
+    std::fprintf(stderr,
+                 "usage: keyspace_bench [keys, at least 1000 [bytes|expiring|speed|longest|control [all|one]]]\n");
     return 2;
   }
-  skein::storage::Run(keys, argc > 2 ? argv[2] : "");
+  const std::string_view part = argc > 2 ? argv[2] : "";
+  if (argc > 3) {
+    skein::storage::Run(keys, part, std::string_view(argv[3]) == "one");
+  } else {
+    skein::storage::RunAll(keys, part);
+  }
   return 0;
 }
