@@ -22,15 +22,16 @@ namespace skein::node {
 // session's loop, unless the session has gone. Destroyed without Complete, it answers "ERR the command was abandoned".
 class DeferredReply {
  public:
-  DeferredReply() = default;
+  DeferredReply();
   DeferredReply(DeferredReply&&) noexcept;
   DeferredReply& operator=(DeferredReply&&) noexcept;
   ~DeferredReply();
   void Complete(std::function<void(ReplyWriter&)> write);
 
  private:
-  friend class Session;
+  friend class NodeImpl;
   struct State;
+  explicit DeferredReply(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

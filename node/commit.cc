@@ -1,0 +1,125 @@
+// Replies that wait for their commit point: a queue a shard, ordered by LSN, served when the log's writer has got on.
+#include <string>
+#include <utility>
+
+#include "glog/logging.h"
+#include "node/loop_impl.h"
+#include "node/node_impl.h"
+
+namespace skein::node {
+
+storage::Log* LoopImpl::log(uint32_t shard) const { return node_->log(shard); }
+
+void LoopImpl::RegisterGate(ClientSession& s) {
+  const Barrier& b = s.barriers.front();
+  waiters_[b.shard].push(Waiter{b.lsn, s.st.id});
+  s.gate_registered = true;
+}
+
+void LoopImpl::PassBarriers(ClientSession& s) {
+  while (!s.barriers.empty()) {
+    const Barrier& b = s.barriers.front();
+    if (log(b.shard)->durable() < b.lsn) {
+      RegisterGate(s);
+      return;
+    }
+    s.barriers.Pop();
+  }
+}
+
+void LoopImpl::OnLogProgress() {
+  for (ShardHost* host : own_hosts_) {
+    if (host->log == nullptr) continue;
+    const absl::Status status = host->log->MayWrite();
+    const bool failed = status.code() == absl::StatusCode::kFailedPrecondition;
+    if (failed == !failures_[host->index].empty()) continue;
+    // Nobody waits for what may never come: told to all loops, this one included.
+    const std::string why = failed ? std::string(status.message()) : std::string();
+    for (uint32_t i = 0; i < node_->loop_count(); ++i) {
+      if (i == index_) continue;
+      node_->Post(i, [shard = host->index, why](LoopImpl& loop) { loop.FailShard(shard, why); });
+    }
+    FailShard(host->index, why);
+  }
+  for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
+    Waiters& waiters = waiters_[shard];
+    if (waiters.empty()) continue;
+    const storage::Lsn durable = log(shard)->durable();
+    while (!waiters.empty() && waiters.top().lsn <= durable) {
+      ClientSession* s = Find(waiters.top().session_id);
+      waiters.pop();
+      if (s == nullptr) continue;
+      s->gate_registered = false;
+      PassBarriers(*s);
+      Touch(*s);
+    }
+  }
+  if (!stalled_.empty()) RunStalled();
+  if (!waiting_for_room_.empty()) {
+    for (uint64_t id : waiting_for_room_) resume_later_.push_back(id);
+    waiting_for_room_.clear();
+  }
+}
+
+void LoopImpl::FailShard(uint32_t shard, const std::string& why) {
+  failures_[shard] = why;
+  if (why.empty()) return;
+  Waiters waiters;
+  waiters.swap(waiters_[shard]);
+  for (; !waiters.empty(); waiters.pop()) {
+    ClientSession* s = Find(waiters.top().session_id);
+    if (s == nullptr) continue;
+    s->gate_registered = false;
+    FailBarriers(*s, shard);
+    PassBarriers(*s);
+    Touch(*s);
+  }
+}
+
+// Puts the error in the place of each reply that waits for the shard.
+void LoopImpl::FailBarriers(ClientSession& s, uint32_t shard) {
+  Buffer error;
+  ReplyWriter(&error, s.st.resp).Error(failures_[shard]);
+  Buffer out;
+  out.Append({s.out.data() + s.sent, static_cast<size_t>(s.barriers.front().begin - s.out_base) - s.sent});
+  const uint64_t base = s.out_base + s.sent;
+  uint64_t at = s.barriers.front().begin;  // of the old stream
+  const auto copy_to = [&](uint64_t position) {
+    out.Append({s.out.data() + (at - s.out_base), static_cast<size_t>(position - at)});
+    at = position;
+  };
+  Fifo<Barrier> kept;
+  for (size_t i = 0; i < s.barriers.size(); ++i) {
+    const Barrier& b = s.barriers[i];
+    if (b.end <= at) continue;  // the same replies, already answered with the error
+    copy_to(b.begin);
+    const uint64_t begin = base + out.size();
+    if (b.shard == shard) {
+      for (uint32_t n = 0; n < b.replies; ++n) out.Append(error.view());
+      at = b.end;
+      // A reply of several shards stands here once for each.
+      while (!kept.empty() && kept.back().begin == begin) kept.PopBack();
+      continue;
+    }
+    // Another barrier of the same bytes may follow; the bytes are copied when the last of them has been seen.
+    if (i + 1 < s.barriers.size() && s.barriers[i + 1].begin == b.begin) {
+      kept.Push(Barrier{begin, begin + (b.end - b.begin), b.lsn, b.shard, b.replies});
+      continue;
+    }
+    copy_to(b.end);
+    kept.Push(Barrier{begin, base + out.size(), b.lsn, b.shard, b.replies});
+  }
+  copy_to(s.out_base + s.out.size());
+  s.out = std::move(out);
+  s.out_base = base;
+  s.sent = 0;
+  s.barriers = std::move(kept);
+}
+
+void LoopImpl::AddBarriers(ClientSession& s, size_t begin, const std::vector<ShardPart>& parts) {
+  for (const ShardPart& part : parts) {
+    if (part.lsn != 0) s.AddBarrier(begin, part.shard, part.lsn);
+  }
+}
+
+}  // namespace skein::node

@@ -1,0 +1,393 @@
+#include "node/loop_impl.h"
+
+#include <glog/logging.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "node/config/check.h"
+#include "node/listener.h"
+#include "node/node_impl.h"
+
+namespace skein::node {
+namespace {
+
+// Messages taken from the mailbox before sockets are served again.
+constexpr int kMessagesPerDrain = 1024;
+// Sessions looked at in one tick at least, for time-outs and soft limits.
+constexpr size_t kSessionsPerTick = 64;
+// Active expiry: keys looked at in one bracket, time for one slice, and the wait before the next if more is due. So it
+// takes at most about a tenth of the loop's time, and no client waits for more than one slice.
+constexpr uint32_t kExpireKeys = 32;
+constexpr int64_t kExpireSliceNanos = 200'000;
+constexpr uint64_t kExpirePauseMs = 2;
+constexpr uint64_t kPausePollMs = 5;
+
+thread_local LoopImpl* current_loop = nullptr;
+
+template <typename H>
+uv_handle_t* AsHandle(H* handle) {
+  return reinterpret_cast<uv_handle_t*>(handle);
+}
+
+}  // namespace
+
+LoopImpl* LoopImpl::Current() { return current_loop; }
+
+LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) {
+  CHECK_EQ(uv_loop_init(&uv_), 0);
+  uv_.data = this;
+  CHECK_EQ(uv_poll_init(&uv_, &mailbox_poll_, mailbox_.fd()), 0);
+  mailbox_poll_.data = this;
+  uv_check_init(&uv_, &check_);
+  check_.data = this;
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_}) {
+    uv_timer_init(&uv_, t);
+    t->data = this;
+  }
+  read_buffer_ = std::make_unique<char[]>(kSmallRemainder + kReadSize);
+  spare_out_.Reserve(16 * 1024);
+  config_ = node->config();
+  cluster_ = config_->cluster_enabled;
+  hosts_.resize(node->shard_count());
+  waiters_.resize(node->shard_count());
+  failures_.resize(node->shard_count());
+  outboxes_.resize(node->loop_count());
+  RefreshClock();
+}
+
+LoopImpl::~LoopImpl() {
+  if (!closed_) {
+    Stop();
+    uv_run(&uv_, UV_RUN_DEFAULT);
+    CloseUv();
+  }
+}
+
+void LoopImpl::Host(storage::Shard* shard) {
+  auto host = std::make_unique<ShardHost>();
+  host->index = shard->index();
+  host->shard = shard;
+  host->log = shard->log();
+  if (host->log != nullptr) {
+    host->end.store(host->log->end(), std::memory_order_relaxed);
+    host->whole = host->log->end();
+  }
+  host->slots.resize((storage::kSlots + hosts_.size() - 1) / hosts_.size());
+  own_hosts_.push_back(host.get());
+  hosts_[host->index] = std::move(host);
+}
+
+void LoopImpl::Listen(std::unique_ptr<Listener> listener) {
+  listener_ = std::move(listener);
+  listener_->Start(this);
+}
+
+void LoopImpl::Start() {
+  uv_poll_start(&mailbox_poll_, UV_READABLE,
+                [](uv_poll_t* handle, int, int) { static_cast<LoopImpl*>(handle->data)->OnMailbox(); });
+  uv_check_start(&check_, Call_<&LoopImpl::OnCheck, uv_check_t>);
+  ApplyConfig(config_);
+  thread_ = std::thread([this] { ThreadMain(); });
+}
+
+void LoopImpl::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void LoopImpl::ThreadMain() {
+  current_loop = this;
+  pthread_setname_np(pthread_self(), ("loop-" + std::to_string(index_)).c_str());
+  RefreshClock();
+  alive_ms_.store(mono_ms_, std::memory_order_relaxed);
+  OnMailbox();
+  EndOfBatch();
+  uv_run(&uv_, UV_RUN_DEFAULT);
+  CloseUv();
+  current_loop = nullptr;
+}
+
+void LoopImpl::CloseUv() {
+  closed_ = true;
+  CHECK_EQ(uv_loop_close(&uv_), 0);
+}
+
+void LoopImpl::RefreshClock() {
+  mono_ms_ = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
+  unix_ms_ = ReadClockNanos(CLOCK_REALTIME) / 1'000'000;
+}
+
+// ---- Mailbox and batches
+// --------------------------------------------------------------------------------------------------------------
+
+void LoopImpl::OnMailbox() {
+  mailbox_.Acknowledge();
+  RefreshClock();
+  if (progress_.exchange(false, std::memory_order_acq_rel)) OnLogProgress();
+  for (int i = 0; i < kMessagesPerDrain; ++i) {
+    std::unique_ptr<Message> message = mailbox_.Take();
+    if (message == nullptr) return;
+    Message& m = *message;
+    m.Run(*this, std::move(message));
+  }
+  mailbox_.Wake();
+}
+
+void LoopImpl::OnCheck() { EndOfBatch(); }
+
+void LoopImpl::EndOfBatch() {
+  if (!resume_later_.empty()) {
+    std::vector<uint64_t> ids;
+    ids.swap(resume_later_);
+    for (uint64_t id : ids) {
+      if (ClientSession* s = Find(id)) Resume(*s);
+    }
+    if (!resume_later_.empty()) mailbox_.Wake();
+  }
+  if (!touched_.empty()) FlushTouched();
+  while (!open_boxes_.empty()) SendBatch(outboxes_[open_boxes_.back()]);
+  for (ShardHost* host : own_hosts_) {
+    if (!host->dirty) continue;
+    host->dirty = false;
+    if (host->log == nullptr) continue;
+    host->log->Kick();
+    host->end.store(host->log->end(), std::memory_order_relaxed);
+  }
+  if (!close_later_.empty()) {
+    std::vector<uint64_t> ids;
+    ids.swap(close_later_);
+    for (uint64_t id : ids) {
+      if (ClientSession* s = Find(id)) Flush(*s);
+    }
+  }
+  if (draining_) CheckDrained();
+}
+
+// ---- Time
+// -----------------------------------------------------------------------------------------------------------------------------
+
+void LoopImpl::OnTick() {
+  RefreshClock();
+  alive_ms_.store(mono_ms_, std::memory_order_relaxed);
+  rate_.Refine();
+  slow_cycles_ = config_->slowlog_log_slower_than < 0
+                     ? UINT64_MAX
+                     : rate_.Cycles(static_cast<double>(config_->slowlog_log_slower_than) * 1000);
+  ScanSessions();
+  for (ShardHost* host : own_hosts_) host->shard->Housekeep();
+  // A log that has failed or recovered is also noticed without a writer that says so.
+  if (config_->appendonly) OnLogProgress();
+  ExpireSlice();
+  EndOfBatch();
+}
+
+void LoopImpl::OnExpireTimer() {
+  RefreshClock();
+  ExpireSlice();
+  EndOfBatch();
+}
+
+void LoopImpl::ExpireSlice() {
+  if (own_hosts_.empty() || draining_ || (pause_.until_ms != 0 && pause_.until_ms > mono_ms_)) return;
+  const int64_t deadline = ReadClockNanos(CLOCK_MONOTONIC) + kExpireSliceNanos;
+  bool more = false;
+  for (size_t i = 0; i < own_hosts_.size(); ++i) {
+    ShardHost& host = *own_hosts_[expire_next_++ % own_hosts_.size()];
+    if (!host.shard->decides_expiry()) continue;
+    storage::Shard::ExpireSlice slice{0, true};
+    while (slice.more_due && ReadClockNanos(CLOCK_MONOTONIC) < deadline) {
+      if (host.log != nullptr && !host.log->MayWrite().ok()) break;
+      host.shard->Begin(unix_ms_);
+      slice = host.shard->ExpireSome(kExpireKeys);
+      if (host.shard->End() != 0) host.dirty = true;
+    }
+    more = more || slice.more_due;
+  }
+  if (more) uv_timer_start(&expire_timer_, Call_<&LoopImpl::OnExpireTimer, uv_timer_t>, kExpirePauseMs, 0);
+}
+
+void LoopImpl::ScanSessions() {
+  const size_t total = sessions_.size();
+  if (total == 0) return;
+  size_t n = std::min(total, std::max(kSessionsPerTick, total / std::max<uint32_t>(1, config_->hz)));
+  const int64_t idle_limit = config_->timeout * 1000ll;
+  // Closing one puts another in its place: backwards, each is looked at once.
+  size_t at = std::min(scan_next_ == 0 ? total : scan_next_, total);
+  for (; n > 0 && !sessions_.empty(); --n) {
+    if (at == 0) at = sessions_.size();
+    ClientSession& s = *sessions_[--at];
+    s.segments.Release();
+    s.barriers.Release();
+    if (idle_limit != 0 && s.park == Park::kNo && mono_ms_ - s.st.last_active_ms > idle_limit) {
+      ++stats_.timeouts;
+      CloseSession(s);
+      continue;
+    }
+    if (s.counted_output != 0 && OverOutputLimit(s)) {
+      ++stats_.output_limit_closes;
+      CloseSession(s);
+    }
+  }
+  scan_next_ = at;
+}
+
+void LoopImpl::OnPauseTimer() {
+  RefreshClock();
+  const bool on = pause_.until_ms > mono_ms_;
+  if (!on || !pause_.writes_only) {
+    if (on) return;
+    pause_ = PauseState{};
+  }
+  std::vector<uint64_t> ids;
+  ids.swap(paused_);
+  uv_timer_stop(&pause_timer_);
+  // Those whose command is still not allowed are parked again.
+  for (uint64_t id : ids) {
+    if (ClientSession* s = Find(id)) Resume(*s);
+  }
+  EndOfBatch();
+}
+
+// ---- What commands ask
+// ----------------------------------------------------------------------------------------------------------------
+
+ClientSession* LoopImpl::Find(uint64_t id) {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+void LoopImpl::ForEachCommandStats(const std::function<void(const CommandStats&)>& fn) {
+  for (const auto& [spec, info] : infos_) {
+    CommandStats stats = info->stats;
+    if (stats.calls == 0 && stats.rejected_calls == 0) continue;
+    stats.nanos = static_cast<uint64_t>(rate_.Nanos(info->cycles));
+    fn(stats);
+  }
+}
+
+void LoopImpl::ForEachSession(const std::function<void(Session&)>& fn) {
+  for (ClientSession* s : sessions_) {
+    fn(*s);
+    if (s->st.close_now) CloseLater(*s);
+  }
+}
+
+void LoopImpl::ForEachShard(const std::function<void(storage::Shard&)>& fn) {
+  for (ShardHost* host : own_hosts_) fn(*host->shard);
+}
+
+void LoopImpl::ResetStats() {
+  const uint64_t clients = stats_.clients, output = stats_.output_bytes;
+  stats_ = LoopStats{};
+  stats_.clients = clients;
+  stats_.output_bytes = output;
+  error_stats_.clear();
+  for (auto& [spec, info] : infos_) {
+    info->cycles = 0;
+    info->stats = CommandStats{};
+    info->stats.spec = spec;
+  }
+}
+
+// ---- What others bring
+// ----------------------------------------------------------------------------------------------------------------
+
+NewClient::~NewClient() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void NewClient::Run(LoopImpl& loop, std::unique_ptr<Message>) {
+  loop.Adopt(std::exchange(fd_, -1), std::move(admission_), std::move(addr_), std::move(laddr_));
+}
+
+void LoopImpl::Adopt(int fd, Admission admission, std::string addr, std::string laddr) {
+  if (draining_) {
+    close(fd);
+    session_count_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  auto* s = new ClientSession(this, fd, std::move(admission));
+  if (uv_poll_init(&uv_, &s->poll, fd) != 0) {
+    delete s;
+    close(fd);
+    session_count_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  s->poll.data = s;
+  s->st.id = node_->NextClientId();
+  s->st.fd = fd;
+  s->st.addr = std::move(addr);
+  s->st.laddr = std::move(laddr);
+  s->st.created_ms = s->st.last_active_ms = mono_ms_;
+  s->st.authenticated = config_->requirepass.empty();
+  s->position = static_cast<uint32_t>(sessions_.size());
+  sessions_.push_back(s);
+  by_id_.emplace(s->st.id, s);
+  stats_.clients = sessions_.size();
+  s->UpdatePoll();
+}
+
+void LoopImpl::ApplyConfig(ConfigPtr config) {
+  if (config_ != config) retired_config_ = std::exchange(config_, std::move(config));
+  const bool gating = config_->appendonly && EffectiveCommit(*config_) != WriteCommit::kMemory;
+  gating_ = gating;
+  for (ShardHost* host : own_hosts_) {
+    if (host->log != nullptr) host->log->set_fsync(EffectiveFsync(*config_));
+  }
+  slowlog_.Trim(config_->slowlog_max_len);
+  const uint64_t period = 1000 / std::max<uint32_t>(1, config_->hz);
+  uv_timer_start(&tick_, Call_<&LoopImpl::OnTick, uv_timer_t>, period, period);
+  slow_cycles_ = config_->slowlog_log_slower_than < 0
+                     ? UINT64_MAX
+                     : rate_.Cycles(static_cast<double>(config_->slowlog_log_slower_than) * 1000);
+}
+
+void LoopImpl::ApplyTopology(bus::TopologyPtr topology) {
+  routing_.Apply(std::move(topology));
+  writable_checked_ms_ = -1;
+  for (ShardHost* host : own_hosts_) host->shard->set_decides_expiry(routing_.is_primary());
+}
+
+// ---- Stopping
+// ------------------------------------------------------------------------------------------------------------------------
+
+void LoopImpl::BeginDrain() {
+  if (draining_) return;
+  draining_ = true;
+  if (listener_ != nullptr) listener_->Stop();
+  uv_timer_stop(&expire_timer_);
+  // No further command starts; what was answered still goes out, gated replies once they are durable.
+  const std::vector<ClientSession*> all = sessions_;
+  for (ClientSession* s : all) {
+    s->query.Release();
+    s->stop_reading = true;
+    s->st.close_after_reply = true;
+    if (s->park != Park::kDeferred) s->park = Park::kNo;
+    Flush(*s);
+  }
+  CheckDrained();
+}
+
+void LoopImpl::CheckDrained() {
+  if (!sessions_.empty() || !stalled_.empty() || drained_.load(std::memory_order_relaxed)) return;
+  for (const Outbox& box : outboxes_) {
+    if (box.outstanding != 0) return;
+  }
+  drained_.store(true, std::memory_order_release);
+  node_->OnDrained();
+}
+
+void LoopImpl::Stop() {
+  if (stopping_) return;
+  stopping_ = draining_ = true;
+  if (listener_ != nullptr) listener_->Stop();
+  while (!sessions_.empty()) CloseSession(*sessions_.back());
+  uv_close(AsHandle(&mailbox_poll_), nullptr);
+  uv_close(AsHandle(&check_), nullptr);
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_}) uv_close(AsHandle(t), nullptr);
+}
+
+}  // namespace skein::node

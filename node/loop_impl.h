@@ -1,0 +1,338 @@
+// The implementation of a loop.
+//
+//   loop_impl.cc   the thread: mailbox, clocks, timers, start and stop
+//   session_io.cc  reading, sending, closing
+//   dispatch.cc    from bytes to executed commands
+//   handover.cc    commands for shards of other loops
+//   commit.cc      replies that wait for their commit point
+//   deferred.cc    replies that are owed, and questions to all loops or shards
+#ifndef SKEIN_NODE_LOOP_IMPL_H_
+#define SKEIN_NODE_LOOP_IMPL_H_
+
+#include <uv.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "node/clock.h"
+#include "node/handover.h"
+#include "node/loop.h"
+#include "node/mailbox.h"
+#include "node/resp.h"
+#include "node/routing.h"
+#include "node/session_io.h"
+#include "storage/log.h"
+#include "storage/shard.h"
+
+namespace skein::node {
+
+class NodeImpl;
+class Listener;
+
+// (Debian's absl has a string_view of its own.)
+inline std::string_view TextOf(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
+// A shard as its loop keeps it.
+struct ShardHost {
+  uint32_t index = 0;
+  storage::Shard* shard = nullptr;
+  storage::Log* log = nullptr;
+  bool dirty = false;               // appended since the last Kick
+  std::vector<storage::Lsn> slots;  // end of the last record of each slot of the shard (index: slot / shard count)
+  storage::Lsn whole = 0;           // end of the last record that belongs to no single slot
+  std::atomic<storage::Lsn> end{0};
+};
+
+// A command's row with what the loop wants to know of it at each call.
+struct CommandInfo {
+  CommandStats stats;  // nanos excepted: see cycles
+  uint64_t cycles = 0;
+  int single_key = 0;   // argument index of its only key; 0: not that simple
+  bool cheap = false;   // timed in runs
+  bool cached = false;  // its name alone says it
+};
+
+// One parsed command of a pipelined batch.
+struct Prepared {
+  enum class Kind : uint8_t {
+    kUnknown,
+    kArity,
+    kNoAuth,
+    kHostile,
+    kCrossSlot,
+    kSession,
+    kAllShards,
+    kHere,
+    kElsewhere,
+    kNowhere
+  };
+  CommandInfo* info;
+  uint32_t argv_begin, argc;
+  size_t begin, end;  // bytes of the input
+  Kind kind;
+  bool multiple_keys;
+  uint16_t slot;  // kNoSlot: none
+  uint32_t shard;
+  int32_t key_index;
+  std::optional<storage::Key> key;
+};
+
+// What one shard answers to a question to all.
+struct ShardPart {
+  uint32_t shard = 0;
+  std::string bytes;
+  std::string error;     // not executed, and why (MISCONF)
+  storage::Lsn lsn = 0;  // what the answer must wait for; 0: nothing
+};
+using ShardTask = std::function<std::string(LoopImpl&, storage::Shard&)>;
+
+class LoopImpl final : public Loop {
+ public:
+  LoopImpl(NodeImpl* node, uint32_t index);
+  ~LoopImpl() override;
+
+  // ---- Before the thread starts
+  void Host(storage::Shard* shard);
+  void Listen(std::unique_ptr<Listener> listener);
+  void Start();
+
+  // ---- Any thread
+  Mailbox& mailbox() { return mailbox_; }
+  void OnProgress() {
+    progress_.store(true, std::memory_order_release);
+    mailbox_.Wake();
+  }
+  // A session is on its way here (counted at once, so that the next one goes elsewhere).
+  void Expect() { session_count_.fetch_add(1, std::memory_order_relaxed); }
+  uint32_t session_count() const { return session_count_.load(std::memory_order_relaxed); }
+  int64_t alive_ms() const { return alive_ms_.load(std::memory_order_relaxed); }  // CLOCK_MONOTONIC, of its last tick
+  storage::Lsn ShardEnd(uint32_t shard) const { return hosts_[shard]->end.load(std::memory_order_relaxed); }
+  // Set once the drain that BeginDrain asked for has ended.
+  bool drained() const { return drained_.load(std::memory_order_acquire); }
+  void Join();
+
+  // ---- The loop's thread
+  static LoopImpl* Current();
+  uint32_t index() const override { return index_; }
+  const Config& config() const override { return *config_; }
+  const bus::Topology* topology() const override { return routing_.topology(); }
+  int64_t now_mono_ms() const override { return mono_ms_; }
+  int64_t now_unix_ms() const override { return unix_ms_; }
+  LoopStats& stats() override { return stats_; }
+  PauseState& pause() override { return pause_; }
+  SlowLog& slowlog() override { return slowlog_; }
+  void ForEachCommandStats(const std::function<void(const CommandStats&)>& fn) override;
+  const ErrorStats& error_stats() const override { return error_stats_; }
+  void ForEachSession(const std::function<void(Session&)>& fn) override;
+  Session* FindSession(uint64_t client_id) override { return Find(client_id); }
+  void ForEachShard(const std::function<void(storage::Shard&)>& fn) override;
+
+  NodeImpl& node() { return *node_; }
+  uv_loop_t* uv() { return &uv_; }
+  ClientSession* Find(uint64_t id);
+  void RefreshClock();
+  Buffer& spare_out() { return spare_out_; }
+
+  // loop_impl.cc
+  void Adopt(int fd, Admission admission, std::string addr, std::string laddr);
+  void ApplyConfig(ConfigPtr config);
+  void ApplyTopology(bus::TopologyPtr topology);
+  void ResetStats();
+  void BeginDrain();
+  void Stop();
+
+  // session_io.cc
+  void OnReadable(ClientSession& s);
+  // Sends, closes if that is due, keeps the output limits, arms the descriptor.
+  void Flush(ClientSession& s);
+  void CloseSession(ClientSession& s);
+  void CloseLater(ClientSession& s);
+  // Goes on with what a parked session has left.
+  void Resume(ClientSession& s);
+  void ParkSession(ClientSession& s, Park why);
+  // Resumes the session at the end of the batch (not inside its own call stack).
+  void CallLater(ClientSession& s) { resume_later_.push_back(s.st.id); }
+
+  // handover.cc
+  void RunBatch(std::unique_ptr<HandoverBatch> batch);
+  void TakeBack(std::unique_ptr<HandoverBatch> batch);
+
+  // commit.cc
+  void RegisterGate(ClientSession& s);
+  void OnLogProgress();
+  // Replies that wait for this shard get `why`, now and until `why` is empty.
+  void FailShard(uint32_t shard, const std::string& why);
+  const std::string& shard_failure(uint32_t shard) const { return failures_[shard]; }
+  storage::Log* log(uint32_t shard) const;
+
+  // deferred.cc
+  uint64_t DeferReply(ClientSession& s);
+  void CompleteDeferred(uint64_t session_id, uint64_t ticket,
+                        const std::function<void(ClientSession&, ReplyWriter&)>& write);
+  // `part` on each shard of this loop, inside a bracket of its own.
+  void RunOnShards(const ShardTask& part, bool write, std::vector<ShardPart>* out);
+  void AddBarriers(ClientSession& s, size_t begin, const std::vector<ShardPart>& parts);
+
+ private:
+  friend class ClientSession;
+  enum class Outcome : uint8_t { kDone, kAgain, kStop };
+
+  // loop_impl.cc
+  void ThreadMain();
+  void CloseUv();
+  void OnMailbox();
+  void OnCheck();
+  void OnTick();
+  void OnPauseTimer();
+  void OnExpireTimer();
+  void EndOfBatch();
+  void ExpireSlice();
+  void ScanSessions();
+  void CheckDrained();
+  template <void (LoopImpl::*F)(), typename H>
+  static void Call_(H* handle) {
+    (static_cast<LoopImpl*>(handle->data)->*F)();
+  }
+
+  // session_io.cc
+  void Process(ClientSession& s, char* data, size_t size, bool own);
+  size_t OutputMark() const;
+  bool OverOutputLimit(ClientSession& s);
+
+  // dispatch.cc
+  // Executes what is there; returns how many bytes are done with.
+  size_t Execute(ClientSession& s, char* data, size_t size);
+  CommandInfo* Lookup(Args argv);
+  CommandInfo* InfoOf(const CommandSpec* spec);
+  void Prepare(ClientSession& s, Args argv, Prepared* p);
+  Outcome ExecuteOne(ClientSession& s, Prepared& p);
+  Outcome ExecuteSession(ClientSession& s, Prepared& p, Args argv);
+  Outcome ExecuteAllShards(ClientSession& s, Prepared& p, Args argv);
+  Outcome ExecuteHere(ClientSession& s, Prepared& p, Args argv);
+  void ProtocolError(ClientSession& s, const std::string& text);
+  void Reject(ClientSession& s, Prepared& p, const std::function<void(ReplyWriter&)>& write);
+  // Book-keeping after a reply has been written into `buffer` from `start` on.
+  // `info` null: the command is unknown. `executed` false: it was refused before it started.
+  void Finish(ClientSession& s, CommandInfo* info, bool executed, Buffer* buffer, size_t start, ClientReplyMode before);
+  void CountError(std::string_view reply);
+  // The commands [begin, end) of the batch have taken `cycles` together.
+  void CountTime(const ClientSession& s, size_t begin, size_t end, uint64_t cycles);
+  void LogSlow(const CommandSpec& spec, Args argv, const std::string& addr, const std::string& name, uint64_t cycles);
+  Caller CallerOf(const ClientSession& s) const;
+  bool PausedFor(const CommandSpec& spec) const;
+  bool WritableNow();
+
+  // Ownership, checked on the shard's loop immediately before execution. Writes the redirection and returns false.
+  bool MayServe(const CommandSpec& spec, const Caller& caller, Args argv, uint16_t slot, bool multiple_keys,
+                ShardHost& host, ReplyWriter* reply);
+  // Runs the command in its bracket. Returns the LSN that its reply must wait for.
+  storage::Lsn RunInBracket(Call& call, ShardHost& host, uint16_t slot);
+  storage::Lsn Requirement(ShardHost& host, uint16_t slot, storage::Lsn end);
+
+  // handover.cc
+  struct Outbox {
+    std::unique_ptr<HandoverBatch> open;
+    uint32_t outstanding = 0;       // batches with the target, the open one included
+    std::vector<uint64_t> waiting;  // sessions without credit
+  };
+  static constexpr uint32_t kCredits = 32;
+  Outcome HandOver(ClientSession& s, Prepared& p, Args argv);
+  void SendBatch(Outbox& box);
+  void Touch(ClientSession& s);
+  void FlushTouched();
+  void RunStalled();
+
+  // commit.cc
+  void PassBarriers(ClientSession& s);
+  void FailBarriers(ClientSession& s, uint32_t shard);
+
+  NodeImpl* const node_;
+  const uint32_t index_;
+  Mailbox mailbox_;
+  std::thread thread_;
+  uv_loop_t uv_;
+  uv_poll_t mailbox_poll_;
+  uv_check_t check_;
+  uv_timer_t tick_, expire_timer_, pause_timer_;
+  std::unique_ptr<Listener> listener_;
+
+  ConfigPtr config_;
+  ConfigPtr retired_config_;  // what a running command may still look at
+  Routing routing_;
+  bool cluster_ = false;
+  int64_t mono_ms_ = 0, unix_ms_ = 0;
+  CycleRate rate_;
+  uint64_t slow_cycles_ = UINT64_MAX;
+  bool writable_ = true;  // as of writable_checked_ms_
+  int64_t writable_checked_ms_ = -1;
+
+  std::vector<std::unique_ptr<ShardHost>> hosts_;  // by shard index; null: another loop's
+  std::vector<ShardHost*> own_hosts_;
+  uint32_t expire_next_ = 0;
+
+  std::vector<ClientSession*> sessions_;
+  std::unordered_map<uint64_t, ClientSession*> by_id_;
+  std::vector<uint64_t> close_later_, resume_later_;
+  std::vector<uint64_t> paused_, waiting_for_room_;
+  size_t scan_next_ = 0;
+  std::atomic<uint32_t> session_count_{0};
+  std::atomic<int64_t> alive_ms_{0};
+
+  // The batch being worked on; only one at a time.
+  static constexpr size_t kBatch = 32;
+  RequestParser parser_;
+  PartialCommand scratch_partial_;
+  std::vector<std::string_view> args_;
+  std::vector<uint32_t> positions_;
+  Prepared batch_[kBatch];
+  std::unique_ptr<char[]> read_buffer_;
+  Buffer spare_out_;
+
+  struct CacheLine {
+    uint64_t a = 0, b = 0;
+    uint32_t size = 0;
+    CommandInfo* info = nullptr;
+  };
+  static constexpr size_t kCacheLines = 256;
+  CacheLine cache_[kCacheLines];
+  std::unordered_map<const CommandSpec*, std::unique_ptr<CommandInfo>> infos_;
+
+  std::vector<Outbox> outboxes_;  // by target loop
+  std::vector<uint32_t> open_boxes_;
+  std::vector<std::unique_ptr<HandoverBatch>> spare_batches_;
+  std::vector<std::unique_ptr<HandoverBatch>> stalled_;  // waiting for room in a log, in order
+  std::vector<uint64_t> touched_;
+
+  struct Waiter {
+    storage::Lsn lsn;
+    uint64_t session_id;
+    bool operator>(const Waiter& o) const { return lsn > o.lsn; }
+  };
+  using Waiters = std::priority_queue<Waiter, std::vector<Waiter>, std::greater<>>;
+  std::vector<Waiters> waiters_;       // by shard
+  std::vector<std::string> failures_;  // by shard
+  std::atomic<bool> progress_{false};
+  bool gating_ = false;
+
+  uint64_t next_ticket_ = 1;
+  PauseState pause_;
+  LoopStats stats_;
+  SlowLog slowlog_;
+  ErrorStats error_stats_;
+  bool draining_ = false, stopping_ = false, closed_ = false;
+  std::atomic<bool> drained_{false};
+};
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_LOOP_IMPL_H_

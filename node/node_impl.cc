@@ -1,0 +1,286 @@
+#include "node/node_impl.h"
+
+#include <glog/logging.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "node/config/change.h"
+#include "node/config/check.h"
+#include "node/config/start.h"
+#include "node/listener.h"
+#include "node/log/logging.h"
+
+namespace skein::node {
+namespace {
+
+std::string RandomHex(size_t digits) {
+  std::string bytes((digits + 1) / 2, '\0');
+  PCHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  std::string hex;
+  for (unsigned char c : bytes) {
+    hex += "0123456789abcdef"[c >> 4];
+    hex += "0123456789abcdef"[c & 15];
+  }
+  hex.resize(digits);
+  return hex;
+}
+
+void Signal(int fd) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = write(fd, &one, sizeof(one));
+}
+
+// While it lives, threads are started with all signals blocked: those of the process go to the thread that waits for
+// them.
+class BlockSignals {
+ public:
+  BlockSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGPROF}) sigdelset(&all, fault);
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockSignals(const BlockSignals&) = delete;
+  BlockSignals& operator=(const BlockSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+NodeImpl::NodeImpl(NodeOptions options)
+    : options_(std::move(options)), desk_(options_.config->maxclients), config_(options_.config) {
+  shutdown_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  drained_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  PCHECK(shutdown_fd_ >= 0 && drained_fd_ >= 0);
+  if (!options_.open_data) options_.open_data = [](storage::DataSetOptions o) { return storage::DataSet::Open(o); };
+  if (!options_.start_bus) {
+    options_.start_bus = [](bus::BusOptions o, bus::BusCallbacks c) { return bus::Bus::Start(o, std::move(c)); };
+  }
+  start_time_ms_ = ReadClockNanos(CLOCK_REALTIME) / 1'000'000;
+  run_id_ = RandomHex(40);
+}
+
+NodeImpl::~NodeImpl() {
+  if (!stopped_) Stop().IgnoreError();
+  bus_.store(nullptr);
+  owned_bus_.reset();
+  loops_.clear();
+  data_.reset();
+  close(shutdown_fd_);
+  close(drained_fd_);
+}
+
+absl::StatusOr<std::unique_ptr<NodeImpl>> NodeImpl::Start(NodeOptions options) {
+  std::unique_ptr<NodeImpl> node(new NodeImpl(std::move(options)));
+  const BlockSignals block;
+  if (absl::Status status = node->Open(); !status.ok()) return status;
+  return node;
+}
+
+absl::Status NodeImpl::Open() {
+  const Config& config = *config_;
+  if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
+  absl::StatusOr<std::vector<ListenSocket>> sockets = std::vector<ListenSocket>();
+  if (config.port != 0 || options_.any_port) {
+    sockets = BindAll(config.bind, options_.any_port ? 0 : config.port, static_cast<int>(config.tcp_backlog));
+    if (!sockets.ok()) return sockets.status();
+    port_ = sockets->front().port();
+  }
+
+  storage::DataSetOptions data_options = DataSetOptionsOf(config);
+  // Writers run before the loops do; loops are there before anything is appended.
+  data_options.on_progress = [this](uint32_t) {
+    if (!running_.load(std::memory_order_acquire)) return;
+    for (auto& loop : loops_) loop->OnProgress();
+  };
+  absl::StatusOr<std::unique_ptr<storage::DataSet>> data = options_.open_data(data_options);
+  if (!data.ok()) return data.status();
+  data_ = *std::move(data);
+  shard_count_ = data_->shard_count();
+  for (uint32_t i = 0; i < shard_count_; ++i) logs_.push_back(data_->shard(i).log());
+
+  const uint32_t loops = LoopCount(config);
+  loops_.resize(loops);  // the number is known to each
+  for (uint32_t i = 0; i < loops; ++i) loops_[i] = std::make_unique<LoopImpl>(this, i);
+  for (uint32_t i = 0; i < shard_count_; ++i) loops_[LoopOf(i)]->Host(&data_->shard(i));
+  if (!sockets->empty()) loops_[0]->Listen(std::make_unique<Listener>(this, *std::move(sockets)));
+
+  if (config.cluster_enabled) {
+    bus::BusCallbacks callbacks;
+    callbacks.publish = [this](bus::TopologyPtr t) { Publish(std::move(t)); };
+    callbacks.data_plane = [this](std::vector<uint64_t>* p, bool* h) { DataPlane(p, h); };
+    absl::StatusOr<std::unique_ptr<bus::Bus>> bus = options_.start_bus(BusOptionsOf(config), std::move(callbacks));
+    if (!bus.ok()) return bus.status();
+    owned_bus_ = *std::move(bus);
+    bus_.store(owned_bus_.get(), std::memory_order_release);
+  }
+  running_.store(true, std::memory_order_release);
+  for (auto& loop : loops_) loop->Start();
+  return absl::OkStatus();
+}
+
+// ---- The bus
+// --------------------------------------------------------------------------------------------------------------------------
+
+void NodeImpl::Publish(bus::TopologyPtr topology) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    topology_ = topology;
+  }
+  // The last loop to apply it says so: from then on nobody serves by an older one.
+  auto left = std::make_shared<std::atomic<uint32_t>>(loop_count());
+  for (uint32_t i = 0; i < loop_count(); ++i) {
+    Post(i, [this, topology, left](LoopImpl& loop) {
+      const uint64_t version = topology->version;
+      loop.ApplyTopology(topology);
+      if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) bus()->Fenced(version);
+    });
+  }
+}
+
+void NodeImpl::DataPlane(std::vector<uint64_t>* positions, bool* healthy) {
+  positions->resize(shard_count_);
+  for (uint32_t i = 0; i < shard_count_; ++i) (*positions)[i] = loops_[LoopOf(i)]->ShardEnd(i);
+  *healthy = true;
+  if (!running_.load(std::memory_order_acquire)) return;
+  const int64_t now = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
+  const int64_t limit = config()->cluster_node_timeout;
+  for (auto& loop : loops_) {
+    const int64_t alive = loop->alive_ms();
+    if (alive != 0 && now - alive > limit) *healthy = false;
+  }
+}
+
+// ---- Configuration
+// --------------------------------------------------------------------------------------------------------------------
+
+ConfigPtr NodeImpl::config() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return config_;
+}
+
+bus::TopologyPtr NodeImpl::topology() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return topology_;
+}
+
+absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  std::lock_guard<std::mutex> one_at_a_time(config_change_);
+  const ConfigPtr before = config();
+  absl::StatusOr<Config> changed = ConfigSet(*before, pairs);
+  if (!changed.ok()) return changed.status();
+  auto next = std::make_shared<const Config>(*std::move(changed));
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    config_ = next;
+  }
+  desk_.set_limit(next->maxclients);
+  if (next->loglevel != before->loglevel) SetLogLevel(next->loglevel);
+  if (bus::Bus* b = bus()) {
+    b->Submit(bus::SettingsCommand{next->cluster_node_timeout, next->cluster_require_full_coverage,
+                                   next->cluster_replica_no_failover},
+              [](bus::OperatorReply) {});
+    const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
+    if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
+        o.announce_bus_port != was.announce_bus_port) {
+      b->Submit(bus::AnnounceCommand{o.announce_ip, o.announce_hostname, o.port, o.tls_port, o.announce_bus_port},
+                [](bus::OperatorReply) {});
+    }
+  }
+  LoopImpl* here = LoopImpl::Current();
+  for (uint32_t i = 0; i < loop_count(); ++i) {
+    if (here != nullptr && here->index() == i && &loop(i) == here) {
+      here->ApplyConfig(next);  // what this client asks next sees it
+    } else {
+      Post(i, [next](LoopImpl& l) { l.ApplyConfig(next); });
+    }
+  }
+  return absl::OkStatus();
+}
+
+void NodeImpl::ResetStats() {
+  LoopImpl* here = LoopImpl::Current();
+  for (uint32_t i = 0; i < loop_count(); ++i) {
+    if (&loop(i) == here) {
+      here->ResetStats();
+    } else {
+      Post(i, [](LoopImpl& l) { l.ResetStats(); });
+    }
+  }
+}
+
+// ---- Stopping
+// -------------------------------------------------------------------------------------------------------------------------
+
+void NodeImpl::RequestShutdown(bool now, bool force) {
+  if (!force) {
+    // Not where data would be left behind that may still be saved once the log can be written again.
+    const storage::DataSet::Stats stats = data_->stats();
+    if (stats.enabled && !stats.last_write_ok && stats.pending_bytes != 0) {
+      LOG(ERROR) << "shutdown refused: the append-only file cannot be written, and " << stats.pending_bytes
+                 << " bytes are not saved (SHUTDOWN FORCE gives them up)";
+      return;
+    }
+  }
+  LOG(INFO) << "shutdown requested" << (now ? " (now)" : "") << (force ? " (force)" : "");
+  Signal(shutdown_fd_);
+}
+
+void NodeImpl::OnDrained() { Signal(drained_fd_); }
+
+absl::Status NodeImpl::Stop() {
+  if (stopped_) return absl::OkStatus();
+  stopped_ = true;
+  const bool ran = running_.load();
+  absl::Status status;
+  if (ran) {
+    // Sessions stop: no further command starts, what was answered goes out.
+    for (uint32_t i = 0; i < loop_count(); ++i) {
+      Post(i, [](LoopImpl& l) { l.BeginDrain(); });
+    }
+    const int64_t deadline =
+        ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000 + std::max<int64_t>(1, config()->shutdown_timeout) * 1000;
+    const auto all_drained = [&] {
+      return std::all_of(loops_.begin(), loops_.end(), [](const auto& l) { return l->drained(); });
+    };
+    while (!all_drained()) {
+      const int64_t left = deadline - ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
+      if (left <= 0) {
+        LOG(WARNING) << "some clients did not take their replies in time (shutdown-timeout); closing them";
+        break;
+      }
+      pollfd p{drained_fd_, POLLIN, 0};
+      poll(&p, 1, static_cast<int>(std::min<int64_t>(left, 1000)));
+      uint64_t n;
+      [[maybe_unused]] const ssize_t r = read(drained_fd_, &n, sizeof(n));
+    }
+    // Shards finish: their threads end.
+    for (uint32_t i = 0; i < loop_count(); ++i) {
+      Post(i, [](LoopImpl& l) { l.Stop(); });
+    }
+    for (auto& loop : loops_) loop->Join();
+  }
+  // Logs drain and sync, writers end.
+  if (data_ != nullptr) {
+    status = data_->Close();
+    if (!status.ok()) LOG(ERROR) << "closing the data set: " << status.message();
+  }
+  running_.store(false);
+  if (owned_bus_ != nullptr) {
+    const absl::Status stopped = owned_bus_->Stop();
+    if (!stopped.ok()) LOG(ERROR) << "stopping the bus: " << stopped.message();
+    if (status.ok()) status = stopped;
+  }
+  return status;
+}
+
+}  // namespace skein::node

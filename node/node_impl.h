@@ -1,0 +1,139 @@
+// The process: assembles loops, shards, bus and configuration.
+#ifndef SKEIN_NODE_NODE_IMPL_H_
+#define SKEIN_NODE_NODE_IMPL_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "node/admission.h"
+#include "node/loop_impl.h"
+#include "node/node.h"
+
+namespace skein::node {
+
+// Something to be done on a loop, in words of its own.
+class ClosureMessage final : public Message {
+ public:
+  explicit ClosureMessage(std::function<void(LoopImpl&)> fn) : fn_(std::move(fn)) {}
+  void Run(LoopImpl& loop, std::unique_ptr<Message>) override { fn_(loop); }
+
+ private:
+  std::function<void(LoopImpl&)> fn_;
+};
+
+// An accepted connection on its way to its loop. If it never arrives, descriptor and admission are given back.
+class NewClient final : public Message {
+ public:
+  NewClient(int fd, Admission admission, std::string addr, std::string laddr)
+      : fd_(fd), admission_(std::move(admission)), addr_(std::move(addr)), laddr_(std::move(laddr)) {}
+  ~NewClient() override;
+  void Run(LoopImpl& loop, std::unique_ptr<Message>) override;
+
+ private:
+  int fd_;
+  Admission admission_;
+  std::string addr_, laddr_;
+};
+
+struct NodeOptions {
+  ConfigPtr config;
+  // Opens the data set; `on_progress` is to be called by its writers. Default: storage::DataSet::Open.
+  std::function<absl::StatusOr<std::unique_ptr<storage::DataSet>>(storage::DataSetOptions)> open_data;
+  // Default: bus::Bus::Start. Called if cluster-enabled is yes.
+  std::function<absl::StatusOr<std::unique_ptr<bus::Bus>>(bus::BusOptions, bus::BusCallbacks)> start_bus;
+  // Listens on a free port instead of config->port: tests.
+  bool any_port = false;
+};
+
+class NodeImpl final : public Node {
+ public:
+  // Opens, binds and starts everything. On an error nothing is left running. The message is for the operator; the
+  // process exits with code 2.
+  static absl::StatusOr<std::unique_ptr<NodeImpl>> Start(NodeOptions options);
+  ~NodeImpl() override;  // Stop, if it has not been called
+
+  // Readable once a shutdown has been asked for.
+  int shutdown_fd() const { return shutdown_fd_; }
+  // The clean stop (L21): sessions stop, shards finish, logs drain and sync, writers end, the bus stops. Not on a
+  // loop's thread. The status is that of the last syncs.
+  absl::Status Stop();
+  uint16_t port() const { return port_; }
+
+  // ---- Node
+  uint32_t loop_count() const override { return static_cast<uint32_t>(loops_.size()); }
+  uint32_t shard_count() const override { return shard_count_; }
+  bus::Bus* bus() const override { return bus_.load(std::memory_order_acquire); }
+  storage::DataSet& data() const override { return *data_; }
+  int64_t start_time_ms() const override { return start_time_ms_; }
+  const std::string& run_id() const override { return run_id_; }
+  uint64_t connected_clients() const override { return desk_.count(); }
+  void RequestShutdown(bool now, bool force) override;
+  absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) override;
+  ConfigPtr config() const override;
+  bus::TopologyPtr topology() const override;
+  void ResetStats() override;
+  DeferredReply Defer(Call& call) override;
+  void GatherLoops(Call& call, std::function<std::string(Loop&)> part,
+                   std::function<void(ReplyWriter&, const std::vector<std::string>&)> whole) override;
+  void CollectShards(Loop& from, std::function<std::string(storage::Shard&)> part,
+                     std::function<void(std::vector<std::string>)> done) override;
+  void GatherShards(Call& call, std::function<std::string(storage::Shard&)> part,
+                    std::function<void(ReplyWriter&, const std::vector<std::string>&)> whole) override;
+
+  // ---- The loops
+  LoopImpl& loop(uint32_t i) { return *loops_[i]; }
+  uint32_t LoopOf(uint32_t shard) const { return shard % loop_count(); }
+  storage::Log* log(uint32_t shard) const { return logs_[shard]; }
+  AdmissionDesk& desk() { return desk_; }
+  uint64_t NextClientId() { return next_client_id_.fetch_add(1, std::memory_order_relaxed); }
+  uint64_t NextSlowLogId() { return next_slowlog_id_.fetch_add(1, std::memory_order_relaxed); }
+  void Post(uint32_t loop, std::function<void(LoopImpl&)> fn) {
+    loops_[loop]->mailbox().Post(std::make_unique<ClosureMessage>(std::move(fn)));
+  }
+  // `part` on every shard, on its loop; then `done` on `home` with the parts in shard order. `done` runs before this
+  // returns if all shards are on `home` and there is no other loop.
+  void AskShards(LoopImpl& home, bool write, ShardTask part,
+                 std::function<void(LoopImpl&, std::vector<ShardPart>)> done);
+  // Called by a loop that has drained.
+  void OnDrained();
+
+ private:
+  explicit NodeImpl(NodeOptions options);
+  absl::Status Open();
+  void Publish(bus::TopologyPtr topology);
+  void DataPlane(std::vector<uint64_t>* positions, bool* healthy);
+  void Spread(ConfigPtr config);
+
+  NodeOptions options_;
+  AdmissionDesk desk_;
+  std::vector<std::unique_ptr<LoopImpl>> loops_;
+  std::unique_ptr<storage::DataSet> data_;
+  std::vector<storage::Log*> logs_;
+  uint32_t shard_count_ = 0;
+  std::unique_ptr<bus::Bus> owned_bus_;
+  std::atomic<bus::Bus*> bus_{nullptr};
+  int64_t start_time_ms_ = 0;
+  std::string run_id_;
+  uint16_t port_ = 0;
+  int shutdown_fd_ = -1, drained_fd_ = -1;
+  std::atomic<bool> running_{false};  // loops have been started
+  bool stopped_ = false;
+  std::atomic<uint64_t> next_client_id_{1}, next_slowlog_id_{0};
+
+  mutable std::mutex mutex_;  // newest snapshots; never on the path of a command
+  ConfigPtr config_;
+  bus::TopologyPtr topology_;
+  std::mutex config_change_;  // one CONFIG SET at a time
+};
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_NODE_IMPL_H_
