@@ -257,7 +257,9 @@ class EngineCore final : public Engine {
   // Persistence.
   proto::NodeRecord own_;
   std::shared_ptr<const proto::NodeRecord> durable_own_;
-  bool own_dirty_ = false, state_dirty_ = false;
+  // What is to be written: our own word at once; who the members are as soon as no write is under way, for without
+  // it a restart would find nobody; others' records within a second.
+  bool own_dirty_ = false, members_dirty_ = false, state_dirty_ = false;
   uint64_t next_persist_ = 1, persist_floor_ = 0;
   std::deque<PendingPersist> persists_;
   std::vector<Waiting> wait_next_persist_;

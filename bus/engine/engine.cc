@@ -102,7 +102,7 @@ void EngineCore::Finish() {
     RebuildOwners();
     ResolveCollision();
   }
-  if (own_dirty_) PersistNow();
+  if (own_dirty_ || (members_dirty_ && persists_.empty() && retry_persist_ms_ == 0)) PersistNow();
   if (push_own_) PushOwnRecord();
   if (lease_dirty_) UpdateLease();
   if (publish_ || check_state_) UpdateState();

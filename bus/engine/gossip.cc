@@ -47,6 +47,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     node->heard_ms = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
     node->out.next_try_ms = now();
+    members_dirty_ = true;
     owners_dirty_ |= !node->record.claims.empty();
     Note(absl::StrCat("node ", Name(*node), " joined: told by ", Name(*from)));
     TendLink(node);

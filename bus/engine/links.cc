@@ -204,7 +204,7 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
     node->seen_ip = handshake->out.ip;
     node->last_sync_ms = now() - 1000;
     news_.push_back(id);
-    owners_dirty_ = state_dirty_ = publish_ = lease_dirty_ = true;
+    owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
     Note(absl::StrCat("node ", Name(*node), " joined: met at ", handshake->ip, ":", handshake->bus_port));
   }
   if (node->out.state == OutLink::kNone) {  // its link becomes the node's
@@ -364,7 +364,7 @@ void EngineCore::DropNode(Node* node, const char* reason) {
   }
   for (const auto& other : table_.all()) other->reports.erase(node->id());
   table_.Remove(node);
-  owners_dirty_ = state_dirty_ = publish_ = lease_dirty_ = true;
+  owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
 }
 
 }  // namespace skein::bus

@@ -99,7 +99,7 @@ void EngineCore::WaitDurable(uint64_t request, std::string text) {
 }
 
 void EngineCore::PersistNow() {
-  own_dirty_ = state_dirty_ = false;
+  own_dirty_ = members_dirty_ = state_dirty_ = false;
   WriteSlots(own_claims_, &own_);
   // A new version only if there is something new to say: relays and digests go by it.
   const PendingPersist* newest = persists_.empty() ? nullptr : &persists_.back();
