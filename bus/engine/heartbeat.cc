@@ -25,6 +25,7 @@ void EngineCore::OnTick() {
       node->direct_ms = std::max(node->direct_ms, now() - timeout() / 2);
       if (node->unanswered_ms != 0) node->unanswered_ms = now();
       node->ping_sent_ms = 0;
+      node->out.asked_ms = 0;
     }
   }
   TendHandshakes();
@@ -72,6 +73,7 @@ void EngineCore::Ping(Node* node, bool with_view) {
   proto::Heartbeat* ping = m->mutable_ping();
   node->ping_seq = ++ping_seq_;
   node->ping_sent_ms = now();
+  if (node->out.asked_ms == 0) node->out.asked_ms = now();
   if (node->unanswered_ms == 0) {
     node->unanswered_ms = now();
     node->unanswered_unix_ms = now_.unix_ms;
@@ -188,6 +190,7 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
 
 void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
   from->stalled_ms = pong.stalled_ms();
+  from->out.asked_ms = 0;
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
     from->confirmed_ms = from->ping_sent_ms;
     from->ping_sent_ms = 0;

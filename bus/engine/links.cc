@@ -251,6 +251,7 @@ void EngineCore::Bound(Node* node) {
   node->out.state = OutLink::kBound;
   node->out.since_ms = now();
   node->out.failures = 0;
+  node->out.asked_ms = 0;
   node->unanswered_ms = 0;
   node->ping_sent_ms = 0;
   publish_ = true;
@@ -323,7 +324,7 @@ void EngineCore::TendLink(Node* node) {
     } else {
       Greet(&out, node->id(), false);
     }
-  } else if (out.state == OutLink::kBound && node->ping_sent_ms != 0 && now() - node->ping_sent_ms > patience) {
+  } else if (out.state == OutLink::kBound && out.asked_ms != 0 && now() - out.asked_ms > patience) {
     Close(out.id, "no pong");  // perhaps only the connection is dead
   }
 }

@@ -43,6 +43,7 @@ struct OutLink {
   LinkId id = 0;
   State state = kNone;
   int64_t since_ms = 0;     // of the state
+  int64_t asked_ms = 0;     // when the first of the pings that it has not answered was sent; 0: none
   int64_t next_try_ms = 0;  // kNone: dial; kGreeting: say Hello again
   uint32_t failures = 0;    // dials in a row that came to nothing
   std::string ip;           // dialled
