@@ -56,6 +56,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
                      ToSet(record.claims) != ToSet(node->record.claims);
     if (record.ip != node->record.ip || record.bus_port != node->record.bus_port) {
       node->no_address = false;
+      members_dirty_ = true;  // where to find it after a restart
       node->out.next_try_ms = std::min(node->out.next_try_ms, now());
     }
     table_.SetRecord(node, std::move(record));

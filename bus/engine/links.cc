@@ -141,7 +141,7 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
     if (PlausibleIp(event.remote_ip, false) && node->seen_ip != event.remote_ip) {
       node->seen_ip = event.remote_ip;
       node->no_address = false;
-      state_dirty_ = publish_ = true;
+      members_dirty_ = publish_ = true;
     }
     if (TakeRecord(hello.record(), node) == Taken::kRefused) ++stats_.messages_refused;
     Heard(node);
@@ -237,7 +237,9 @@ void EngineCore::WelcomeFromNode(Node* node, const NodeId& id, const proto::Welc
     // It lives, but has not heard of us yet, or has forgotten us: say Hello again, ever more seldom.
     node->unanswered_ms = 0;
     node->out.failures++;
-    node->out.next_try_ms = now() + std::min<int64_t>(kMaxBackoffMs, kHelloRetryMs * node->out.failures);
+    // Often enough that its answers keep it from being suspected.
+    int64_t slow = std::clamp<int64_t>(timeout() / 3, 100, kMaxBackoffMs);
+    node->out.next_try_ms = now() + std::min<int64_t>(slow, kHelloRetryMs * node->out.failures);
     if (node->out.state == OutLink::kBound) {
       node->out.state = OutLink::kGreeting;
       publish_ = true;

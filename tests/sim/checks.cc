@@ -115,11 +115,15 @@ std::string World::Disagreement(bool need_ok) const {
     }
     std::string pair = "nodes " + std::to_string(first_n) + " and " + std::to_string(n) + " differ in ";
     if (t->current_epoch != first->current_epoch) return pair + "the current epoch";
-    for (uint32_t s = 0; s < kSlots; ++s) {
-      bool a = first->owner[s] != bus::kNobody, b = t->owner[s] != bus::kNobody;
-      if (a != b || (a && first->nodes[first->owner[s]].id != t->nodes[t->owner[s]].id)) {
-        return pair + "the owner of slot " + std::to_string(s);
+    std::vector<uint16_t> same_as(t->nodes.size(), bus::kNobody);  // index there -> index in the first
+    for (size_t i = 0; i < t->nodes.size(); ++i) {
+      for (size_t j = 0; j < first->nodes.size(); ++j) {
+        if (t->nodes[i].id == first->nodes[j].id) same_as[i] = static_cast<uint16_t>(j);
       }
+    }
+    for (uint32_t s = 0; s < kSlots; ++s) {
+      uint16_t owner = t->owner[s] == bus::kNobody ? bus::kNobody : same_as[t->owner[s]];
+      if (owner != first->owner[s]) return pair + "the owner of slot " + std::to_string(s);
     }
     for (const bus::TopologyNode& x : first->nodes) {
       bool same = false;

@@ -28,6 +28,12 @@ std::string World::Trace() const {
   return all;
 }
 
+std::vector<std::pair<int, std::string>> World::TakeNotes() {
+  std::vector<std::pair<int, std::string>> notes(notes_.begin(), notes_.end());
+  notes_.clear();
+  return notes;
+}
+
 void World::Broken(std::string what) {
   if (!failure_.empty()) return;
   failure_ = std::move(what);
@@ -256,6 +262,8 @@ void World::Do(int n, bus::Effect& effect) {
     node.writable_until = until->mono_ms;
   } else if (auto* note = std::get_if<bus::NoteEffect>(&effect)) {
     Log(std::to_string(n) + ": " + note->text);
+    notes_.emplace_back(n, std::move(note->text));
+    if (notes_.size() > kTraceLines) notes_.pop_front();
   }
 }
 

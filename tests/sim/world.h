@@ -76,6 +76,8 @@ class World {
   const std::string& failure() const { return failure_; }  // the first invariant broken, or ""
   // What keeps the nodes that are up from agreeing that all is well, or "".
   std::string Disagreement(bool need_ok = true) const;
+  // NoteEffects since the last call, each with the number of its node; only the newest are kept.
+  std::vector<std::pair<int, std::string>> TakeNotes();
   std::string Trace() const;               // the last events
   uint64_t hash() const { return hash_; }  // over everything that happened
   uint64_t steps() const { return steps_; }
@@ -124,6 +126,7 @@ class World {
   int next_ip_ = 1;
   std::string failure_;
   std::deque<std::string> trace_;
+  std::deque<std::pair<int, std::string>> notes_;
 };
 
 }  // namespace skein::sim

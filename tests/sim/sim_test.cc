@@ -1,0 +1,108 @@
+// Random lives of small clusters, and what single runs must show.
+#include <gtest/gtest.h>
+
+#include "tests/sim/scenario.h"
+
+namespace skein::sim {
+namespace {
+
+void RunSeeds(uint64_t first, uint64_t count) {
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    Outcome out = RunScenario(seed);
+    ASSERT_EQ(out.failure, "") << out.trace << "\nreplay: bazel run -c opt //tests/sim -- --seed " << seed;
+  }
+}
+
+// Divided so that they share the cores.
+TEST(Sim, Seeds1) { RunSeeds(1, SKEIN_SIM_SEEDS); }
+TEST(Sim, Seeds2) { RunSeeds(100001, SKEIN_SIM_SEEDS); }
+
+TEST(Sim, TheSameSeedGivesTheSameRun) {
+  Outcome a = RunScenario(7), b = RunScenario(7), c = RunScenario(8);
+  EXPECT_EQ(a.hash, b.hash);
+  EXPECT_EQ(a.steps, b.steps);
+  EXPECT_NE(a.hash, c.hash);
+}
+
+// The default timeout, as redis-cli --cluster create makes it: every node meets the first.
+TEST(Sim, ThreeNodesFormWithinTwoSeconds) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    World world(seed, bus::EngineOptions{});
+    int64_t ms = Form(&world, 3, 3, 2000);
+    ASSERT_GE(ms, 0) << "seed " << seed << ": " << world.Disagreement() << world.failure();
+    ASSERT_LE(ms, 2000);
+  }
+}
+
+TEST(Sim, EightyNodesFormWithinFiveSeconds) {
+  bus::EngineOptions options;
+  options.node_timeout_ms = 5000;
+  World world(1, options);
+  EXPECT_GE(Form(&world, 80, 80, 5000, false), 0) << world.Disagreement() << world.failure();
+}
+
+// What an idle node sends hardly depends on how many there are.
+TEST(Sim, IdleBytesStayFlat) {
+  double rate[2];
+  for (int i = 0; i < 2; ++i) {
+    bus::EngineOptions options;
+    options.node_timeout_ms = 5000;
+    World world(3, options);
+    ASSERT_GE(Form(&world, i == 0 ? 20 : 60, 20, 10000), 0) << world.Disagreement();
+    world.Run(10000);
+    uint64_t before = world.bytes_sent(0);
+    world.Run(30000);
+    EXPECT_EQ(world.Disagreement(), "");
+    rate[i] = static_cast<double>(world.bytes_sent(0) - before) / 30;
+  }
+  EXPECT_LT(rate[0], 10 * 1024);
+  EXPECT_LT(rate[1], 1.5 * rate[0]) << rate[0] << " bytes/s with 20 nodes";
+}
+
+// With a loss of 1 % and 50 ms of jitter nobody is accused for ten minutes.
+TEST(Sim, NoFalseAccusation) {
+  bus::EngineOptions options;
+  options.node_timeout_ms = 2000;
+  World world(5, options);
+  ASSERT_GE(Form(&world, 6, 6, 5000), 0);
+  world.faults.loss = 10;
+  world.faults.delay_max = 50;
+  for (int i = 0; i < 600; ++i) {
+    world.Run(1000);
+    for (int n = 0; n < 6; ++n) {
+      for (const bus::TopologyNode& node : world.topology(n)->nodes)
+        ASSERT_FALSE(node.fail || node.pfail) << world.Trace();
+    }
+  }
+}
+
+// A primary that is cut off or frozen may not write for longer than the others take to agree that it has failed.
+TEST(Sim, AWriterCutOffStopsBeforeItIsDeclaredFailed) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    bus::EngineOptions options;
+    options.node_timeout_ms = 1000;
+    World world(seed, options);
+    ASSERT_GE(Form(&world, 5, 5, 5000), 0) << world.Disagreement();
+    world.Run(static_cast<int64_t>(seed) * 37);
+    std::string victim = world.id(0);
+    if (seed % 2 == 0) {
+      world.Freeze(0);
+    } else {
+      for (int n = 1; n < 5; ++n) {
+        world.Cut(0, n);
+        if (seed % 3 == 0) world.Cut(n, 0);
+      }
+    }
+    bool failed = world.RunUntil(5000, [&] {
+      for (const bus::TopologyNode& node : world.topology(1)->nodes) {
+        if (node.id == victim && node.fail) return true;
+      }
+      return false;
+    });
+    ASSERT_TRUE(failed) << world.Trace();
+    EXPECT_LE(world.writable_until(0), world.now()) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace skein::sim
