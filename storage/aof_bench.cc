@@ -7,6 +7,7 @@
 #include <string>
 
 #include "glog/logging.h"
+#include "storage/data_set.h"
 #include "storage/log_set.h"
 
 namespace skein::storage {
@@ -112,6 +113,42 @@ void BM_WriteAndReplay(benchmark::State& state) {
   CHECK_EQ(system((std::string("rm -r ") + dir).c_str()), 0);
 }
 BENCHMARK(BM_WriteAndReplay)->Arg(16)->Arg(1000)->UseRealTime()->Iterations(3)->Unit(benchmark::kMillisecond);
+
+// Replay into real shards: a million keys over as many shards as the argument says.
+void BM_ReplayIntoShards(benchmark::State& state) {
+  char dir[] = "/tmp/aof_benchXXXXXX";
+  CHECK(mkdtemp(dir) != nullptr);
+  DataSetOptions options;
+  options.dir = dir;
+  options.append_only = true;
+  options.fsync = AppendFsync::kNo;
+  options.shards = static_cast<uint32_t>(state.range(0));
+  {
+    auto set = DataSet::Open(options);
+    CHECK(set.ok()) << set.status();
+    for (uint32_t i = 0; i < 1'000'000; ++i) {
+      char name[24];
+      snprintf(name, sizeof(name), "key:%012u", i);
+      const Key key(name);
+      Shard& shard = (*set)->shard(key.slot % options.shards);
+      shard.Begin(1);
+      shard.SetString(0, key, "value of 16 byte", kNoExpiry, "set");
+      shard.End();
+      shard.log()->Kick();
+    }
+  }
+  uint64_t bytes = 0;
+  for (auto _ : state) {
+    auto set = DataSet::Open(options);
+    CHECK(set.ok()) << set.status();
+    for (const RecoveryReport::PerShard& shard : (*set)->report().shards) bytes += shard.bytes;
+    state.SetIterationTime((*set)->report().seconds);
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(bytes));
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * 1'000'000);
+  CHECK_EQ(system((std::string("rm -r ") + dir).c_str()), 0);
+}
+BENCHMARK(BM_ReplayIntoShards)->Arg(1)->Arg(2)->UseManualTime()->Iterations(2)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace skein::storage

@@ -31,7 +31,8 @@ struct DataSetOptions {
   bool shards_configured = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written
   FileSystem* fs = nullptr;               // null: the real one
-  // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed. Must not block.
+  // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed, until Close has
+  // returned. Must not block.
   std::function<void(uint32_t shard)> on_progress;
   // Called on a writer thread when a sync failed under `always`: the process must exit with code 1. Default: LOG(FATAL)
   // is not used; it writes the reason to the log and calls _exit(1).

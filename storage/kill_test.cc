@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 
@@ -93,6 +94,25 @@ TEST_P(Kill, L05_EverythingWrittenIsThere) {
   }
   munmap(shared, sizeof(Told));
   ASSERT_EQ(std::system(("rm -r " + dir).c_str()), 0);
+}
+
+TEST(FailedSync, L15_UnderAlwaysTheProcessExitsWithCode1) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    FaultFileSystem fs;
+    OpenedSet opened = OpenSet(TestOptions(&fs, 1));
+    if (!opened.status.ok()) _exit(3);
+    fs.SetHook([](FaultFileSystem::Op op, const std::string&) { return op == FaultFileSystem::Op::kSync ? EIO : 0; });
+    AppendSet(&opened.set->log(0), "k", "v");
+    Progress progress;
+    progress.Await([] { return false; });
+    _exit(4);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Kill,
