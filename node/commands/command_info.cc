@@ -39,16 +39,6 @@ LegacyRange RangeOf(const CommandSpec& spec) {
   return range;
 }
 
-uint32_t CategoriesOf(const CommandSpec& spec) {
-  uint32_t acl = spec.acl;
-  if ((spec.flags & kFlagWrite) != 0) acl |= kAclWrite;
-  if ((spec.flags & kFlagReadonly) != 0 && (acl & kAclScripting) == 0) acl |= kAclRead;
-  if ((spec.flags & kFlagAdmin) != 0) acl |= kAclAdmin | kAclDangerous;
-  if ((spec.flags & kFlagPubsub) != 0) acl |= kAclPubsub;
-  if ((spec.flags & kFlagBlocking) != 0) acl |= kAclBlocking;
-  return acl | ((spec.flags & kFlagFast) != 0 ? kAclFast : kAclSlow);
-}
-
 void ReplyKeySpec(ReplyWriter& reply, const KeySpec& k) {
   reply.Map(k.notes != nullptr ? 4 : 3);
   if (k.notes != nullptr) {

@@ -82,6 +82,17 @@ inline constexpr FlagWord kArgFlagWords[] = {
     {ArgDoc::kMultipleToken, "multiple_token"},
 };
 
+// All categories of a command: those of its row and those that its flags imply.
+inline uint32_t CategoriesOf(const CommandSpec& spec) {
+  uint32_t acl = spec.acl;
+  if ((spec.flags & kFlagWrite) != 0) acl |= kAclWrite;
+  if ((spec.flags & kFlagReadonly) != 0 && (acl & kAclScripting) == 0) acl |= kAclRead;
+  if ((spec.flags & kFlagAdmin) != 0) acl |= kAclAdmin | kAclDangerous;
+  if ((spec.flags & kFlagPubsub) != 0) acl |= kAclPubsub;
+  if ((spec.flags & kFlagBlocking) != 0) acl |= kAclBlocking;
+  return acl | ((spec.flags & kFlagFast) != 0 ? kAclFast : kAclSlow);
+}
+
 // The words of the flags that are set, as a set of status replies.
 inline void ReplyWords(ReplyWriter& reply, std::span<const FlagWord> words, uint32_t flags) {
   size_t n = 0;

@@ -34,7 +34,7 @@ absl::StatusOr<Config> ConfigSet(const Config& base, const ConfigPairs& pairs) {
   std::set<const Directive*> seen;
   for (const auto& [name, value] : pairs) {
     const Directive* const d = FindDirective(name);
-    if (d == nullptr || d->Is(Directive::kHidden)) {
+    if (d == nullptr || (d->Is(Directive::kHidden) && d->role != Directive::Role::kBound)) {
       return absl::InvalidArgumentError(Cat("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'"));
     }
     if (d->Is(Directive::kImmutable)) return SetFailed(name, "can't set immutable config");

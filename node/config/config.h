@@ -56,6 +56,7 @@ struct Config {
   std::string maxmemory_policy = "noeviction";
   uint32_t hz = 10;
   uint32_t active_expire_effort = 1;
+  bool debug_active_expire = true;  // DEBUG SET-ACTIVE-EXPIRE: whether expired keys are looked for unasked
   // cluster
   bool cluster_enabled = true;
   bool cluster_bootstrap = false;

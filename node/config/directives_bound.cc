@@ -193,6 +193,8 @@ void AddDiagnostics(std::vector<Directive>* rows) {
   rows->insert(
       rows->end(),
       {
+          Bool("debug-active-expire", &Config::debug_active_expire, Directive::kHidden,
+               "Whether expired keys are looked for unasked (DEBUG SET-ACTIVE-EXPIRE)."),
           Enum("loglevel", &Config::loglevel, {"debug", "verbose", "notice", "warning", "nothing"}, 0,
                "How much is logged."),
           String("logfile", &Config::logfile, kImmutable, "File of the log; empty: standard error."),

@@ -32,7 +32,7 @@ std::string HelpText() {
       "Directives, with their defaults:\n";
   const Config defaults;
   for (const Directive& d : Directives()) {
-    if (d.role != Directive::Role::kBound) continue;
+    if (d.role != Directive::Role::kBound || d.Is(Directive::kHidden)) continue;
     for (const std::string& line : DirectiveLines(d, defaults)) Append(&text, "  --", line, "\n");
     Append(&text, "        ", d.help, d.Is(Directive::kImmutable) ? " Set at start only.\n" : "\n");
   }

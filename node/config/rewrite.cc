@@ -42,7 +42,7 @@ absl::Status AddMissing(const std::string& name, const Config& config, std::stri
   if (absl::Status status = LoadText(*text, name, &said); !status.ok()) return status;
   std::string added;
   for (const Directive& d : Directives()) {
-    if (DirectiveValue(d, said) == DirectiveValue(d, config)) continue;
+    if (d.Is(Directive::kHidden) || DirectiveValue(d, said) == DirectiveValue(d, config)) continue;
     if (d.name == "dir" && said.dir == Config().dir) continue;  // it was made absolute, not set
     for (const std::string& line : DirectiveLines(d, config)) Append(&added, line, "\n");
   }

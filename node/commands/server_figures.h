@@ -1,0 +1,58 @@
+// Figures of all loops and shards at one time, for INFO, MEMORY and ROLE.
+#ifndef SKEIN_NODE_COMMANDS_SERVER_FIGURES_H_
+#define SKEIN_NODE_COMMANDS_SERVER_FIGURES_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "node/diagnostics.h"
+#include "node/node.h"
+#include "storage/types.h"
+
+namespace skein::node {
+
+struct DatabaseFigures {
+  uint64_t keys = 0, expires = 0;
+  uint64_t ttl_weight = 0;  // average TTL in milliseconds times `expires`
+  uint64_t AverageTtl() const { return expires == 0 ? 0 : ttl_weight / expires; }
+};
+
+struct ShardFigures {
+  uint32_t index = 0;
+  uint64_t used_bytes = 0, pending_bytes = 0, expired_keys = 0, keys = 0;
+  storage::Lsn end = 0, durable = 0;
+  std::vector<DatabaseFigures> databases;
+};
+
+struct LoopFigures {
+  LoopStats stats;
+  std::vector<ShardFigures> shards;
+  std::vector<CommandStats> commands;
+  ErrorStats errors;
+  int64_t cpu_user_micros = 0, cpu_system_micros = 0;
+};
+
+struct Figures {
+  std::vector<LoopFigures> loops;
+
+  LoopStats Total() const;
+  // In order of index.
+  std::vector<ShardFigures> Shards() const;
+  std::vector<DatabaseFigures> Databases() const;
+  uint64_t used_bytes() const;     // of all shards
+  uint64_t pending_bytes() const;  // of all logs
+  uint64_t expired_keys() const;
+  uint64_t keys() const;
+  // Sum of the logs' ends: what clients know as the replication offset.
+  uint64_t offset() const;
+  uint64_t client_bytes() const;
+};
+
+// Each loop fills its part on its own thread, then `whole` on the caller's loop writes the reply.
+void GatherFigures(Call& call, std::function<void(ReplyWriter&, const Figures&)> whole);
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_COMMANDS_SERVER_FIGURES_H_
