@@ -147,7 +147,7 @@ CommandLine ReadCommandLine(int argc, const char* const* argv) {
   for (const Flag& flag : flags) {
     if (flag.value.empty()) continue;
     for (const std::string_view line : SplitLines(flag.value)) {
-      Words words = *SplitWords(line);
+      Words words = *ReadWords(line);
       words.insert(words.begin(), flag.directive);
       out.directives.push_back(std::move(words));
     }

@@ -95,7 +95,7 @@ absl::Status Load(std::string_view text, const std::string& name, int depth, Con
     line.remove_prefix(std::min(line.find_first_not_of(" \t\r\v\f"), line.size()));
     if (line.empty() || line[0] == '#') continue;
     const std::string where = Cat(name, ":", number);
-    const auto words = SplitWords(line);
+    const auto words = ReadWords(line);
     if (!words) return Refused(where, "unbalanced quotes in configuration line");
     if (words->empty()) continue;
     if (absl::Status status = Apply(*words, where, depth, config); !status.ok()) return status;

@@ -126,7 +126,7 @@ std::vector<std::string_view> SplitLines(std::string_view text) {
   }
 }
 
-std::optional<std::vector<std::string>> SplitWords(std::string_view line) {
+std::optional<std::vector<std::string>> ReadWords(std::string_view line) {
   std::vector<std::string> words;
   size_t i = 0;
   while (true) {

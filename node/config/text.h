@@ -59,9 +59,9 @@ std::vector<std::string_view> SplitLines(std::string_view text);
 // Splits a line into words at white space. A word may hold "…" with the escapes \n \r \t \b \a \\ \" \xHH, or '…' with
 // \' only; a closing quote must be followed by white space or the end. nullopt: unbalanced quotes. Source: the
 // redis.conf syntax.
-std::optional<std::vector<std::string>> SplitWords(std::string_view line);
+std::optional<std::vector<std::string>> ReadWords(std::string_view line);
 
-// The word as SplitWords reads it back: itself if it needs no quotes, else "…" with escapes.
+// The word as ReadWords reads it back: itself if it needs no quotes, else "…" with escapes.
 std::string QuoteWord(std::string_view word);
 // All words, quoted where needed, one space between.
 std::string JoinWords(const std::vector<std::string>& words);
