@@ -426,6 +426,16 @@ constexpr ArgDoc kUnblockArgs[] = {
     {.name = "client-id", .type = "integer"},
     {.name = "unblock-type", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kUnblockTypes}};
 
+constexpr const char* kChanging[] = {"nondeterministic_output"};
+constexpr CommandNote kPauseHistory[] = {{"6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option."}};
+
+// What the row needs for COMMAND INFO and COMMAND DOCS alone.
+CommandSpec With(CommandSpec row, std::span<const char* const> tips, std::span<const CommandNote> history = {}) {
+  row.tips = tips;
+  row.history = history;
+  return row;
+}
+
 // Every subcommand of CLIENT is in the category @connection and runs on the session's loop.
 CommandSpec Row(const char* name, const char* since, int arity, uint32_t flags, void (*run)(Call&), const char* summary,
                 const char* complexity = "O(1)", std::span<const ArgDoc> args = {}) {
@@ -454,14 +464,15 @@ std::span<const CommandSpec> ClientSubcommands() {
       Row("help", "5.0.0", 2, kFlagLoading | kFlagStale, ClientHelp,
           "Returns helpful text about the different subcommands."),
       Row("id", "5.0.0", 2, kAny, ClientId, "Returns the unique client ID of the connection."),
-      Row("info", "6.2.0", 2, kAny, ClientInfo, "Returns information about the connection."),
+      With(Row("info", "6.2.0", 2, kAny, ClientInfo, "Returns information about the connection."), kChanging),
       Row("kill", "2.4.0", -3, kAdmin, ClientKill, "Terminates open connections.", kEach, kKillArgs),
-      Row("list", "2.4.0", -2, kAdmin, ClientList, "Lists open connections.", kEach, kListArgs),
+      With(Row("list", "2.4.0", -2, kAdmin, ClientList, "Lists open connections.", kEach, kListArgs), kChanging),
       Row("no-evict", "7.0.0", 3, kAdmin, ClientNoEvict, "Sets the client eviction mode of the connection.", "O(1)",
           kEnabled),
       Row("no-touch", "7.2.0", 3, kAny, ClientNoTouch,
           "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.", "O(1)", kEnabled),
-      Row("pause", "3.0.0", -3, kAdmin, ClientPause, "Suspends commands processing.", "O(1)", kPauseArgs),
+      With(Row("pause", "3.0.0", -3, kAdmin, ClientPause, "Suspends commands processing.", "O(1)", kPauseArgs), {},
+           kPauseHistory),
       Row("reply", "3.2.0", 3, kAny, ClientReply, "Instructs the server whether to reply to commands.", "O(1)",
           kReplyArgs),
       Row("setinfo", "7.2.0", 4, kAny, ClientSetInfo, "Sets information specific to the client or connection.", "O(1)",

@@ -413,6 +413,27 @@ CommandSpec OnSlot(CommandSpec row) {
   return row;
 }
 
+constexpr const char* kChanging[] = {"nondeterministic_output"};
+constexpr CommandNote kSlotsHistory[] = {{"4.0.0", "Added node IDs."},
+                                         {"7.0.0", "Added additional networking metadata field."}};
+
+// A subcommand whose reply differs from call to call without a change of the data.
+CommandSpec Changing(CommandSpec row) {
+  row.tips = kChanging;
+  return row;
+}
+
+CommandSpec Deprecated(CommandSpec row, const char* since, const char* replaced_by) {
+  row.deprecated_since = since;
+  row.replaced_by = replaced_by;
+  return row;
+}
+
+CommandSpec WithHistory(CommandSpec row, std::span<const CommandNote> history) {
+  row.history = history;
+  return row;
+}
+
 std::span<const CommandSpec> Subcommands() {
   static constexpr char kNodes[] = "O(N) where N is the total number of Cluster nodes";
   static constexpr char kSlots[] = "O(N) where N is the total number of hash slot arguments";
@@ -423,10 +444,10 @@ std::span<const CommandSpec> Subcommands() {
           "Assigns new hash slots to a node.", kSlots, kSlotList),
       Row("addslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::AddSlotsCommand, true>>,
           "Assigns new hash slot ranges to a node.", kRanges, kRangeList),
-      Row("bumpepoch", "3.0.0", 2, kChange, InCluster<BumpEpoch>, "Advances the cluster config epoch."),
-      Row("count-failure-reports", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<CountFailureReports>,
-          "Returns the number of active failure reports active for a node.",
-          "O(N) where N is the number of failure reports", kNodeId),
+      Changing(Row("bumpepoch", "3.0.0", 2, kChange, InCluster<BumpEpoch>, "Advances the cluster config epoch.")),
+      Changing(Row("count-failure-reports", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<CountFailureReports>,
+                   "Returns the number of active failure reports active for a node.",
+                   "O(N) where N is the number of failure reports", kNodeId)),
       OnSlot(Row("countkeysinslot", "3.0.0", 3, kRead, InCluster<CountKeysInSlot>,
                  "Returns the number of keys in a hash slot.", "O(1)", kSlot)),
       Row("delslots", "3.0.0", -3, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, false>>,
@@ -435,22 +456,24 @@ std::span<const CommandSpec> Subcommands() {
           "Sets hash slot ranges as unbound for a node.", kRanges, kRangeList),
       Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
       Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),
-      OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>, "Returns the key names in a hash slot.",
-                 "O(N) where N is the number of requested keys", kSlotCount)),
+      Changing(OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>,
+                          "Returns the key names in a hash slot.", "O(N) where N is the number of requested keys",
+                          kSlotCount))),
       Row("help", "5.0.0", 2, kFlagLoading | kFlagStale, InCluster<Help>,
           "Returns helpful text about the different subcommands."),
-      Row("info", "3.0.0", 2, kRead, InCluster<Info>, "Returns information about the state of a node."),
+      Changing(Row("info", "3.0.0", 2, kRead, InCluster<Info>, "Returns information about the state of a node.")),
       Row("keyslot", "3.0.0", 3, kRead, InCluster<KeySlotOf>, "Returns the hash slot for a key.",
           "O(N) where N is the number of bytes in the key", kKey),
-      Row("links", "7.0.0", 2, kRead, InCluster<Links>, "Returns a list of all TCP links to and from peer nodes.",
-          kNodes),
+      Changing(Row("links", "7.0.0", 2, kRead, InCluster<Links>,
+                   "Returns a list of all TCP links to and from peer nodes.", kNodes)),
       Row("meet", "3.0.0", -4, kChange, InCluster<Meet>, "Forces a node to handshake with another node.", "O(1)",
           kMeetArgs),
       Row("myid", "3.0.0", 2, kRead, InCluster<MyId>, "Returns the ID of a node."),
       Row("myshardid", "7.2.0", 2, kRead, InCluster<MyShardId>, "Returns the shard ID of a node."),
-      Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes),
-      Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
-          "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId),
+      Changing(
+          Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes)),
+      Changing(Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
+                   "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId)),
       Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ResetCluster>, "Resets a node.",
           "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
           kResetArgs),
@@ -459,12 +482,16 @@ std::span<const CommandSpec> Subcommands() {
       Row("set-config-epoch", "3.0.0", 3, kChange, InCluster<SetConfigEpoch>,
           "Sets the configuration epoch for a new node.", "O(1)", kEpoch),
       Row("setslot", "3.0.0", -4, kChange, InCluster<SetSlot>, "Binds a hash slot to a node.", "O(1)", kSetSlotArgs),
-      Row("shards", "7.0.0", 2, kFlagLoading | kFlagStale, InCluster<Shards>,
-          "Returns the mapping of cluster slots to shards.", kNodes),
-      Row("slaves", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
-          "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId),
-      Row("slots", "3.0.0", 2, kFlagLoading | kFlagStale, InCluster<Slots>,
-          "Returns the mapping of cluster slots to nodes.", kNodes),
+      Changing(Row("shards", "7.0.0", 2, kFlagLoading | kFlagStale, InCluster<Shards>,
+                   "Returns the mapping of cluster slots to shards.", kNodes)),
+      Deprecated(Changing(Row("slaves", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
+                              "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.",
+                              kNodeId)),
+                 "5.0.0", "`CLUSTER REPLICAS`"),
+      Deprecated(WithHistory(Changing(Row("slots", "3.0.0", 2, kFlagLoading | kFlagStale, InCluster<Slots>,
+                                          "Returns the mapping of cluster slots to nodes.", kNodes)),
+                             kSlotsHistory),
+                 "7.0.0", "`CLUSTER SHARDS`"),
   };
   return kRows;
 }

@@ -4,6 +4,7 @@
 
 #include <strings.h>
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -140,6 +141,9 @@ void Reset(Call& call) {
 void Select(Call& call) {
   int64_t db;
   if (!ParseInt64(call.argv[1], &db)) return call.reply->NotAnInteger();
+  if (db < std::numeric_limits<int32_t>::min() || db > std::numeric_limits<int32_t>::max()) {
+    return call.reply->Error("ERR value is out of range, value must between -2147483648 and 2147483647");
+  }
   if (call.config->cluster_enabled && db != 0) return call.reply->Error("ERR SELECT is not allowed in cluster mode");
   if (db < 0 || db >= static_cast<int64_t>(call.config->databases)) {
     return call.reply->Error("ERR DB index is out of range");
@@ -154,6 +158,11 @@ constexpr ArgDoc kAuthArgs[] = {{.name = "username", .type = "string", .flags = 
                                 {.name = "password", .type = "string"}};
 constexpr ArgDoc kEchoArgs[] = {{.name = "message", .type = "string"}};
 constexpr ArgDoc kPingArgs[] = {{.name = "message", .type = "string", .flags = ArgDoc::kOptional}};
+constexpr const char* kPingTips[] = {"request_policy:all_shards", "response_policy:all_succeeded"};
+constexpr CommandNote kAuthHistory[] = {{"6.0.0", "Added ACL style (username and password)."}};
+constexpr CommandNote kHelloHistory[] = {
+    {"6.2.0",
+     "`protover` made optional; when called without arguments the command reports the current connection's context."}};
 constexpr ArgDoc kSelectArgs[] = {{.name = "index", .type = "integer"}};
 constexpr ArgDoc kHelloAuth[] = {{.name = "username", .type = "string"}, {.name = "password", .type = "string"}};
 constexpr ArgDoc kHelloBlock[] = {
@@ -177,7 +186,8 @@ std::span<const CommandSpec> ConnectionCommands() {
        .acl = kAclConnection,
        .scope = Scope::kSession,
        .run = Auth,
-       .args = kAuthArgs},
+       .args = kAuthArgs,
+       .history = kAuthHistory},
       {.name = "client",
        .group = "connection",
        .since = "2.4.0",
@@ -210,7 +220,8 @@ std::span<const CommandSpec> ConnectionCommands() {
        .acl = kAclConnection,
        .scope = Scope::kSession,
        .run = Hello,
-       .args = kHelloArgs},
+       .args = kHelloArgs,
+       .history = kHelloHistory},
       {.name = "ping",
        .group = "connection",
        .since = "1.0.0",
@@ -221,7 +232,8 @@ std::span<const CommandSpec> ConnectionCommands() {
        .acl = kAclConnection,
        .scope = Scope::kSession,
        .run = Ping,
-       .args = kPingArgs},
+       .args = kPingArgs,
+       .tips = kPingTips},
       {.name = "quit",
        .group = "connection",
        .since = "1.0.0",

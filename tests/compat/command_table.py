@@ -7,6 +7,7 @@ Prints the differences that EXPLAINED does not explain; exit code 1 if there are
 """
 import argparse
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,8 +23,21 @@ EXPLAINED = {
     ('cluster|myshardid', ''): 'since 7.2, not in redis-server 7.0',
     ('waitaof', ''): 'since 7.2, not in redis-server 7.0',
 }
+# The same for whole families: (command, path), both as regular expressions.
+RULES = (
+    (r'(client|cluster|asking|readonly|readwrite|auth|echo|hello|ping|quit|reset|select)($|\|.*)',
+     r'docs/(summary|complexity|since|history|arguments/.*)', 'worded as in 7.2'),
+    (r'cluster\|(slots|shards)', r'info/flags', 'loading is a flag of it since 7.2'),
+)
 INFO_FIELDS = ('name', 'arity', 'flags', 'first key', 'last key', 'step', 'categories', 'tips', 'key specs',
                'subcommands')
+
+
+def reason(name, path):
+    why = EXPLAINED.get((name, '')) or EXPLAINED.get((name, path))
+    if why is None:
+        why = next((w for n, p, w in RULES if re.fullmatch(n, name) and re.fullmatch(p, path)), None)
+    return why
 
 
 def text(value):
@@ -97,7 +111,7 @@ def main():
                 b[name][kind]['subcommands'] = [s for s in b[name][kind]['subcommands'] if s in have]
                 a[name][kind]['subcommands'] = [s for s in have if (s, '') not in EXPLAINED]
         for path, x, y in differences([], a[name], b.get(name)):
-            why = EXPLAINED.get((name, '')) or EXPLAINED.get((name, path))
+            why = reason(name, path)
             unexplained += why is None
             if why is None or options.all:
                 print('%s %s%s\n   skein %r\n   redis %r' % (name, path, ' (%s)' % why if why else '', x, y))

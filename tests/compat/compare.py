@@ -151,7 +151,8 @@ def same(words, ours, theirs):
         if ours[:1] == b'*' and theirs[:1] == b'*':
             a, b = parse(ours), parse(theirs)
             if name == b'SCAN':
-                a, b = a[1], b[1]
+                # A call works on one shard: it may give fewer keys, and then says that there are more.
+                return sorted(a[1]) == sorted(b[1]) or (a[0] != b'0' and set(a[1]) <= set(b[1]))
             return sorted(a) == sorted(b)
     if name == b'RANDOMKEY':
         return ours[:1] == theirs[:1] == b'$' and (ours == b'$-1\r\n') == (theirs == b'$-1\r\n')
