@@ -50,8 +50,10 @@ TEST_F(ApplyTest, L08_TheTimeOfReplayDecidesNothing) {
   Apply({"SET", "k", "x", "KEEPTTL"});
   Apply({"RENAME", "k", "l"});
   EXPECT_EQ(PictureOf(shard), (Picture{{{0, "l"}, {"x", 5, "embstr"}}}));
+  shard.set_decides_expiry(false);
   Apply({"DEL", "l"});
   EXPECT_TRUE(PictureOf(shard).empty());
+  EXPECT_EQ(shard.expired_keys(), 0u);
 }
 
 TEST_F(ApplyTest, EffectsOnAbsentKeysChangeNothing) {
