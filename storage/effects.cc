@@ -1,6 +1,8 @@
 // The effects of Shard: the one place where data changes.
+#include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <string>
 
 #include "glog/logging.h"
 #include "storage/keyspace.h"
@@ -23,6 +25,27 @@ class Decimal {
  private:
   char bytes_[24];
   size_t size_;
+};
+
+// Bytes to be written into a string that is edited in place: a copy if they are part of it, which an edit may free or
+// move.
+class EditSource {
+ public:
+  EditSource(std::string_view bytes, std::string_view edited) : bytes_(bytes) {
+    const auto at = reinterpret_cast<uintptr_t>(bytes.data());
+    const auto from = reinterpret_cast<uintptr_t>(edited.data());
+    if (at < from || at >= from + edited.size()) return;
+    copy_ = bytes;
+    bytes_ = copy_;
+  }
+  size_t size() const { return bytes_.size(); }
+  void WriteTo(char* to) const {
+    if (!bytes_.empty()) std::memcpy(to, bytes_.data(), bytes_.size());
+  }
+
+ private:
+  std::string_view bytes_;
+  std::string copy_;
 };
 
 // A record's slot for an effect on two keys.
@@ -78,11 +101,12 @@ size_t Shard::AppendString(uint32_t db, const Key& key, std::string_view suffix)
   if (entry == nullptr) {
     PutText(db, key, suffix, kNoExpiry, /*keep_expiry=*/false);
   } else {
-    const size_t old_size = entry->string_size();
+    IntText scratch;
+    const std::string_view old = entry->string(&scratch);
+    const EditSource source(suffix, old);
+    const size_t old_size = old.size();
     size += old_size;
-    const std::string copy(suffix);  // the edit may free what it is a view of
-    char* const data = keyspace_->db(db).EditString(key, size);
-    if (!copy.empty()) std::memcpy(data + old_size, copy.data(), copy.size());
+    source.WriteTo(keyspace_->db(db).EditString(key, size) + old_size);
   }
   Announce(db, key.slot, key.bytes, "append", true);
   return size;
@@ -91,11 +115,12 @@ size_t Shard::AppendString(uint32_t db, const Key& key, std::string_view suffix)
 size_t Shard::SetRange(uint32_t db, const Key& key, size_t offset, std::string_view bytes) {
   Append(db, key.slot, {"SETRANGE", key.bytes, Decimal(static_cast<int64_t>(offset)).text(), bytes});
   const Entry* entry = Raw(db, key);
-  const std::string copy(bytes);
+  IntText scratch;
+  const std::string_view old = entry == nullptr ? std::string_view() : entry->string(&scratch);
+  const EditSource source(bytes, old);
   if (entry == nullptr) PutText(db, key, "", kNoExpiry, /*keep_expiry=*/false);
-  const size_t size = std::max(entry == nullptr ? 0 : entry->string_size(), offset + copy.size());
-  char* const data = keyspace_->db(db).EditString(key, size);
-  if (!copy.empty()) std::memcpy(data + offset, copy.data(), copy.size());
+  const size_t size = std::max(old.size(), offset + source.size());
+  source.WriteTo(keyspace_->db(db).EditString(key, size) + offset);
   Announce(db, key.slot, key.bytes, "setrange", true);
   return size;
 }

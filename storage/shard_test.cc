@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <random>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +11,10 @@
 #include "storage/background_free.h"
 #include "storage/keyspace.h"
 #include "storage/shard_testing.h"
+
+// Present when jemalloc is linked.
+extern "C" int mallctl(const char* name, void* old, size_t* old_size, void* fresh, size_t fresh_size)
+    __attribute__((weak));
 
 namespace skein::storage {
 namespace {
@@ -240,122 +243,6 @@ TEST_F(ShardTest, AverageTimeToLive) {
   EXPECT_EQ(shard.AverageTtlMillis(0), 0u);
 }
 
-TEST_F(ShardTest, SlotsAreCountedAndListed) {
-  std::map<uint16_t, std::set<std::string>> slots;
-  for (int i = 0; i < 20'000; ++i) {
-    const std::string key = i % 2 == 0 ? "k" + std::to_string(i) : "{one}" + std::to_string(i);
-    Set(key);
-    slots[KeySlot(key)].insert(key);
-  }
-  for (uint32_t slot = 0; slot < kSlots; ++slot) {
-    const auto s = static_cast<uint16_t>(slot);
-    const auto it = slots.find(s);
-    ASSERT_EQ(shard.KeyCountInSlot(0, s), it == slots.end() ? 0 : it->second.size());
-    if (it == slots.end()) continue;
-    std::set<std::string> seen;
-    shard.KeysInSlot(0, s, 1'000'000, [&](std::string_view key) { ASSERT_TRUE(seen.emplace(key).second); });
-    ASSERT_EQ(seen, it->second);
-  }
-  int some = 0;
-  shard.KeysInSlot(0, KeySlot("{one}"), 33, [&](std::string_view) { ++some; });
-  EXPECT_EQ(some, 33);
-  EXPECT_EQ(shard.KeyCountInSlot(0, kNoSlot), 0u);
-  EXPECT_EQ(shard.KeyCountInSlot(1, KeySlot("{one}")), 0u);
-}
-
-TEST_F(ShardTest, ScanOfASlotStaysInIt) {
-  std::set<std::string> wanted;
-  for (int i = 0; i < 3000; ++i) {
-    wanted.insert("{s}" + std::to_string(i));
-    Set("{s}" + std::to_string(i));
-    Set("k" + std::to_string(i));
-  }
-  std::set<std::string> seen;
-  uint64_t cursor = 0;
-  do {
-    cursor = shard.Scan(0, cursor, 10, KeySlot("s"), [&](const Entry& entry) { seen.emplace(entry.key()); });
-    ASSERT_LT(cursor, uint64_t{1} << 48);
-  } while (cursor != 0);
-  EXPECT_EQ(seen, wanted);
-}
-
-TEST_F(ShardTest, ScanWorkIsBoundedAndEmptySlotsAreSkipped) {
-  Set("foo");
-  Set("bar");
-  int calls = 0;
-  size_t delivered = 0;
-  uint64_t cursor = 0;
-  do {
-    cursor = shard.Scan(0, cursor, 1, kNoSlot, [&](const Entry&) { ++delivered; });
-    ASSERT_LE(++calls, 3);
-  } while (cursor != 0);
-  EXPECT_EQ(delivered, 2u);
-  for (int i = 0; i < 10'000; ++i) Set("k" + std::to_string(i));
-  cursor = 0;
-  do {
-    delivered = 0;
-    cursor = shard.Scan(0, cursor, 10, kNoSlot, [&](const Entry&) { ++delivered; });
-    ASSERT_LE(delivered, 10u + 20u);
-  } while (cursor != 0);
-}
-
-// As the table's own test, over many slots, with keys of some slots going and coming altogether.
-TEST(ShardScan, DeliversEveryKeyThatWasThereThroughout) {
-  std::mt19937 random(7);
-  for (const uint32_t count : {1u, 3u, 4u}) {
-    for (int round = 0; round < 12; ++round) {
-      Shard shard({count - 1, count, 1}, nullptr);
-      const auto ours = [&](const std::string& key) { return KeySlot(key) % count == count - 1; };
-      const auto name = [&](int i) { return i % 4 == 0 ? "{hot}" + std::to_string(i) : "k" + std::to_string(i); };
-      std::map<std::string, int> wanted;
-      shard.Begin(kNow);
-      for (int i = 0; i < 2000; ++i) {
-        const std::string key = "stay" + std::to_string(i);
-        if (!ours(key)) continue;
-        wanted[key] = 0;
-        shard.SetString(0, key, "v", kNoExpiry, "set");
-      }
-      int low = 0;
-      int high = 0;
-      const auto churn = [&] {
-        int n = 1 << (random() % 13);
-        const bool grow = random() % 2 == 0;
-        for (; n > 0 && (grow || low < high); --n) {
-          const std::string key = name(grow ? high++ : low++);
-          if (!ours(key)) continue;
-          if (grow) {
-            shard.SetString(0, key, "v", kNoExpiry, "set");
-          } else {
-            ASSERT_TRUE(shard.Delete(0, key, "del", false));
-          }
-        }
-      };
-      churn();
-      uint64_t cursor = 0;
-      do {
-        cursor = shard.Scan(0, cursor, 100, kNoSlot, [&](const Entry& entry) {
-          const auto it = wanted.find(std::string(entry.key()));
-          if (it != wanted.end()) ++it->second;
-        });
-        ASSERT_LT(cursor, uint64_t{1} << 48);
-        churn();
-        if (high - low > 20'000) low = high - 1;  // enough: leave the rest alone
-      } while (cursor != 0);
-      for (const auto& [key, times] : wanted) ASSERT_GE(times, 1) << key;
-      // Any number is a cursor, and ends.
-      for (int i = 0; i < 20; ++i) {
-        cursor = (uint64_t{random()} << 16 | random()) & ((uint64_t{1} << 48) - 1);
-        int calls = 0;
-        while (cursor != 0) {
-          cursor = shard.Scan(0, cursor, 100, kNoSlot, [](const Entry&) {});
-          ASSERT_LE(++calls, 10'000);
-        }
-      }
-      shard.End();
-    }
-  }
-}
-
 TEST_F(ShardTest, RandomKeysAreAboutEven) {
   EXPECT_EQ(shard.RandomKey(0), std::nullopt);
   constexpr int kKeys = 200;
@@ -381,6 +268,35 @@ TEST_F(ShardTest, PrefetchChangesNothing) {
     for (int stage = 0; stage < 3; ++stage) shard.Prefetch(0, "{p}" + std::to_string(i), stage);
   }
   EXPECT_EQ(PictureOf(shard), before);
+}
+
+TEST_F(ShardTest, NothingIsAllocatedBeyondTheEntry) {
+  if (mallctl == nullptr) GTEST_SKIP() << "needs jemalloc's counts";
+  const uint64_t* allocated;
+  size_t size = sizeof(allocated);
+  ASSERT_EQ(mallctl("thread.allocatedp", &allocated, &size, nullptr, 0), 0);
+  // Without the log and the listener of the fixture, which allocate.
+  Shard bare({0, 1, 1}, nullptr);
+  const std::string name(16, 'k');
+  const Key key(name);
+  const auto by = [&](auto&& command) {
+    const uint64_t before = *allocated;
+    bare.Begin(kNow);
+    command();
+    bare.End();
+    return *allocated - before;
+  };
+  bare.SetString(0, Key(key.bytes), "value-of-16bytes", kNoExpiry, "set");
+  EXPECT_EQ(by([&] { bare.SetString(0, key, "another-16-bytes", kNoExpiry, "set"); }), 0u);
+  EXPECT_EQ(by([&] { bare.SetInteger(0, key, 1234567, "incr"); }), 32u);
+  EXPECT_EQ(by([&] { bare.SetInteger(0, key, 1234568, "incr"); }), 0u);
+  EXPECT_EQ(by([&] { bare.SetString(0, key, "value-of-16bytes", kNoExpiry, "set"); }), 48u);
+  EXPECT_EQ(by([&] { bare.SetExpiry(0, key, kNow + 5); }), 64u);  // the first bucket of the index
+  EXPECT_EQ(by([&] { bare.SetExpiry(0, key, kNow + 6); }), 0u);
+  EXPECT_EQ(by([&] { bare.AppendString(0, key, "x"); }), 0u);
+  EXPECT_EQ(by([&] { EXPECT_NE(bare.Find(0, key), nullptr); }), 0u);
+  EXPECT_EQ(by([&] { bare.Prefetch(0, key, 2); }), 0u);
+  EXPECT_EQ(by([&] { EXPECT_TRUE(bare.Delete(0, key, "del", true)); }), 0u);
 }
 
 TEST_F(ShardTest, OneSlotHoldsEverything) {
@@ -471,30 +387,6 @@ TEST(ShardReclaim, WhatWaitsIsFreedWithTheShardAndWithTheThread) {
     shard.reset();
   }
   SUCCEED() << "the leak checker has the word";
-}
-
-TEST(ShardSlots, AnyNumberOfShardsSplitsTheSlots) {
-  for (const uint32_t count : {1u, 2u, 3u, 5u, 7u, 8u, 64u, 1000u}) {
-    for (uint32_t index = 0; index < count; index += std::max(1u, count / 5)) {
-      Shard shard({index, count, 1}, nullptr);
-      shard.Begin(kNow);
-      std::set<uint16_t> slots;
-      for (int i = 0; i < 3000; ++i) {
-        const std::string key = std::to_string(i);
-        if (KeySlot(key) % count != index) continue;
-        shard.SetString(0, key, key, kNoExpiry, "set");
-        slots.insert(KeySlot(key));
-      }
-      std::set<uint16_t> seen;
-      uint64_t cursor = 0;
-      do {
-        cursor = shard.Scan(0, cursor, 10, kNoSlot, [&](const Entry& entry) { seen.insert(KeySlot(entry.key())); });
-      } while (cursor != 0);
-      EXPECT_EQ(seen, slots) << index << " of " << count;
-      for (const uint16_t slot : slots) EXPECT_GT(shard.KeyCountInSlot(0, slot), 0u);
-      shard.End();
-    }
-  }
 }
 
 }  // namespace
