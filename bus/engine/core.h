@@ -272,7 +272,9 @@ class EngineCore final : public Engine {
   // Publication.
   TopologyPtr topology_;
   uint64_t version_ = 0;
-  bool publish_ = true, check_state_ = true;
+  // publish_: something changed in this step; urgent_: and may not wait.
+  bool publish_ = true, publish_pending_ = false, urgent_ = true, check_state_ = true;
+  std::vector<ReplyEffect> replies_;  // of this step
   int64_t last_publish_ms_ = 0;
   bool ok_ = false;
   std::string why_not_ok_;

@@ -106,7 +106,14 @@ void EngineCore::Finish() {
   if (push_own_) PushOwnRecord();
   if (lease_dirty_) UpdateLease();
   if (publish_ || check_state_) UpdateState();
-  if (publish_) Publish();
+  publish_pending_ |= publish_;
+  publish_ = false;
+  // A snapshot costs its size, so in a storm of news only some are made; what this node does itself is shown at once,
+  // and before the answer that tells of it.
+  int64_t pause = std::min<int64_t>(100, 5 + static_cast<int64_t>(table_.size()) / 4);
+  if (publish_pending_ && (urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause)) Publish();
+  for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
+  replies_.clear();
 }
 
 void EngineCore::OnMessage(const MessageEvent& event) {

@@ -14,11 +14,11 @@ constexpr int64_t kAssignMs = 30000;
 }  // namespace
 
 void EngineCore::Reply(uint64_t request, std::string text) {
-  out_->push_back(ReplyEffect{request, {OperatorReply::Kind::kStatus, std::move(text), 0}});
+  replies_.push_back({request, {OperatorReply::Kind::kStatus, std::move(text), 0}});
 }
 
 void EngineCore::Fail(uint64_t request, std::string text) {
-  out_->push_back(ReplyEffect{request, {OperatorReply::Kind::kError, std::move(text), 0}});
+  replies_.push_back({request, {OperatorReply::Kind::kError, std::move(text), 0}});
 }
 
 void EngineCore::OnOperator(const OperatorEvent& event) {
@@ -206,7 +206,7 @@ void EngineCore::On(uint64_t request, const SaveConfigCommand&) { WaitDurable(re
 void EngineCore::On(uint64_t request, const CountFailureReportsCommand& c) {
   Node* node = table_.FindHex(c.id);
   if (node == nullptr) return Fail(request, absl::StrCat("ERR Unknown node ", c.id));
-  out_->push_back(ReplyEffect{request, {OperatorReply::Kind::kInteger, "", CountReports(node)}});
+  replies_.push_back({request, {OperatorReply::Kind::kInteger, "", CountReports(node)}});
 }
 
 void EngineCore::On(uint64_t request, const SetSlotCommand& c) {

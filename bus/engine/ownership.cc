@@ -81,7 +81,7 @@ void EngineCore::SetOverride(uint16_t slot, const NodeId& target, int64_t ms) {
 void EngineCore::GiveUp(const SlotSet& slots, std::vector<Waiting> waiting) {
   closing_ |= slots;
   closings_.push_back({slots, 0, std::move(waiting)});
-  owners_dirty_ = publish_ = true;
+  owners_dirty_ = publish_ = urgent_ = true;
 }
 
 void EngineCore::OnFenced(uint64_t version) {

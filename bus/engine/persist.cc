@@ -149,13 +149,7 @@ void EngineCore::OnPersisted(uint64_t id) {
     CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";
     durable_claims_ = ToSet(claims);
     RefreshSelf();
-    push_own_ = true;
-  }
-  // The topology that shows the change goes out before the answer that promises it.
-  if (!done.empty()) {
-    if (owners_dirty_) RebuildOwners();
-    UpdateState();
-    if (publish_) Publish();
+    push_own_ = urgent_ = true;
   }
   for (Waiting& w : done) Reply(w.request, std::move(w.text));
 }

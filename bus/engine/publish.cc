@@ -49,6 +49,7 @@ void EngineCore::UpdateState() {
   if (std::string coverage = Coverage(); !coverage.empty()) why = std::move(coverage);
   bool ok = why.empty();
   if (ok != ok_) {
+    urgent_ = true;
     Note(ok ? std::string("cluster state changed: ok") : absl::StrCat("cluster state changed: fail: ", why));
   }
   if (ok != ok_ || why != why_not_ok_) publish_ = true;
@@ -81,7 +82,7 @@ TopologyNode EngineCore::Describe(const Node& node) const {
 }
 
 void EngineCore::Publish() {
-  publish_ = false;
+  publish_pending_ = urgent_ = false;
   last_publish_ms_ = now();
   auto t = std::make_shared<Topology>();
   t->version = ++version_;
