@@ -279,6 +279,8 @@ TEST_F(WriterTest, L15_AFailedSyncUnderEverySecTurnsWritesOffForGood) {
   EXPECT_FALSE(stats().last_write_ok);
   EXPECT_TRUE(Fatal().empty());
   EXPECT_FALSE(opened_.set->Close().ok()) << "the status of the syncs";
+  EXPECT_EQ(log().durable(), durable) << "nor does the one at the end";
+  EXPECT_EQ(opened_.set->manifest().shards[0].durable, durable);
   ExpectAllOn(fs_.AfterKill());
 }
 

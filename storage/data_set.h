@@ -25,8 +25,8 @@ struct DataSetOptions {
   AppendFsync fsync = AppendFsync::kEverySec;  // --appendfsync
   uint32_t databases = 16;
   // Shards to make in an empty folder, and whether the user configured it, which is recorded with it. Where a data set
-  // has another number, that one is taken and this one ignored, with a line in the log; but if it was configured here
-  // and when the data set was made, it is refused with `manifest=N, config=M`.
+  // has another number, a configured one is refused with `manifest=N, config=M`; a default gives way to the data set's,
+  // with a line in the log. So does any setting to a number that a replica inherited from its primary.
   uint32_t shards = 1;
   bool shards_configured = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written

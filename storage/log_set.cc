@@ -70,7 +70,7 @@ absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& optio
                                "; put it back from a copy, or move the folder away to start empty");
   }
   const size_t count = manifest->shards.size();
-  if (count != options.shards && options.shards_configured && manifest->chosen == Manifest::Chosen::kConfigured) {
+  if (count != options.shards && options.shards_configured && manifest->chosen != Manifest::Chosen::kInherited) {
     return absl::FailedPreconditionError(
         path + ": manifest=" + std::to_string(count) + ", config=" + std::to_string(options.shards) +
         ": the number of shards of a data set cannot be changed; set storage-shards to " + std::to_string(count) +

@@ -265,15 +265,35 @@ TEST_F(Refusal, ADefaultThatDiffersIsIgnored) {
   EXPECT_EQ(opened.set->manifest().chosen, Manifest::Chosen::kConfigured);
 }
 
-TEST(LogSet, ACountThatWasDefaultedGivesWayToNoSetting) {
-  FaultFileSystem fs;
-  DataSetOptions options = TestOptions(&fs, 2);
-  options.shards_configured = false;
-  { ASSERT_TRUE(OpenSet(options).status.ok()); }
-  EXPECT_EQ(ParseManifest(fs.Bytes(kManifest))->chosen, Manifest::Chosen::kDefaulted);
-  OpenedSet opened = OpenSet(TestOptions(&fs, 3));
+TEST_F(Refusal, L13_ASettingThatDiffersFromADefaultedCount) {
+  Manifest manifest = *ParseManifest(fs_.Bytes(kManifest));
+  manifest.chosen = Manifest::Chosen::kDefaulted;
+  fs_.SetBytes(kManifest, EncodeManifest(manifest));
+  DataSetOptions options = Options();
+  options.shards = 1;
+  ExpectRefused(options, absl::StatusCode::kFailedPrecondition, {"manifest=2, config=1"});
+}
+
+TEST_F(Refusal, ASettingThatDiffersFromAnInheritedCountIsIgnored) {
+  Manifest manifest = *ParseManifest(fs_.Bytes(kManifest));
+  manifest.chosen = Manifest::Chosen::kInherited;
+  fs_.SetBytes(kManifest, EncodeManifest(manifest));
+  DataSetOptions options = Options();
+  options.shards = 1;
+  OpenedSet opened = OpenSet(options);
   ASSERT_TRUE(opened.status.ok()) << opened.status;
   EXPECT_EQ(opened.set->shard_count(), 2u);
+}
+
+TEST(LogSet, HowTheCountWasChosenIsRecorded) {
+  for (const bool configured : {true, false}) {
+    FaultFileSystem fs;
+    DataSetOptions options = TestOptions(&fs, 2);
+    options.shards_configured = configured;
+    ASSERT_TRUE(OpenSet(options).status.ok());
+    EXPECT_EQ(ParseManifest(fs.Bytes(kManifest))->chosen,
+              configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted);
+  }
 }
 
 TEST_F(Refusal, L13_ACorruptManifest) {

@@ -92,7 +92,7 @@ TEST_P(PowerLoss, L05_EveryLsnReportedDurableIsThereAfterReopening) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, PowerLoss,
-                         testing::Combine(testing::Values(1u, 2u, 4u),
+                         testing::Combine(testing::Values(1u, 2u, 4u, 8u),
                                           testing::Values(AppendFsync::kAlways, AppendFsync::kEverySec,
                                                           AppendFsync::kNo)));
 
