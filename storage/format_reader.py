@@ -116,4 +116,4 @@ for index, entry in enumerate(shards):
         path = os.path.join(folder, "shard-%d" % index, "incr.%d.aof" % sequence)
         end, history = read_incr(path, index, len(shards), sequence, start)
     assert end == entry["durable"]
-    assert history == entry["reign"] and len(history) == 3
+    assert history == entry["reign"]

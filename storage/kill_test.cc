@@ -3,6 +3,7 @@
 // This says nothing about syncs (the page cache survives a process); power_loss_test does.
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,6 +114,50 @@ TEST(FailedSync, L15_UnderAlwaysTheProcessExitsWithCode1) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+// A limit on the size of files makes real writes short, then fail; lifted, the log comes back by itself.
+int WriteIntoALimit(const DataSetOptions& options) {
+  signal(SIGXFSZ, SIG_IGN);
+  OpenedSet opened = OpenSet(options);
+  if (!opened.status.ok()) return 10;
+  rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = 5000;
+  setrlimit(RLIMIT_FSIZE, &limit);
+  Log& log = opened.set->log(0);
+  for (uint64_t n = 0; n < 100; ++n) AppendSet(&log, "k", ValueOf(0, n));
+  Progress progress;
+  if (!progress.Await([&] { return absl::IsFailedPrecondition(log.MayWrite()); })) return 11;
+  if (log.MayWrite().message().find("File too large") == std::string::npos) return 12;
+  if (log.durable() >= log.end()) return 13;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_FSIZE, &limit);
+  if (!progress.Await([&] { return log.durable() == log.end(); })) return 14;
+  if (!log.MayWrite().ok()) return 15;
+  return opened.set->Close().ok() ? 0 : 16;
+}
+
+TEST(FailedWrite, ShortWritesOfTheRealFileSystemAreMadeGood) {
+  std::string dir = std::string(testing::TempDir()) + "/limitXXXXXX";
+  ASSERT_NE(mkdtemp(dir.data()), nullptr);
+  DataSetOptions options = TestOptions(nullptr, 1);
+  options.dir = dir;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(WriteIntoALimit(options));
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  {
+    OpenedSet opened = OpenSet(options);
+    ASSERT_TRUE(opened.status.ok()) << opened.status;
+    ASSERT_EQ(opened.sinks[0].bodies.size(), 100u);
+    for (uint64_t n = 0; n < 100; ++n) EXPECT_EQ(opened.sinks[0].bodies[n], Body({"SET", "k", ValueOf(0, n)}));
+    EXPECT_EQ(opened.set->report().shards[0].cut_bytes, 0u);
+  }
+  ASSERT_EQ(std::system(("rm -r " + dir).c_str()), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Kill,
