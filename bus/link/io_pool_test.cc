@@ -68,7 +68,7 @@ TEST(IoPool, L33_WithoutWorkersNothingIsTaken) {
 TEST(IoPool, L24_L36_EveryJobComesBackWhateverTheSize) {
   Owner owner;
   IoPool pool(64, 64, owner.Callback());
-  std::vector<CountingJob> jobs(5000);
+  std::vector<CountingJob> jobs(2000);
   size_t back = 0, inline_runs = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
     if (i % 37 == 0) pool.Resize(i / 37 % 5);
@@ -99,7 +99,7 @@ TEST(Ring, FullAndEmpty) {
 
 TEST(Ring, ManyProducersAndConsumersLoseNothing) {
   Ring<int> ring(8);
-  constexpr int kEach = 5000;
+  constexpr int kEach = 2000;
   std::vector<int> seen(2 * kEach, 0);
   std::vector<int> values(2 * kEach);
   for (int i = 0; i < 2 * kEach; ++i) values[static_cast<size_t>(i)] = i;

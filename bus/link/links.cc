@@ -174,7 +174,8 @@ void Links::Adopt(std::unique_ptr<Link> owned) {
 // ---- Dialling and the handshake
 
 void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
-  DCHECK_EQ(id % 2, 1u);
+  CHECK(id % 2 == 1 && id > last_dialled_) << "ids of links are odd and grow";
+  last_dialled_ = id;
   CloseReason refused = CloseReason::kNone;
   int error = 0;
   Fd fd;

@@ -173,7 +173,7 @@ class Links {
   std::set<std::pair<int64_t, LinkId>> deadlines_;
   std::vector<LinkId> dirty_;
   std::vector<LinkId> ready_;
-  LinkId next_inbound_ = 2;
+  LinkId next_inbound_ = 2, last_dialled_ = 0;
 
   std::vector<std::unique_ptr<LinkJob>> idle_jobs_;
   IoPool pool_;

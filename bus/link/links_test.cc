@@ -1,6 +1,8 @@
 // Links of several nodes on one loop: each test runs with the work done inline and by workers.
 #include "bus/link/links.h"
 
+#include <sys/resource.h>
+
 #include <random>
 
 #include "bus/link/links_harness.h"
@@ -424,6 +426,43 @@ TEST_P(LinksTest, ADialThatIsNotAnsweredEndsAtItsDeadline) {
     return a.down.size() == 1;
   }));
   EXPECT_EQ(a.closed(CloseReason::kConnectTimeout), 1u);
+}
+
+TEST_P(LinksTest, OnLoopbackOnlyOthersAreRefusedAndCounted) {
+  Loop loop;
+  LinksOptions options = Options();
+  options.loopback_only = true;
+  Peer b(&loop, 'b', options);
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+  Fd stranger(pair[0]);
+  b.links->Admit(Fd(pair[1]), {"10.1.2.3", 4567});
+  EXPECT_EQ(b.closed(CloseReason::kNotLoopback), 1u);
+  EXPECT_EQ(b.links->inbound(), 0u);
+  char byte;
+  EXPECT_EQ(recv(stranger.get(), &byte, 1, 0), 0);
+}
+
+TEST_P(LinksTest, AShortageOfDescriptorsPausesAcceptingUntilTheNextTick) {
+  Loop loop;
+  Peer b(&loop, 'b', Options());
+  RawClient client(b.Listen());
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  int next = dup(0);
+  ASSERT_GE(next, 0);
+  close(next);
+  rlimit low = before;
+  low.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  for (int i = 0; i < 20; ++i) loop.Turn();
+  EXPECT_EQ(b.links->counters().accepts_inline, 0u);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  // Not by itself: a waiting connection would have kept the loop spinning.
+  for (int i = 0; i < 20; ++i) loop.Turn();
+  EXPECT_EQ(b.links->counters().accepts_inline, 0u);
+  b.links->Tick();
+  ASSERT_TRUE(loop.Until([&] { return b.links->inbound() == 1; }));
 }
 
 TEST(Loopback, Addresses) {
