@@ -25,9 +25,12 @@ EXPLAINED = {
 }
 # The same for whole families: (command, path), both as regular expressions.
 RULES = (
-    (r'(client|cluster|asking|readonly|readwrite|auth|echo|hello|ping|quit|reset|select)($|\|.*)',
-     r'docs/(summary|complexity|since|history|arguments/.*)', 'worded as in 7.2'),
+    (r'(acl|asking|auth|client|cluster|config|debug|echo|hello|info|lolwut|memory|ping|quit|readonly|readwrite|reset|role'
+     r'|save|select|shutdown|slowlog|time)(\|.*)?', r'docs/(summary|complexity|since|history|arguments/.*)',
+     'worded as in 7.2'),
     (r'cluster\|(slots|shards)', r'info/flags', 'loading is a flag of it since 7.2'),
+    (r'config\|(resetstat|rewrite|set)', r'info/tips', 'has policies since 7.2'),
+    (r'debug', r'docs/doc_flags', 'rows do not keep the flag syscmd'),
 )
 INFO_FIELDS = ('name', 'arity', 'flags', 'first key', 'last key', 'step', 'categories', 'tips', 'key specs',
                'subcommands')
