@@ -6,8 +6,8 @@
 // shrinking merges two in one, so no operation ever moves more than a chain of entries and, at most, copies one
 // segment.
 //
-// Buckets stand in segments of 8 KiB. Only the last one is smaller, in steps, as long as the table is small; one segment
-// needs no directory, up to 512 need one, more need two levels of them.
+// Buckets stand in segments of 8 KiB. Only the last one is smaller, in steps, as long as the table is small; one
+// segment needs no directory, up to 512 need one, more need two levels of them.
 //
 // Which entries a table holds is its owner's business: it never frees one. Thread: the owner's.
 // Source: W. Litwin, "Linear hashing: a new tool for file and table addressing" (1980).
@@ -141,10 +141,9 @@ class alignas(32) Table {
   }
 
  private:
-  // Load limits, in entries for a number of buckets. Far apart, so that a table does not grow and shrink in turn.
-  // At 5.5 entries a bucket one in 25 entries has made an overflow bucket necessary; a lower load costs more than those
-  // do.
-  static uint64_t GrowAbove(uint64_t buckets) { return buckets * 11 / 2 + 1; }
+  // Load limits, in entries for a number of buckets. Far apart, so that a table does not grow and shrink in turn. At
+  // six entries a bucket there is one overflow bucket for 21 entries; a lower load costs more memory than those do.
+  static uint64_t GrowAbove(uint64_t buckets) { return buckets * 6 + 1; }
   static uint64_t ShrinkBelow(uint64_t buckets) { return buckets * 3 - 3; }
 
   static constexpr uint32_t kSegmentBits = 7;

@@ -13,8 +13,8 @@
 namespace skein::storage {
 namespace {
 
-// No operation moves more than one segment's copy (at most 96 buckets), a directory's (64 cache lines) and one chain.
-constexpr uint64_t kMostMoves = 96 + 64 + 64;
+// No operation moves more than one segment's copy (at most 112 buckets), a directory's (64 cache lines) and one chain.
+constexpr uint64_t kMostMoves = 112 + 64 + 64;
 
 Entry* MakeEntry(std::string_view key) { return EntryOps::NewString(key, StringValue::Of("v"), kNoExpiry, 0); }
 
