@@ -1,5 +1,7 @@
 #include "storage/data_set.h"
 
+#include <map>
+#include <random>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -95,6 +97,68 @@ TEST(DataSet, WithoutAppendOnlyNoFileIsTouched) {
   EXPECT_EQ(fs.Tree(), before);
   EXPECT_TRUE(DataSet::Check(options).ok());
 }
+
+class DataSetPowerLoss : public testing::TestWithParam<uint32_t> {};
+
+// Pairs of keys are always written together: a transaction, which is there whole or not at all (L20).
+TEST_P(DataSetPowerLoss, L05_AcknowledgedWritesAreThereAndTransactionsAreWhole) {
+  const uint32_t shards = GetParam();
+  std::mt19937_64 rng(shards);
+  std::unique_ptr<FaultFileSystem> fs = std::make_unique<FaultFileSystem>();
+  std::map<std::string, std::string> acknowledged;  // key and the last value that a reply went out for
+  for (int life = 0; life < 6; ++life) {
+    std::unique_ptr<FaultFileSystem> after;
+    {
+      const std::unique_ptr<DataSet> set = MustOpen(TestOptions(fs.get(), shards));
+      ASSERT_NE(set, nullptr);
+      Picture found;
+      for (uint32_t i = 0; i < shards; ++i) found.merge(PictureOf(set->shard(i)));
+      for (const auto& [key, value] : acknowledged) {
+        ASSERT_TRUE(found.contains({0, key})) << key << ", life " << life;
+        // A later write may have been kept without having been acknowledged.
+        EXPECT_GE(std::stoul(found[{0, key}].value), std::stoul(value)) << key << ", life " << life;
+      }
+      for (const auto& [place, held] : found) {
+        const std::string& key = place.second;
+        const std::string twin = (key[0] == 'a' ? "b" : "a") + key.substr(1);
+        EXPECT_EQ(found.at({0, twin}).value, held.value) << key << ", life " << life;
+      }
+      struct Pending {
+        uint32_t shard;
+        Lsn end;
+        std::string tag;
+        std::string value;
+      };
+      std::vector<Pending> pending;
+      const int writes = 50 + static_cast<int>(rng() % 200);
+      for (int n = 0; n < writes; ++n) {
+        const std::string tag = "{" + std::to_string(rng() % 40) + "}";
+        const std::string value = std::to_string(life * 1000 + n);
+        const uint32_t index = KeySlot("a" + tag) % shards;
+        Shard& shard = set->shard(index);
+        shard.Begin(1);
+        shard.SetString(0, Key("a" + tag), value, kNoExpiry, "set");
+        shard.SetString(0, Key("b" + tag), value, kNoExpiry, "set");
+        pending.push_back({index, shard.End(), tag, value});
+        shard.log()->Kick();
+        if (n == writes / 2) {
+          Progress progress;
+          ASSERT_TRUE(progress.Await([&] { return shard.log()->durable() >= pending.back().end; }));
+        }
+      }
+      for (const Pending& p : pending) {
+        if (p.end > set->shard(p.shard).log()->durable()) continue;
+        acknowledged["a" + p.tag] = p.value;
+        acknowledged["b" + p.tag] = p.value;
+      }
+      after = fs->AfterPowerLoss(rng());
+    }
+    fs = std::move(after);
+  }
+  EXPECT_FALSE(acknowledged.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(, DataSetPowerLoss, testing::Values(1u, 2u, 4u));
 
 }  // namespace
 }  // namespace skein::storage
