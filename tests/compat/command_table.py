@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Compares the command table of skein-node with redis-server's: COMMAND INFO and COMMAND DOCS of every command of ours.
+"""Compares the command table of skein-node with redis-server's: COMMAND INFO and COMMAND DOCS of every command of ours,
+and what each answers to a wrong number of words and to a subcommand that there is not.
 
     command_table.py [--binary bazel-bin/node/skein-node] [--all]
 
@@ -98,6 +99,19 @@ def table(connection):
     return {name: {'info': info[name], 'docs': docs[name]} for name in info}
 
 
+def wrong_forms(name, arity):
+    """Commands that are refused before they run."""
+    words = name.split('|')
+    counts = [arity - 1, arity + 1] if arity > 0 else [-arity - 1]
+    for count in counts:
+        if count >= len(words):
+            yield words + ['x'] * (count - len(words))
+
+
+def refusals(connection, commands):
+    return {' '.join(words): connection.run(*words) for words in commands}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--binary', default=os.environ.get('SKEIN_NODE', os.path.join(ROOT, 'bazel-bin/node/skein-node')))
@@ -105,7 +119,13 @@ def main():
     options = parser.parse_args()
     with Server(options.binary, False) as ours, Server('redis-server', False) as theirs:
         a, b = table(ours), table(theirs)
+        wrong = [words for name in sorted(a) if name in b for words in wrong_forms(name, a[name]['info']['arity'])]
+        wrong += [[name, 'nosuch', 'x'] for name in sorted(a) if a[name]['info']['subcommands']]
+        refused = [refusals(connection, wrong) for connection in (ours, theirs)]
     unexplained = 0
+    for words, reply, expected in differences([], *refused):
+        unexplained += 1
+        print('%s\n   skein %r\n   redis %r' % (words, reply, expected))
     for name in sorted(a):
         # A container has no fewer subcommands here than we say; that Redis has more is known from the commands missing.
         if name in b:
@@ -118,8 +138,8 @@ def main():
             unexplained += why is None
             if why is None or options.all:
                 print('%s %s%s\n   skein %r\n   redis %r' % (name, path, ' (%s)' % why if why else '', x, y))
-    print('%d commands here, %d of %d in redis-server: %d unexplained differences'
-          % (len(a), sum(name in a for name in b), len(b), unexplained))
+    print('%d commands here, %d of %d in redis-server; %d wrong forms: %d unexplained differences'
+          % (len(a), sum(name in a for name in b), len(b), len(wrong), unexplained))
     return 1 if unexplained else 0
 
 

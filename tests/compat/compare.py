@@ -27,6 +27,10 @@ BY_DESIGN = {
     (b'OBJECT', b'REFCOUNT'): lambda ours, theirs: ours == b':1\r\n' and theirs[:1] == b':',
     (b'OBJECT', b'ENCODING'): lambda ours, theirs: ours[:1] == theirs[:1] == b'$',
 }
+# What is sent with any number of words: no order, chance or time to live in it, and nothing that ends a server.
+DATA_COMMANDS = ('set setnx get getex getdel getset mget mset msetnx append strlen setrange getrange substr incr decr incrby '
+                 'decrby incrbyfloat lcs del unlink exists touch type rename renamenx copy move persist ttl dbsize flushdb '
+                 'swapdb object echo').split()
 NEAR = {b'TTL': 2, b'EXPIRETIME': 2, b'PTTL': 2000, b'PEXPIRETIME': 2000}
 
 
@@ -51,7 +55,15 @@ class Generator:
             (2, 'DBSIZE'), (1, 'SWAPDB db db'), (3, 'SELECT db'), (2, 'OBJECT ENCODING k'), (1, 'OBJECT REFCOUNT k'),
             (1, 'OBJECT FREQ k'), (1, 'OBJECT junk k'), (1, 'COMMAND GETKEYS any'), (1, 'COMMAND GETKEYSANDFLAGS any'),
             (1, 'COMMAND LIST FILTERBY PATTERN getde*'), (1, 'junk k v'), (2, 'any'), (1, 'PING'), (1, 'ECHO v'),
-            (1, 'PING v'), (1, 'FLUSHDB junk'),
+            (1, 'PING v'), (1, 'FLUSHDB junk'), (1, 'CLIENT SETNAME name'), (1, 'CLIENT GETNAME'), (1, 'CLIENT GETREDIR'),
+            (1, 'CLIENT NO-EVICT onoff'), (1, 'CLIENT UNBLOCK junkword'), (1, 'CLIENT KILL junkword junkword'),
+            (1, 'CLIENT LIST junkword'), (1, 'CLIENT PAUSE junkword'), (1, 'CLIENT REPLY junkword'), (1, 'CLIENT junkword'),
+            (1, 'HELLO hello'), (1, 'AUTH name'), (1, 'AUTH name name'), (1, 'READONLY'), (1, 'READWRITE'), (1, 'ASKING'),
+            (1, 'CLUSTER KEYSLOT k'), (1, 'CLUSTER COUNTKEYSINSLOT n'), (1, 'CLUSTER GETKEYSINSLOT n n'),
+            (1, 'CLUSTER ADDSLOTS n'), (1, 'CLUSTER DELSLOTS junkword'), (1, 'CLUSTER SETSLOT n junkword'),
+            (1, 'CLUSTER junkword'), (1, 'CONFIG GET junkword'), (1, 'CONFIG SET junkword v'), (1, 'CONFIG junkword'),
+            (1, 'INFO junkword'), (1, 'MEMORY USAGE nokey'), (1, 'MEMORY junkword'), (1, 'SLOWLOG junkword'),
+            (1, 'DEBUG SLEEP 0'), (1, 'TIME x'), (1, 'SHUTDOWN junkword'), (1, 'ACL WHOAMI'), (1, 'ACL CAT junkword'),
         )]
         self.weights = [weight for weight, _ in self.templates]
 
@@ -127,12 +139,16 @@ class Generator:
             return r.choice([['COUNT', '0'], ['COUNT', 'x'], ['COUNT'], ['TYPE', 'hash'], ['FOO', '1']])
         if kind == 'junk':
             return [r.choice([b'nosuch', b'foo bar', b'-1', b'x\ny', b''])]
+        if kind == 'name':
+            return [r.choice([b'alice', b'', b'a b', b'x\ny', b'\xc3\xa9'])]
+        if kind == 'onoff':
+            return [r.choice([b'on', b'OFF', b'maybe'])]
+        if kind == 'hello':
+            return [r.choice([b'4', b'1', b'x', b'2 x', b''])]
         if kind == 'junkword':
             return [r.choice([b'nosuch', b'foo bar', b'x\ny', b'18446744073709551616'])]
         if kind == 'any':  # a command with a random number of words
-            name = r.choice(r.choice(self.templates)[1][:1])
-            if name in ('any', 'junk', 'SELECT', 'PING', 'ECHO', 'RANDOMKEY', 'SCAN', 'KEYS', 'COMMAND'):
-                name = 'GET'
+            name = r.choice(DATA_COMMANDS)
             return [name.encode(), *(r.choice([self.key, self.value])() for _ in range(r.randrange(4)))]
         return [kind]
 
