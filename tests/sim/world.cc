@@ -120,11 +120,11 @@ void World::Crash(int n) {
   node.open.reset();
   node.open_ranges.clear();
   by_address_.erase(node.ip);
-  for (auto it = links_.lower_bound({n, 0}); it != links_.end() && it->first.first == n;) {
-    LinkId id = it->first.second;
-    ++it;
-    BreakLink(n, id);
+  std::vector<LinkId> its;  // breaking one may take another with it: both ends of a link to itself are here
+  for (auto it = links_.lower_bound({n, 0}); it != links_.end() && it->first.first == n; ++it) {
+    its.push_back(it->first.second);
   }
+  for (LinkId id : its) BreakLink(n, id);
 }
 
 void World::Restart(int n, bool new_ip, bool lose_disk) {
