@@ -19,11 +19,14 @@ void LoopImpl::RegisterGate(ClientSession& s) {
 void LoopImpl::PassBarriers(ClientSession& s) {
   while (!s.barriers.empty()) {
     const Barrier& b = s.barriers.front();
-    if (log(b.shard)->durable() < b.lsn) {
+    if (log(b.shard)->durable() >= b.lsn) {
+      s.barriers.Pop();
+    } else if (!failures_[b.shard].empty()) {
+      FailBarriers(s, b.shard);
+    } else {
       RegisterGate(s);
       return;
     }
-    s.barriers.Pop();
   }
 }
 

@@ -24,7 +24,6 @@ constexpr size_t kSessionsPerTick = 64;
 constexpr uint32_t kExpireKeys = 32;
 constexpr int64_t kExpireSliceNanos = 200'000;
 constexpr uint64_t kExpirePauseMs = 2;
-constexpr uint64_t kPausePollMs = 5;
 
 thread_local LoopImpl* current_loop = nullptr;
 
@@ -236,11 +235,10 @@ void LoopImpl::ScanSessions() {
 
 void LoopImpl::OnPauseTimer() {
   RefreshClock();
+  // A pause of writes that has replaced one of everything lets the readers go; else all wait for its end.
   const bool on = pause_.until_ms > mono_ms_;
-  if (!on || !pause_.writes_only) {
-    if (on) return;
-    pause_ = PauseState{};
-  }
+  if (on && pause_.writes_only == paused_writes_only_) return;
+  if (!on) pause_ = PauseState{};
   std::vector<uint64_t> ids;
   ids.swap(paused_);
   uv_timer_stop(&pause_timer_);

@@ -284,6 +284,7 @@ class LoopImpl final : public Loop {
   std::unordered_map<uint64_t, ClientSession*> by_id_;
   std::vector<uint64_t> close_later_, resume_later_;
   std::vector<uint64_t> paused_, waiting_for_room_;
+  bool paused_writes_only_ = false;  // when the last of paused_ was parked
   size_t scan_next_ = 0;
   std::atomic<uint32_t> session_count_{0};
   std::atomic<int64_t> alive_ms_{0};

@@ -189,6 +189,7 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
     b->Submit(bus::SettingsCommand{next->cluster_node_timeout, next->cluster_require_full_coverage,
                                    next->cluster_replica_no_failover},
               [](bus::OperatorReply) {});
+    if (next->bus_io_threads != before->bus_io_threads) b->SetIoThreads(next->bus_io_threads);
     const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
     if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
         o.announce_bus_port != was.announce_bus_port) {

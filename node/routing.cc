@@ -32,7 +32,10 @@ void Routing::Apply(bus::TopologyPtr topology) {
 }
 
 std::string_view PreferredEndpoint(const bus::TopologyNode& node, const Config& config) {
-  if (config.cluster_preferred_endpoint_type == "hostname") return node.hostname.empty() ? "?" : node.hostname;
+  if (config.cluster_preferred_endpoint_type == "hostname") {
+    if (node.hostname.empty()) return "?";
+    return node.hostname;
+  }
   if (config.cluster_preferred_endpoint_type == "unknown-endpoint") return "";
   return node.ip;
 }

@@ -21,6 +21,8 @@ constexpr size_t kWarmBuffer = 1u << 20;
 // A step in which the buffer of a large argument grows, unless as much has arrived already: what a client announces is
 // not believed before it sends.
 constexpr size_t kGrowStep = 1u << 20;
+// How often paused sessions look whether CLIENT PAUSE is over.
+constexpr uint64_t kPausePollMs = 5;
 
 }  // namespace
 
@@ -246,8 +248,9 @@ void LoopImpl::ParkSession(ClientSession& s, Park why) {
   if (why == Park::kRoom) waiting_for_room_.push_back(s.st.id);
   if (why == Park::kPause) {
     paused_.push_back(s.st.id);
+    paused_writes_only_ = pause_.writes_only;
     if (!uv_is_active(reinterpret_cast<uv_handle_t*>(&pause_timer_))) {
-      uv_timer_start(&pause_timer_, Call_<&LoopImpl::OnPauseTimer, uv_timer_t>, 5, 5);
+      uv_timer_start(&pause_timer_, Call_<&LoopImpl::OnPauseTimer, uv_timer_t>, kPausePollMs, kPausePollMs);
     }
   }
 }
