@@ -1,8 +1,10 @@
 // Links of several nodes on one loop: each test runs with the work done inline and by workers.
 #include "bus/link/links.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <random>
 
 #include "bus/link/links_harness.h"
@@ -173,7 +175,9 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
   Peer a(&loop, 'a', options), b(&loop, 'b', options);
   std::mt19937 random(7);
   size_t joined = 0;
-  const size_t total = 3000;
+  // The rule asks for 100,000: SKEIN_CLOSES=100000, under AddressSanitizer.
+  const char* closes = getenv("SKEIN_CLOSES");
+  const size_t total = closes != nullptr ? static_cast<size_t>(atoll(closes)) : 3000;
   std::vector<LinkId> mine;
   auto mischief = [&](Peer* peer, LinkId link) {
     switch (random() % 8) {
@@ -285,6 +289,7 @@ TEST_P(LinksTest, L36_WorkersComeAndGoWhileMessagesFlow) {
 TEST_P(LinksTest, L44_ManyLinksComeAndGoAndLeaveNothing) {
   Loop loop;
   Peer a(&loop, 'a', Options()), b(&loop, 'b', Options());
+  size_t first = 0;
   for (int round = 0; round < 2000; ++round) {
     LinkId link = a.Join(&b);
     ASSERT_TRUE(loop.Until([&] { return a.up.size() == 1; }));
@@ -293,10 +298,14 @@ TEST_P(LinksTest, L44_ManyLinksComeAndGoAndLeaveNothing) {
     a.links->Close(link, "test");
     ASSERT_TRUE(loop.Until([&] { return b.links->size() == 0 && a.links->closing() == 0; }));
     a.up.clear();
+    b.down.clear();
     b.received = 0;
+    if (round == 500) first = mallinfo2().uordblks;
   }
+  // Nothing is left of the later ones. (Under a sanitizer's allocator both are 0.)
+  EXPECT_LE(mallinfo2().uordblks, first + first / 100);
   EXPECT_EQ(b.links->inbound() + a.links->outbound() + b.links->unproven(), 0u);
-  EXPECT_EQ(b.down.size(), 2000u);
+  EXPECT_EQ(b.closed(CloseReason::kEndOfStream), 2000u);
 }
 
 // ---- Hostile peers
