@@ -11,6 +11,7 @@
 namespace skein::storage {
 namespace {
 
+constexpr size_t kPointerSize = sizeof(void*);  // of a value that stands outside its entry
 constexpr size_t kShortKeyLimit = 255;
 constexpr size_t kSparePerEdit = 1u << 20;  // a growing string doubles up to here, then gains this much
 
@@ -28,11 +29,13 @@ size_t EntryOps::SizeOf(const Entry* entry) {
 
 EntryOps::Blob* EntryOps::GetBlob(const Entry* entry) {
   Blob* blob;
-  std::memcpy(&blob, entry->value(), sizeof(blob));
+  std::memcpy(static_cast<void*>(&blob), entry->value(), kPointerSize);
   return blob;
 }
 
-void EntryOps::SetBlob(Entry* entry, Blob* blob) { std::memcpy(Value(entry), &blob, sizeof(blob)); }
+void EntryOps::SetBlob(Entry* entry, Blob* blob) {
+  std::memcpy(Value(entry), static_cast<const void*>(&blob), kPointerSize);
+}
 
 EntryOps::Blob* EntryOps::NewBlob(size_t size, size_t capacity) {
   const size_t bytes = AllocationSize(sizeof(Blob) + std::max(size, capacity));
@@ -79,7 +82,7 @@ Entry* EntryOps::NewString(std::string_view key, const StringValue& value, UnixM
     if (!value.text.empty()) std::memcpy(Value(entry), value.text.data(), value.text.size());
     return entry;
   }
-  Entry* entry = New(key, expire_at, access, ValueType::kString, Entry::kFormExternal, sizeof(Blob*));
+  Entry* entry = New(key, expire_at, access, ValueType::kString, Entry::kFormExternal, kPointerSize);
   Blob* blob = NewBlob(value.text.size(), 0);
   std::memcpy(blob->bytes, value.text.data(), value.text.size());
   SetBlob(entry, blob);
@@ -166,7 +169,7 @@ Entry* EntryOps::EditString(Entry* entry, size_t new_size, char** data) {
     std::memcpy(blob->bytes, old.data(), kept);
     std::memset(blob->bytes + kept, 0, new_size - kept);
     Entry* fresh =
-        New(key, entry->expire_at(), entry->access(), ValueType::kString, Entry::kFormExternal, sizeof(Blob*));
+        New(key, entry->expire_at(), entry->access(), ValueType::kString, Entry::kFormExternal, kPointerSize);
     SetBlob(fresh, blob);
     std::free(entry);
     *data = blob->bytes;

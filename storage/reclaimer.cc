@@ -31,17 +31,16 @@ class Reclaimer::DatabaseJob : public BackgroundFree::Job {
 class Reclaimer::EntryJob : public BackgroundFree::Job {
  public:
   EntryJob(Entry* entry, std::shared_ptr<Freed> freed) : entry_(entry), freed_(std::move(freed)) {}
-  ~EntryJob() override { Step(); }
-  bool Step() override {
-    if (entry_ == nullptr) return false;
+  ~EntryJob() override {
     const uint64_t bytes = entry_->memory_usage();
-    EntryOps::Free(std::exchange(entry_, nullptr));
+    EntryOps::Free(entry_);
     freed_->fetch_add(bytes, std::memory_order_relaxed);
-    return false;
   }
+  // One allocation, freed whole with the job.
+  bool Step() override { return false; }
 
  private:
-  Entry* entry_;
+  Entry* const entry_;
   std::shared_ptr<Freed> freed_;
 };
 

@@ -42,8 +42,10 @@ struct alignas(64) Bucket {
   uint64_t words[kEntries];
   uint64_t link;
 
+  // NOLINTBEGIN(performance-no-int-to-ptr): the pointer's upper bits are the tag's.
   static Entry* EntryOf(uint64_t word) { return reinterpret_cast<Entry*>(word & kPointerMask); }
   Bucket* next() const { return reinterpret_cast<Bucket*>(link & kPointerMask); }
+  // NOLINTEND(performance-no-int-to-ptr)
   void set_next(Bucket* b) { link = (link & ~kPointerMask) | reinterpret_cast<uint64_t>(b); }
   // Of the chain that starts here.
   uint16_t version() const { return static_cast<uint16_t>(link >> 48); }

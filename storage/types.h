@@ -33,8 +33,9 @@ uint64_t HashKey(std::string_view bytes);
 // A key with what is derived from it, computed once a command. Views the caller's bytes.
 struct Key {
   template <typename Bytes>
-  requires std::convertible_to<const Bytes&, std::string_view> Key(const Bytes& k)
-      : bytes(k), hash(HashKey(bytes)), slot(KeySlot(bytes)) {}  // NOLINT: a key is its bytes
+  requires std::convertible_to<const Bytes&, std::string_view>
+  // NOLINTNEXTLINE(google-explicit-constructor): a key is its bytes
+  Key(const Bytes& k) : bytes(k), hash(HashKey(bytes)), slot(KeySlot(bytes)) {}
   Key(std::string_view k, uint16_t s) : bytes(k), hash(HashKey(k)), slot(s) {}
   std::string_view bytes;
   uint64_t hash;
