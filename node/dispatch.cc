@@ -364,6 +364,7 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
       return Outcome::kAgain;
     }
   }
+  if (room.ok() && OverMemory(spec)) room = absl::ResourceExhaustedError(kOutOfMemory);
   Buffer* buffer = s.ReplyBuffer(gating_);
   const size_t start = buffer->size();
   ReplyWriter reply(buffer, s.st.resp);

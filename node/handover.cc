@@ -247,6 +247,7 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
         return;
       }
     }
+    if (room.ok() && OverMemory(*c.spec)) room = absl::ResourceExhaustedError(kOutOfMemory);
     const Args argv(b.argv.data() + c.argv_begin, c.argc);
     ReplyWriter reply(&b.replies, c.caller.resp);
     Call call{c.spec, argv, &reply, c.caller};

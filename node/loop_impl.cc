@@ -168,6 +168,22 @@ void LoopImpl::EndOfBatch() {
 // ---- Time
 // -----------------------------------------------------------------------------------------------------------------------------
 
+void LoopImpl::PublishUsed() {
+  uint64_t used = 0;
+  for (const ShardHost* host : own_hosts_) {
+    used += host->shard->used_bytes() + (host->log == nullptr ? 0 : host->log->pending_bytes());
+  }
+  used_.store(used, std::memory_order_relaxed);
+}
+
+bool LoopImpl::OverMemory(const CommandSpec& spec) {
+  if (config_->maxmemory == 0 || (spec.flags & kFlagDenyOom) == 0) return false;
+  PublishUsed();
+  uint64_t used = 0;
+  for (uint32_t i = 0; i < node_->loop_count(); ++i) used += node_->loop(i).used();
+  return used > config_->maxmemory;
+}
+
 void LoopImpl::OnTick() {
   RefreshClock();
   alive_ms_.store(mono_ms_, std::memory_order_relaxed);
@@ -177,6 +193,7 @@ void LoopImpl::OnTick() {
                      : rate_.Cycles(static_cast<double>(config_->slowlog_log_slower_than) * 1000);
   ScanSessions();
   for (ShardHost* host : own_hosts_) host->shard->Housekeep();
+  PublishUsed();
   // A log that has failed or recovered is also noticed without a writer that says so.
   if (config_->appendonly) OnLogProgress();
   ExpireSlice();
@@ -190,7 +207,8 @@ void LoopImpl::OnExpireTimer() {
 }
 
 void LoopImpl::ExpireSlice() {
-  if (own_hosts_.empty() || draining_ || (pause_.until_ms != 0 && pause_.until_ms > mono_ms_)) return;
+  if (own_hosts_.empty() || draining_ || !config_->debug_active_expire) return;
+  if (pause_.until_ms != 0 && pause_.until_ms > mono_ms_) return;
   const int64_t deadline = ReadClockNanos(CLOCK_MONOTONIC) + kExpireSliceNanos;
   bool more = false;
   for (size_t i = 0; i < own_hosts_.size(); ++i) {

@@ -53,6 +53,8 @@ struct ShardHost {
   std::atomic<storage::Lsn> end{0};
 };
 
+inline constexpr char kOutOfMemory[] = "OOM command not allowed when used memory > 'maxmemory'.";
+
 // A command's row with what the loop wants to know of it at each call.
 struct CommandInfo {
   CommandStats stats;  // nanos excepted: see cycles
@@ -116,6 +118,8 @@ class LoopImpl final : public Loop {
   void Expect() { session_count_.fetch_add(1, std::memory_order_relaxed); }
   uint32_t session_count() const { return session_count_.load(std::memory_order_relaxed); }
   int64_t alive_ms() const { return alive_ms_.load(std::memory_order_relaxed); }  // CLOCK_MONOTONIC, of its last tick
+  // Bytes of values, tables and log tails of this loop's shards, as last published (PublishUsed). Any thread.
+  uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   storage::Lsn ShardEnd(uint32_t shard) const { return hosts_[shard]->end.load(std::memory_order_relaxed); }
   // Set once the drain that BeginDrain asked for has ended.
   bool drained() const { return drained_.load(std::memory_order_acquire); }
@@ -230,6 +234,9 @@ class LoopImpl final : public Loop {
   void LogSlow(const CommandSpec& spec, Args argv, const std::string& addr, const std::string& name, uint64_t cycles);
   Caller CallerOf(const ClientSession& s) const;
   bool PausedFor(const CommandSpec& spec) const;
+  // maxmemory: what this loop's shards use, for all loops to add up; and whether the sum has passed the limit.
+  void PublishUsed();
+  bool OverMemory(const CommandSpec& spec);
   bool WritableNow();
 
   // Ownership, checked on the shard's loop immediately before execution. Writes the redirection and returns false.
@@ -278,6 +285,7 @@ class LoopImpl final : public Loop {
 
   std::vector<std::unique_ptr<ShardHost>> hosts_;  // by shard index; null: another loop's
   std::vector<ShardHost*> own_hosts_;
+  std::atomic<uint64_t> used_{0};
   uint32_t expire_next_ = 0;
 
   std::vector<ClientSession*> sessions_;

@@ -43,7 +43,9 @@ absl::StatusOr<Config> ConfigSet(const Config& base, const ConfigPairs& pairs) {
   }
   Config config = base;
   for (size_t i = 0; i < pairs.size(); ++i) {
-    const absl::Status status = ApplyDirective(*directives[i], {pairs[i].second}, &config);
+    absl::Status status;
+    if (directives[i]->Is(Directive::kAppends)) status = ApplyDirective(*directives[i], {""}, &config);
+    if (status.ok()) status = ApplyDirective(*directives[i], {pairs[i].second}, &config);
     if (!status.ok()) return SetFailed(pairs[i].first, std::string(status.message()));
   }
   if (const absl::Status status = CheckCombinations(config); !status.ok()) {

@@ -67,11 +67,6 @@ absl::Status CheckCluster(const Config& c) {
   if (!IsFileName(c.cluster_config_file)) {
     return Refused("cluster-config-file must be a file name without a path; it lives in dir");
   }
-  if (c.bus_io_threads != 0) {
-    return Refused(Cat("'bus-io-threads ", c.bus_io_threads,
-                       "': threads for the bus are not available yet; the bus thread does its socket work "
-                       "itself, leave it at 0"));
-  }
   return absl::OkStatus();
 }
 
@@ -86,6 +81,11 @@ absl::Status CheckCombinations(const Config& c) {
   }
   if (c.write_commit == WriteCommit::kDisk && !c.appendonly) {
     return Refused("'write-commit disk' with 'appendonly no': nothing would ever be durable; set 'appendonly yes'");
+  }
+  if (!c.save.empty() && !c.appendonly) {
+    return Refused(Cat("'save ", c.save,
+                       "' with 'appendonly no': snapshots by time are not available yet; set 'appendonly yes', which "
+                       "keeps every change, or 'save \"\"'"));
   }
   if (c.port == 0) {
     return Refused(

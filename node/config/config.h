@@ -38,24 +38,20 @@ struct Config {
   uint64_t proto_max_bulk_len = 512ull << 20;
   uint64_t client_query_buffer_limit = 1ull << 30;
   OutputLimit output_normal, output_replica{256u << 20, 64u << 20, 60}, output_pubsub{32u << 20, 8u << 20, 60};
-  uint64_t maxmemory_clients = 0;
   // threads and data
   uint32_t client_loops = 0;    // 0: one a core, at least 1, at most 8
   uint32_t storage_shards = 0;  // 0: as many as loops (1 with cluster-enabled no)
   uint32_t databases = 16;
   std::string dir = ".";
-  std::string dbfilename = "dump.rdb";
   bool appendonly = false;
+  std::string save;  // "900 1 300 10": has nothing to do with appendonly yes, and is refused without
   std::string appenddirname = "appendonlydir";
-  std::string appendfilename = "appendonly.aof";
   storage::AppendFsync appendfsync = storage::AppendFsync::kEverySec;
   WriteCommit write_commit = WriteCommit::kMemory;
-  bool lazyfree_lazy_user_del = false, lazyfree_lazy_user_flush = false, lazyfree_lazy_expire = false,
-       lazyfree_lazy_server_del = false, lazyfree_lazy_eviction = false;
-  uint64_t maxmemory = 0;
-  std::string maxmemory_policy = "noeviction";
+  bool lazyfree_lazy_user_del = false, lazyfree_lazy_user_flush = false, lazyfree_lazy_expire = false;
+  uint64_t maxmemory = 0;                       // of values, tables and log tails; past it writes get -OOM
+  std::string maxmemory_policy = "noeviction";  // the only one yet
   uint32_t hz = 10;
-  uint32_t active_expire_effort = 1;
   bool debug_active_expire = true;  // DEBUG SET-ACTIVE-EXPIRE: whether expired keys are looked for unasked
   // cluster
   bool cluster_enabled = true;
@@ -64,7 +60,7 @@ struct Config {
   int64_t cluster_node_timeout = 15000;  // milliseconds
   uint16_t cluster_port = 0;             // 0: port + 10000
   std::string cluster_announce_ip, cluster_announce_hostname;
-  uint16_t cluster_announce_port = 0, cluster_announce_tls_port = 0, cluster_announce_bus_port = 0;
+  uint16_t cluster_announce_port = 0, cluster_announce_bus_port = 0;
   std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
   bool cluster_require_full_coverage = true;
   bool cluster_allow_reads_when_down = false;

@@ -56,6 +56,23 @@ Words FormatNamed(const Config& config) {
 constexpr std::array<std::string_view, 3> kFsyncNames = {"always", "everysec", "no"};
 constexpr std::array<std::string_view, 3> kCommitNames = {"memory", "disk", "quorum"};
 
+// Pairs of seconds and changes; "" forgets those said before.
+absl::Status ParseSave(const Words& words, Config* config) {
+  const Words list = SplitBlanks(Join(words, " "));
+  if (list.empty()) {
+    config->save.clear();
+    return absl::OkStatus();
+  }
+  if (list.size() % 2 != 0) return Refused("Invalid save parameters");
+  for (size_t i = 0; i < list.size(); i += 2) {
+    const std::optional<int64_t> seconds = ParseInteger(list[i]), changes = ParseInteger(list[i + 1]);
+    if (!seconds || !changes || *seconds < 1 || *changes < 0) return Refused("Invalid save parameters");
+  }
+  Append(&config->save, config->save.empty() ? "" : " ", Join(list, " "));
+  return absl::OkStatus();
+}
+Words FormatSave(const Config& config) { return {config.save}; }
+
 OutputLimit* LimitOf(std::string_view name, Config* config) {
   const std::string lower = Lower(name);
   if (lower == "normal") return &config->output_normal;
@@ -131,6 +148,9 @@ void AddData(std::vector<Directive>* rows) {
           Integer("databases", &Config::databases, 1, 1024, kImmutable, "Databases that SELECT can choose."),
           String("dir", &Config::dir, kImmutable, "Folder of everything the node writes."),
           Bool("appendonly", &Config::appendonly, kImmutable, "Keep the log on disk."),
+          Custom("save", Directive::kAppends, ParseSave, FormatSave,
+                 "<seconds> <changes> ...: snapshots by time. Accepted with appendonly yes, which keeps every change; "
+                 "\"\" for none."),
           String("appenddirname", &Config::appenddirname, kImmutable, "Folder of the log, inside dir."),
           Custom("appendfsync", 0, ParseNamed<&Config::appendfsync, kFsyncNames>,
                  FormatNamed<&Config::appendfsync, kFsyncNames>,
@@ -143,12 +163,8 @@ void AddData(std::vector<Directive>* rows) {
           Bool("lazyfree-lazy-user-flush", &Config::lazyfree_lazy_user_flush, 0,
                "FLUSHALL and FLUSHDB without a word free in the background."),
           Bool("lazyfree-lazy-expire", &Config::lazyfree_lazy_expire, 0, "Expired values are freed in the background."),
-          Bool("lazyfree-lazy-server-del", &Config::lazyfree_lazy_server_del, 0,
-               "Values that a command replaces are freed in the background."),
           Memory("maxmemory", &Config::maxmemory, 0, 0, "Bytes of data past which writes are refused; 0: no limit."),
           Integer("hz", &Config::hz, 1, 500, 0, "Rounds of background work a second."),
-          Integer("active-expire-effort", &Config::active_expire_effort, 1, 10, 0,
-                  "How much work goes into finding expired keys."),
       });
 }
 
@@ -184,7 +200,7 @@ void AddCluster(std::vector<Directive>* rows) {
            .help = "Never become primary by itself."},
           Memory("cluster-link-sendbuf-limit", &Config::cluster_link_sendbuf_limit, 0, kImmutable,
                  "Bytes that may wait on one link of the bus; 0: 1gb."),
-          Integer("bus-io-threads", &Config::bus_io_threads, 0, 64, kImmutable,
+          Integer("bus-io-threads", &Config::bus_io_threads, 0, 64, 0,
                   "Threads for the bus's socket work; 0: the bus thread does it."),
       });
 }

@@ -54,6 +54,12 @@ std::vector<Group> ValueGroups() {
         {"active-defrag-threshold-upper", "", "100", Type::kInteger, 0, 1000}}},
       {Role::kFixed, "active defragmentation is not available", {{"activedefrag", "", "no", Type::kBool}}},
       {Role::kKept,
+       "the search for expired keys is bounded by time",
+       {{"active-expire-effort", "", "1", Type::kInteger, 1, 10}}},
+      {Role::kKept,
+       "a value that a command replaces is freed at once",
+       {{"lazyfree-lazy-server-del", "", "no", Type::kBool}}},
+      {Role::kKept,
        "keys are not evicted in this version",
        {{"maxmemory-samples", "", "5", Type::kInteger, 1},
         {"maxmemory-eviction-tenacity", "", "10", Type::kInteger, 0, 100},
@@ -75,9 +81,6 @@ std::vector<Group> ValueGroups() {
 
 std::vector<Group> FileGroups() {
   return {
-      {Role::kFixed,
-       "snapshots by time are not available yet: use 'appendonly yes', or say 'save \"\"'",
-       {{"save", "", "", Type::kWords}}},
       {Role::kKept,
        "RDB files are not written in this version",
        {{"dbfilename", "", "dump.rdb", Type::kString},

@@ -26,6 +26,11 @@ const Directive* DirectiveOfLine(std::string_view line) {
   return words && !words->empty() ? FindDirective((*words)[0]) : nullptr;
 }
 
+bool SameFolder(const std::string& a, const std::string& b) {
+  struct stat x, y;
+  return stat(a.c_str(), &x) == 0 && stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 // Whether these lines alone give the directive the value that it has.
 bool SaysTheSame(const Directive& d, const std::vector<std::string_view>& lines, const Config& config) {
   Config said;
@@ -33,6 +38,7 @@ bool SaysTheSame(const Directive& d, const std::vector<std::string_view>& lines,
     const auto words = ReadWords(line);
     if (!ApplyDirective(d, {words->begin() + 1, words->end()}, &said).ok()) return false;
   }
+  if (d.name == "dir") return SameFolder(said.dir, config.dir);
   return DirectiveValue(d, said) == DirectiveValue(d, config);
 }
 
@@ -43,7 +49,7 @@ absl::Status AddMissing(const std::string& name, const Config& config, std::stri
   std::string added;
   for (const Directive& d : Directives()) {
     if (d.Is(Directive::kHidden) || DirectiveValue(d, said) == DirectiveValue(d, config)) continue;
-    if (d.name == "dir" && said.dir == Config().dir) continue;  // it was made absolute, not set
+    if (d.name == "dir" && SameFolder(said.dir, config.dir)) continue;  // it was made absolute at start
     for (const std::string& line : DirectiveLines(d, config)) Append(&added, line, "\n");
   }
   if (added.empty()) return absl::OkStatus();
