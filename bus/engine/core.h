@@ -168,6 +168,8 @@ class EngineCore final : public Engine {
   SlotSet OpenClaims() const { return durable_claims_ & own_claims_ & ~closing_; }
   void GiveUp(const SlotSet& slots, std::vector<Waiting> waiting);
   void OnFenced(uint64_t version);
+  bool HoldForClosing(uint64_t request, OperatorCommand command);
+  void RunHeld();
   void ResolveCollision();
   uint64_t MaxEpoch() const;
   bool BumpEpoch();  // false: already the highest
@@ -252,6 +254,9 @@ class EngineCore final : public Engine {
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;
+  // Commands that raise our epoch wait until no slot is on its way out: the record still names such a slot, and a
+  // higher epoch would claim it anew from whoever has it now.
+  std::vector<OperatorEvent> held_;
   std::map<uint16_t, NodeId> migrating_, importing_;
 
   // Persistence.

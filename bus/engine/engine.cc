@@ -42,7 +42,7 @@ EngineSizes EngineCore::sizes() const {
   s.overrides = overrides_.size();
   for (const auto& p : persists_) s.waiting += 1 + p.waiting.size();
   for (const auto& c : closings_) s.waiting += 1 + c.waiting.size();
-  s.waiting += wait_next_persist_.size();
+  s.waiting += wait_next_persist_.size() + held_.size();
   s.news = news_.size();
   return s;
 }

@@ -107,6 +107,26 @@ TEST(Engine, ASlotIsClosedAndFencedBeforeItIsGivenUp) {
   EXPECT_EQ(rig.ReplyTo(request)->text, "OK");
 }
 
+// Found by the simulator: a bumped epoch took back a slot that was on its way out, and then nobody had it.
+TEST(Engine, NoNewEpochForASlotThatIsBeingGivenUp) {
+  Rig rig = Started();
+  ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
+  Peer a(1, "10.1.0.2");
+  rig.Join(&a);
+  a.Claim(10, 10, 5);
+  rig.SendRecord(a, a);
+  ASSERT_FALSE(rig.topology().Owns(10));
+  uint64_t request = rig.Command(BumpEpochCommand{});
+  rig.PersistAll();
+  EXPECT_EQ(rig.ReplyTo(request), nullptr);
+  rig.Fence();
+  rig.PersistAll();
+  ASSERT_NE(rig.ReplyTo(request), nullptr);
+  EXPECT_EQ(rig.ReplyTo(request)->text, "BUMPED 6");
+  EXPECT_FALSE(rig.topology().Owns(10));
+  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[10]].id, a.hex());
+}
+
 TEST(Engine, AHigherEpochTakesSlotsAway) {
   Rig rig = Started();
   ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");

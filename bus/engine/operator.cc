@@ -107,6 +107,7 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   persist_floor_ = next_persist_;
   RefreshSelf();
   WaitDurable(request);
+  RunHeld();
 }
 
 bool EngineCore::SlotBusy(uint16_t slot) const {
@@ -187,7 +188,8 @@ void EngineCore::On(uint64_t request, const FlushSlotsCommand& c) {
   GiveUp(mine, {{request, "OK"}});
 }
 
-void EngineCore::On(uint64_t request, const BumpEpochCommand&) {
+void EngineCore::On(uint64_t request, const BumpEpochCommand& c) {
+  if (HoldForClosing(request, c)) return;
   const char* word = BumpEpoch() ? "BUMPED " : "STILL ";
   WaitDurable(request, absl::StrCat(word, own_.config_epoch()));
 }
@@ -239,6 +241,7 @@ void EngineCore::SetSlotToNode(uint64_t request, const SetSlotCommand& c) {
     return Fail(request, absl::StrCat("ERR Can't assign hashslot ", c.slot,
                                       " to a different node while I still hold keys for this hash slot."));
   }
+  if (node->self && importing_.contains(c.slot) && HoldForClosing(request, c)) return;
   if (c.keys_in_slot == 0) migrating_.erase(c.slot);
   publish_ = true;
   if (node->self) {

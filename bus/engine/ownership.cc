@@ -97,6 +97,20 @@ void EngineCore::OnFenced(uint64_t version) {
   for (const Closing& c : closings_) closing_ |= c.slots;
   owners_dirty_ = true;
   OwnChanged();
+  RunHeld();
+}
+
+bool EngineCore::HoldForClosing(uint64_t request, OperatorCommand command) {
+  if (closing_.none()) return false;
+  held_.push_back({request, std::move(command)});
+  return true;
+}
+
+void EngineCore::RunHeld() {
+  if (closing_.any() || held_.empty()) return;
+  std::vector<OperatorEvent> held = std::move(held_);
+  held_.clear();
+  for (const OperatorEvent& event : held) OnOperator(event);
 }
 
 uint64_t EngineCore::MaxEpoch() const {
@@ -124,7 +138,9 @@ bool EngineCore::BumpEpoch() {
 // each by its rank, so that all who see the same collision choose different epochs at once.
 void EngineCore::ResolveCollision() {
   uint64_t epoch = self_->record.config_epoch;
-  if (!self_->record.primary() || own_claims_.none() || !started() || own_.config_epoch() != epoch) return;
+  if (!self_->record.primary() || own_claims_.none() || closing_.any() || !started() || own_.config_epoch() != epoch) {
+    return;
+  }
   uint64_t above = 0;
   for (const auto& node : table_.all()) {
     above += !node->self && node->record.primary() && node->record.config_epoch == epoch &&
