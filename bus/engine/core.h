@@ -175,6 +175,7 @@ class EngineCore final : public Engine {
   bool BumpEpoch();  // false: already the highest
   void SetConfigEpoch(uint64_t epoch, const std::string& why);
   void SetOverride(uint16_t slot, const NodeId& target, int64_t ms);
+  void DropOverrides(const Node& node, const std::vector<SlotRange>& claims);
 
   // persist.cc
   void NewIdentity();

@@ -54,6 +54,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   } else {
     owners_dirty_ |= record.config_epoch != node->record.config_epoch || record.primary_id != node->record.primary_id ||
                      ToSet(record.claims) != ToSet(node->record.claims);
+    DropOverrides(*node, record.claims);
     if (record.ip != node->record.ip || record.bus_port != node->record.bus_port) {
       node->no_address = false;
       members_dirty_ = true;  // where to find it after a restart

@@ -77,6 +77,14 @@ void EngineCore::SetOverride(uint16_t slot, const NodeId& target, int64_t ms) {
   owners_dirty_ = publish_ = true;
 }
 
+// A claim that comes after the operator's word is newer than it.
+void EngineCore::DropOverrides(const Node& node, const std::vector<SlotRange>& claims) {
+  if (overrides_.empty()) return;
+  SlotSet fresh = ToSet(claims) & ~ToSet(node.record.claims);
+  owners_dirty_ |=
+      std::erase_if(overrides_, [&](const auto& o) { return fresh[o.first] && o.second.target != node.id(); }) != 0;
+}
+
 // Closes the slots here at once; they leave our record when the data plane has let go of them.
 void EngineCore::GiveUp(const SlotSet& slots, std::vector<Waiting> waiting) {
   closing_ |= slots;
