@@ -77,7 +77,7 @@ class BusThread : public Bus, private LinkHandler {
         engine_(std::move(engine)),
         mailbox_(kMailboxLimit, [this] { uv_async_send(&wake_); }) {}
 
-  ~BusThread() override { Stop().IgnoreError(); }
+  ~BusThread() override { BusThread::Stop().IgnoreError(); }
 
   // Starts the threads; returns when the first topology was published and the identity is durable.
   absl::Status Run() {
@@ -85,8 +85,8 @@ class BusThread : public Bus, private LinkHandler {
     CHECK_EQ(uv_async_init(&loop_, &wake_, [](uv_async_t* wake) { static_cast<BusThread*>(wake->data)->OnWake(); }), 0);
     wake_.data = this;
     persister_ = std::make_unique<Persister>(
-        StatePath(options_.dir, options_.config_file), [this](std::vector<uint64_t> ids, absl::Status status) {
-          mailbox_.PostAlways([this, ids = std::move(ids), status = std::move(status)] { OnPersisted(ids, status); });
+        StatePath(options_.dir, options_.config_file), [this](std::vector<uint64_t> ids, const absl::Status& status) {
+          mailbox_.PostAlways([this, ids = std::move(ids), status] { OnPersisted(ids, status); });
         });
     std::future<absl::Status> started = started_.get_future();
     {
@@ -169,7 +169,7 @@ class BusThread : public Bus, private LinkHandler {
   void Close() {
     mailbox_.Drain();
     // What the engine learnt last and was not in a hurry to keep becomes durable, too.
-    if (opened_) Command(SaveConfigCommand{}, [](OperatorReply) {});
+    if (opened_) Command(SaveConfigCommand{}, [](const OperatorReply&) {});
     closing_ = true;
     stopped_ = persister_->Stop();
     mailbox_.Close();

@@ -19,7 +19,7 @@ namespace skein::bus {
 class Persister {
  public:
   // `done` runs on the persister's thread, with the ids that a write has answered, in order.
-  using Done = std::function<void(std::vector<uint64_t> ids, absl::Status status)>;
+  using Done = std::function<void(std::vector<uint64_t> ids, const absl::Status& status)>;
   Persister(std::string path, Done done);
   ~Persister();
 

@@ -79,7 +79,7 @@ struct LinkView {
   size_t send_bytes, receive_bytes;
 };
 
-class Links {
+class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' cache lines
  public:
   // `loop` and `handler` must outlive this.
   Links(uv_loop_t* loop, const LinksOptions& options, LinkHandler* handler);

@@ -50,9 +50,9 @@ class Loop {
     uv_run(&loop_, UV_RUN_DEFAULT);
     CHECK_EQ(uv_loop_close(&loop_), 0);
   }
-  // Runs until `done` holds; false after 20 s.
-  bool Until(const std::function<bool()>& done) {
-    int64_t end = MonotonicMs() + 20'000;
+  // Runs until `done` holds; false after `limit_ms`.
+  bool Until(const std::function<bool()>& done, int64_t limit_ms = 20'000) {
+    int64_t end = MonotonicMs() + limit_ms;
     while (!done()) {
       if (MonotonicMs() > end) return false;
       uv_run(&loop_, UV_RUN_ONCE);
@@ -75,6 +75,9 @@ class Peer : public LinkHandler {
     links->SetNodeId(node_id);
   }
   ~Peer() override {
+    // The test's own variables may be gone already.
+    on_message = nullptr;
+    on_up = on_down = nullptr;
     links->Stop();
     for (int i = 0; i < 10; ++i) loop_->Turn();  // the close callbacks
   }

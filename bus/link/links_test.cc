@@ -196,19 +196,21 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
   a.on_up = [&](LinkId link) {
     for (int i = 0; i < 3; ++i) a.links->Send(link, MakePing(9, 500));
   };
-  ASSERT_TRUE(loop.Until([&] {
-    while (joined < total && a.links->outbound() < 30) {
-      a.Join(&b);
-      ++joined;
-    }
-    mine.clear();
-    for (const LinkView& view : a.links->View()) mine.push_back(view.id);
-    // From outside of any job, too; at the end all of them.
-    for (LinkId link : mine) {
-      if (joined == total || random() % 50 == 0) a.links->Close(link, "random");
-    }
-    return joined == total && a.links->size() == 0;
-  }));
+  ASSERT_TRUE(loop.Until(
+      [&] {
+        while (joined < total && a.links->outbound() < 30) {
+          a.Join(&b);
+          ++joined;
+        }
+        mine.clear();
+        for (const LinkView& view : a.links->View()) mine.push_back(view.id);
+        // From outside of any job, too; at the end all of them.
+        for (LinkId link : mine) {
+          if (joined == total || random() % 50 == 0) a.links->Close(link, "random");
+        }
+        return joined == total && a.links->size() == 0;
+      },
+      20'000 + static_cast<int64_t>(total) * 5));
   ASSERT_TRUE(loop.Until([&] { return b.links->size() == 0 && a.links->closing() + b.links->closing() == 0; }));
   EXPECT_EQ(a.links->outbound(), 0u);
   EXPECT_EQ(b.links->inbound(), 0u);
