@@ -176,6 +176,30 @@ TEST(LinkIo, L28_APartialWriteResumesAtTheRightByte) {
   }
 }
 
+TEST(LinkIo, L28_AMessageCountsAsSentWithItsLastByte) {
+  Side side;
+  std::deque<Outgoing> queue;
+  std::vector<size_t> ends;
+  for (uint64_t i = 0; i < 4; ++i) {
+    queue.push_back(Out(Ping(i, 5 * i)));
+    ends.push_back((ends.empty() ? 0 : ends.back()) + queue.back().bytes);
+  }
+  side.transport->next_write = [n = 0]() mutable { return static_cast<size_t>(++n % 2); };  // a byte, then blocked
+  side.io.Take(&queue);
+  size_t messages = 0, done = 0;
+  while (side.io.has_output()) {
+    WriteResult result;
+    side.io.Write({}, &result);
+    messages += result.kinds.size();
+    done += result.done_bytes;
+    size_t whole = 0;
+    while (whole < ends.size() && ends[whole] <= side.transport->output.size()) ++whole;
+    ASSERT_EQ(messages, whole) << side.transport->output.size();
+    ASSERT_EQ(done, whole == 0 ? 0 : ends[whole - 1]);
+  }
+  EXPECT_EQ(messages, 4u);
+}
+
 TEST(LinkIo, L27_AWriteJobStopsAtTheSnapshotOfItsDispatch) {
   Side side;
   std::deque<Outgoing> queue;
