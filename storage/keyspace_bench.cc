@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -58,12 +57,11 @@ class Order {
   uint64_t step_;
 };
 
-uint64_t Nanoseconds(clockid_t clock) {
+uint64_t CpuNanoseconds() {
   timespec t;
-  clock_gettime(clock, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
 }
-uint64_t CpuNanoseconds() { return Nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 uint64_t ResidentBytes() {
   char text[128] = {};
@@ -116,32 +114,36 @@ void Fill(Shard* shard, uint64_t keys, bool one_slot) {
   }
 }
 
-// Runs `operation` over `total` keys in a scattered order, in batches of kBatch with or without prefetching.
+// CPU time of `operation` over `total` keys in a scattered order, in batches of kBatch with or without prefetching.
 template <typename F>
 double PerOperation(Shard& shard, uint64_t keys, uint64_t total, bool one_slot, bool prefetch, F&& operation) {
   constexpr uint64_t kBatch = 16;
+  constexpr uint64_t kNames = 64 * kBatch;  // made outside the measured time
   const Order order(keys);
   uint64_t spent = 0;
   std::vector<Key> batch;
-  std::array<std::string, kBatch> names;
-  for (uint64_t i = 0; i + kBatch <= total; i += kBatch) {
-    for (uint64_t j = 0; j < kBatch; ++j) names[j] = Name(order[(i + j) % keys], one_slot).text();
-    const uint64_t start = Nanoseconds(CLOCK_MONOTONIC);
-    batch.clear();
-    for (const std::string& name : names) batch.emplace_back(name);
-    if (prefetch) {
-      for (int stage = 0; stage < 3; ++stage) {
-        for (const Key& key : batch) shard.Prefetch(0, key, stage);
+  std::vector<Name> names;
+  for (uint64_t done = 0; done < total; done += kNames) {
+    names.clear();
+    for (uint64_t j = 0; j < kNames; ++j) names.emplace_back(order[(done + j) % keys], one_slot);
+    const uint64_t start = CpuNanoseconds();
+    for (uint64_t i = 0; i < kNames; i += kBatch) {
+      batch.clear();
+      for (uint64_t j = 0; j < kBatch; ++j) batch.emplace_back(names[i + j].text());
+      if (prefetch) {
+        for (int stage = 0; stage < 3; ++stage) {
+          for (const Key& key : batch) shard.Prefetch(0, key, stage);
+        }
+      }
+      for (const Key& key : batch) {
+        shard.Begin(kNow);
+        operation(key);
+        shard.End();
       }
     }
-    for (const Key& key : batch) {
-      shard.Begin(kNow);
-      operation(key);
-      shard.End();
-    }
-    spent += Nanoseconds(CLOCK_MONOTONIC) - start;
+    spent += CpuNanoseconds() - start;
   }
-  return static_cast<double>(spent) / static_cast<double>(total);
+  return static_cast<double>(spent) / static_cast<double>((total + kNames - 1) / kNames * kNames);
 }
 
 void Speed(uint64_t keys, bool one_slot) {
@@ -159,7 +161,7 @@ void Speed(uint64_t keys, bool one_slot) {
     std::printf("%-28s %9lu keys: Find %5.0f ns, SetString %5.0f ns, %s (hash and slot included)\n",
                 one_slot ? "one slot" : "all slots", keys, find, set, prefetch ? "prefetched by 16" : "one by one");
   }
-  if (found != 2 * total) std::abort();
+  if (found < 2 * total) std::abort();
 }
 
 // The five longest of many operations, and what else is to know of them.
