@@ -107,7 +107,7 @@ int Main(int argc, char** argv) {
   const int signals = signalfd(-1, &stop, SFD_CLOEXEC);
 
   if (absl::Status status = StartLogging(argv[0], config); !status.ok()) return Refuse(status);
-  if (absl::Status status = CheckAll(config); !status.ok()) {
+  if (absl::Status status = CheckBeforeOpening(config); !status.ok()) {
     LOG(ERROR) << status.message();
     return Refuse(status);
   }

@@ -69,12 +69,16 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   return options;
 }
 
-absl::Status CheckAll(const Config& config) {
+absl::Status CheckBeforeOpening(const Config& config) {
   if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
   if (absl::Status status = CheckWritable(config, "logfile", config.logfile); !status.ok()) return status;
   if (absl::Status status = CheckWritable(config, "pidfile", config.pidfile); !status.ok()) return status;
-  if (absl::Status status = storage::DataSet::Check(DataSetOptionsOf(config)); !status.ok()) return status;
   return config.cluster_enabled ? bus::Bus::Check(BusOptionsOf(config)) : absl::OkStatus();
+}
+
+absl::Status CheckAll(const Config& config) {
+  if (absl::Status status = CheckBeforeOpening(config); !status.ok()) return status;
+  return storage::DataSet::Check(DataSetOptionsOf(config));
 }
 
 }  // namespace skein::node

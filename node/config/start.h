@@ -1,5 +1,5 @@
 // From directives to what the parts of the node are started with. Starting and --check-config both pass through
-// CheckAll and these options, so that neither refuses what the other takes (L14, L45).
+// CheckBeforeOpening and these options, so that neither refuses what the other takes (L14, L45).
 #ifndef SKEIN_NODE_CONFIG_START_H_
 #define SKEIN_NODE_CONFIG_START_H_
 
@@ -16,6 +16,10 @@ namespace skein::node {
 storage::DataSetOptions DataSetOptionsOf(const Config& config);
 // With cluster-enabled yes.
 bus::BusOptions BusOptionsOf(const Config& config);
+
+// What starting refuses before it opens the data folder (which reads all of it, and refuses in the words of
+// DataSet::Check): combinations, files, the bus's state. Changes nothing.
+absl::Status CheckBeforeOpening(const Config& config);
 
 // Everything that starting would refuse: combinations, folders and files, the data folder, the bus's state. Changes
 // nothing. The process exits with code 2 on an error.
