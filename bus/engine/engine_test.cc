@@ -127,6 +127,24 @@ TEST(Engine, NoNewEpochForASlotThatIsBeingGivenUp) {
   EXPECT_EQ(rig.topology().nodes[rig.topology().owner[10]].id, a.hex());
 }
 
+TEST(Engine, AnImportedSlotBelongsToItsOldOwnerUntilOursIsDurable) {
+  Rig rig = Started();
+  Peer a(1, "10.1.0.2");
+  a.Claim(0, 16383, 1);
+  rig.Join(&a);
+  ASSERT_TRUE(rig.topology().ok);
+  ASSERT_EQ(rig.Do(SetSlotCommand{7, SetSlotKind::kImporting, a.hex(), 0}), "OK");
+  uint64_t request = rig.Command(SetSlotCommand{7, SetSlotKind::kNode, rig.topology().me().id, 0});
+  rig.Tick();
+  EXPECT_EQ(rig.ReplyTo(request), nullptr);
+  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[7]].id, a.hex());
+  rig.PersistAll();
+  EXPECT_EQ(rig.ReplyTo(request)->text, "OK");
+  EXPECT_TRUE(rig.topology().Owns(7));
+  EXPECT_EQ(rig.topology().me().config_epoch, 2u);
+  EXPECT_TRUE(rig.topology().importing.empty());
+}
+
 TEST(Engine, AHigherEpochTakesSlotsAway) {
   Rig rig = Started();
   ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");

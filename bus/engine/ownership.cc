@@ -67,7 +67,11 @@ void EngineCore::ApplyOverrides(const std::vector<uint64_t>& epoch) {
       it = overrides_.erase(it);
       continue;
     }
-    owner_[slot] = target == nullptr || (target->self && !open[slot]) ? kNobody : target->index;
+    if (target == nullptr) {
+      owner_[slot] = kNobody;
+    } else if (!target->self || open[slot]) {
+      owner_[slot] = target->index;
+    }  // else ours but not yet durable: until then whoever has it
     ++it;
   }
 }
