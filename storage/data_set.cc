@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/background_free.h"
 #include "storage/file.h"
 #include "storage/log_set.h"
 #include "storage/manifest.h"
@@ -28,6 +29,7 @@ class DataSetImpl : public DataSet {
     ShardOptions shard_options;
     shard_options.count = logs_ != nullptr ? logs_->shard_count() : options.shards;
     shard_options.databases = options.databases;
+    shard_options.background_free = &background_free_;
     for (uint32_t i = 0; i < shard_options.count; ++i) {
       shard_options.index = i;
       shards_.push_back(std::make_unique<Shard>(shard_options, logs_ != nullptr ? &logs_->log(i) : nullptr));
@@ -61,7 +63,8 @@ class DataSetImpl : public DataSet {
 
  private:
   RecoveryReport report_;
-  std::unique_ptr<LogSet> logs_;  // outlives the shards
+  std::unique_ptr<LogSet> logs_;    // outlives the shards
+  BackgroundFree background_free_;  // likewise: their last jobs run in its destructor
   std::vector<std::unique_ptr<Shard>> shards_;
 };
 

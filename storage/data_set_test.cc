@@ -55,6 +55,21 @@ TEST(DataSet, ReplaysWhatTheShardsHeld) {
   EXPECT_GT(set->stats().current_size, 0u);
 }
 
+TEST(DataSet, LargeFlushesLeaveNothingToTheLoop) {
+  FaultFileSystem fs;
+  DataSetOptions options = TestOptions(&fs, 1);
+  options.append_only = false;
+  const std::unique_ptr<DataSet> set = MustOpen(options);
+  ASSERT_NE(set, nullptr);
+  Shard& shard = set->shard(0);
+  shard.Begin(1);
+  for (int i = 0; i < 40'000; ++i) shard.SetString(0, Key("key:" + std::to_string(i)), "v", kNoExpiry, "set");
+  EXPECT_EQ(shard.FlushAll(/*lazy=*/true), 40'000u);
+  shard.End();
+  // Without a thread to free them, this would be true forty times in a row.
+  EXPECT_FALSE(shard.Housekeep());
+}
+
 TEST(DataSet, ExpiryIsDecidedAfterReplayOnly) {
   FaultFileSystem fs;
   const DataSetOptions options = TestOptions(&fs, 1);
