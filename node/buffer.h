@@ -62,7 +62,7 @@ class Buffer {
   }
 
  private:
-  void Grow(size_t n);  // to at least size + n: doubling, in steps of at most 1 MiB past that
+  void Grow(size_t n);  // to at least size + n: doubling up to 1 MiB, by a half past that
 
   char* data_ = nullptr;
   size_t size_ = 0;

@@ -9,8 +9,10 @@
 namespace skein::node {
 namespace {
 
-// Replies one session may have outstanding on other loops.
-constexpr size_t kMaxSegments = 4096;
+// Replies that one session may have outstanding on other loops: as many as fit into so many bytes, if they are as large
+// as its latest; and not more than so many, since a client may suddenly ask for larger ones.
+constexpr size_t kOutstandingBytes = 4u << 20, kOutstandingBytesWhenFull = 256u << 10;
+constexpr size_t kMaxSegments = 256;
 // Buffers of a batch above this size are not kept for the next.
 constexpr size_t kKeepBytes = 256u << 10;
 
@@ -57,7 +59,9 @@ LoopImpl::Outcome LoopImpl::HandOver(ClientSession& s, Prepared& p, Args argv) {
     ParkSession(s, Park::kPause);
     return Outcome::kAgain;
   }
-  if (s.segments.size() >= kMaxSegments || s.held_bytes > OutputMark()) {
+  const size_t bytes = OutputIsScarce() ? kOutstandingBytesWhenFull : kOutstandingBytes;
+  const size_t window = std::clamp<size_t>(bytes / (s.reply_hint + 1), 1, kMaxSegments);
+  if (s.segments.size() >= window || s.held_bytes > OutputMark()) {
     ParkSession(s, Park::kOrder);
     return Outcome::kAgain;
   }
@@ -157,6 +161,7 @@ void LoopImpl::TakeBack(std::unique_ptr<HandoverBatch> batch) {
     Segment& segment = s->segments[c.sequence - s->first_sequence];
     segment.ready = true;
     Touch(*s);
+    s->reply_hint = std::max(reply.size(), s->reply_hint - s->reply_hint / 16);
     if (segment.discard || reply.empty()) continue;
     if (c.sequence == s->first_sequence) {
       // The next one to go out: straight to the output.

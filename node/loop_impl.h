@@ -210,7 +210,9 @@ class LoopImpl final : public Loop {
 
   // session_io.cc
   void Process(ClientSession& s, char* data, size_t size, bool own);
+  // Replies of one session past which its commands wait until it has read some.
   size_t OutputMark() const;
+  bool OutputIsScarce() const;
   bool OverOutputLimit(ClientSession& s);
 
   // dispatch.cc

@@ -255,10 +255,17 @@ void LoopImpl::ParkSession(ClientSession& s, Park why) {
   }
 }
 
+bool LoopImpl::OutputIsScarce() const {
+  constexpr size_t kTotal = 256u << 20;
+  return stats_.output_bytes >= kTotal;
+}
+
 size_t LoopImpl::OutputMark() const {
   // Plenty for one client that writes a long pipeline before it reads; little for each of many that never read.
-  constexpr size_t kGenerous = 64u << 20, kMean = 256u << 10, kTotal = 256u << 20;
-  return stats_.output_bytes < kTotal ? kGenerous : kMean;
+  constexpr size_t kGenerous = 64u << 20, kMean = 256u << 10;
+  const size_t mark = OutputIsScarce() ? kMean : kGenerous;
+  const uint64_t hard = config_->output_normal.hard;
+  return hard != 0 && hard < mark ? static_cast<size_t>(hard) : mark;
 }
 
 bool LoopImpl::OverOutputLimit(ClientSession& s) {

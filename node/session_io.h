@@ -148,6 +148,8 @@ class ClientSession final : public Session {
   size_t counted_output = 0;  // what the loop's sum holds of this session
   Fifo<Segment> segments;
   uint64_t first_sequence = 0;  // of the front segment
+  // Size of the large ones among the latest replies from other loops: so many may be outstanding as fit into a limit.
+  size_t reply_hint = 128u << 10;
   Fifo<Barrier> barriers;
   bool gate_registered = false;
   int64_t over_soft_limit_since = 0;  // CLOCK_MONOTONIC ms; 0: below
