@@ -7,6 +7,7 @@ ThreadSanitizer; each fuzz target for a few seconds; the scripts' own checks; en
 import argparse
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -151,6 +152,8 @@ def main():
     parser.add_argument("--only", action="append", choices=STAGES, help="run this stage alone (may be repeated)")
     parser.add_argument("--fuzz-seconds", type=int, default=5, metavar="N", help="time for each fuzz target (5)")
     options = parser.parse_args()
+    # Ended from outside, Bazel's server is shut down all the same.
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(143))
     stages = options.only or STAGES
     run = {"unit": unit, "asan": asan, "tsan": tsan, "fuzz": lambda: fuzz(options.fuzz_seconds), "scripts": scripts,
            "e2e": e2e}

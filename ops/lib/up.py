@@ -105,7 +105,6 @@ def main():
         with cluster.locked():
             plan = bring_up(options)
             with terminal.Step("a short load by a cluster client that follows MOVED"):
-                load.show_redirection(plan)
                 load.run(plan)
     except (cluster.Problem, OSError) as problem:
         print("ops/up: %s" % problem, file=sys.stderr)

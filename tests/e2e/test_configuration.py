@@ -73,7 +73,7 @@ def test_a_good_configuration_passes_the_check_without_a_trace(tmp_path):
 def test_the_file_and_the_command_line_mean_the_same(make_node, tmp_path):
     node = make_node(cluster_bootstrap="yes")
     file = node.folder / "skein.conf"
-    file.write_text('appendonly "yes"\nMAXMEMORY 100mb\nsave 900 1\nsave 300 10\n'
+    file.write_text('appendonly "yes"\nMAXMEMORY 100mb\nsave ""\n'
                     'client-output-buffer-limit normal 1mb 512kb 60\ninclude extra.conf\n', encoding="utf-8")
     (node.folder / "extra.conf").write_text("slowlog-max-len 7\nhz 20\n", encoding="utf-8")
     words = node.command()
