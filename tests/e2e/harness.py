@@ -228,7 +228,8 @@ def run(words, timeout=60, check=True, **options):
 
 def messages(text):
     """What a log says, without the times and places at the head of its lines."""
-    return [re.sub(r"^[IWEF]\d{8} [^\]]*\] ", "", line).strip() for line in text.splitlines() if line.strip()]
+    return [re.sub(r"^([IWEF]\d{8} [^\]]*\] |skein-node: )", "", line).strip() for line in text.splitlines()
+            if line.strip()]
 
 
 def key_slot(key):

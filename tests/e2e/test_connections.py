@@ -130,7 +130,7 @@ def test_a_client_can_end_itself(single):
 
 def test_slow_readers_are_closed_at_the_limit_and_memory_is_bounded(make_node):
     limit = 8 * MEBIBYTE
-    node = make_node(cluster_bootstrap="yes", client_loops=2, storage_shards=2,
+    node = make_node(cluster_bootstrap="yes", client_loops=1, storage_shards=2,
                      client_output_buffer_limit=["normal", str(limit), "0", "0"]).start()
     node.call("SET", "{v}", b"x" * MEBIBYTE)
     before = node.memory()
