@@ -284,6 +284,14 @@ bool LoopImpl::OverOutputLimit(ClientSession& s) {
 void LoopImpl::Flush(ClientSession& s) {
   if (s.closing) return;
   if (s.out.size() != s.sent || s.want_write) {
+    // Before sending, as redis-server does: what the kernel would take does not count in the client's favour.
+    if (OverOutputLimit(s)) {
+      LOG(WARNING) << "closing client " << s.st.addr << ": " << s.output_bytes()
+                   << " bytes of replies are waiting (client-output-buffer-limit)";
+      ++stats_.output_limit_closes;
+      CloseSession(s);
+      return;
+    }
     if (!s.Send()) {
       CloseSession(s);
       return;
@@ -295,13 +303,7 @@ void LoopImpl::Flush(ClientSession& s) {
   const size_t held = s.output_bytes();
   stats_.output_bytes += held - s.counted_output;
   s.counted_output = held;
-  if (held != 0 && OverOutputLimit(s)) {
-    LOG(WARNING) << "closing client " << s.st.addr << ": " << held
-                 << " bytes of replies are waiting (client-output-buffer-limit)";
-    ++stats_.output_limit_closes;
-    CloseSession(s);
-    return;
-  }
+  if (held == 0) s.over_soft_limit_since = 0;
   if (s.st.close_now || ((s.st.close_after_reply || (s.end_of_input && s.park == Park::kNo)) && s.Quiet())) {
     CloseSession(s);
     return;
