@@ -148,13 +148,7 @@ void LoopImpl::EndOfBatch() {
   }
   if (!touched_.empty()) FlushTouched();
   while (!open_boxes_.empty()) SendBatch(outboxes_[open_boxes_.back()]);
-  for (ShardHost* host : own_hosts_) {
-    if (!host->dirty) continue;
-    host->dirty = false;
-    if (host->log == nullptr) continue;
-    host->log->Kick();
-    host->end.store(host->log->end(), std::memory_order_relaxed);
-  }
+  KickLogs();
   if (!close_later_.empty()) {
     std::vector<uint64_t> ids;
     ids.swap(close_later_);
@@ -163,6 +157,16 @@ void LoopImpl::EndOfBatch() {
     }
   }
   if (draining_) CheckDrained();
+}
+
+void LoopImpl::KickLogs() {
+  for (ShardHost* host : own_hosts_) {
+    if (!host->dirty) continue;
+    host->dirty = false;
+    if (host->log == nullptr) continue;
+    host->log->Kick();
+    host->end.store(host->log->end(), std::memory_order_relaxed);
+  }
 }
 
 // ---- Time
@@ -399,6 +403,7 @@ void LoopImpl::CheckDrained() {
 void LoopImpl::Stop() {
   if (stopping_) return;
   stopping_ = draining_ = true;
+  KickLogs();  // this may be the batch that appended: it has no end of its own any more (L21)
   if (listener_ != nullptr) listener_->Stop();
   while (!sessions_.empty()) CloseSession(*sessions_.back());
   // The check handle will not run again: what this turn of the loop appended reaches the log's writer here (L21).

@@ -200,6 +200,7 @@ class LoopImpl final : public Loop {
   void OnPauseTimer();
   void OnExpireTimer();
   void EndOfBatch();
+  void KickLogs();
   void ExpireSlice();
   void ScanSessions();
   void CheckDrained();
