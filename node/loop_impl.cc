@@ -406,8 +406,6 @@ void LoopImpl::Stop() {
   KickLogs();  // this may be the batch that appended: it has no end of its own any more (L21)
   if (listener_ != nullptr) listener_->Stop();
   while (!sessions_.empty()) CloseSession(*sessions_.back());
-  // The check handle will not run again: what this turn of the loop appended reaches the log's writer here (L21).
-  EndOfBatch();
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
   for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_}) uv_close(AsHandle(t), nullptr);

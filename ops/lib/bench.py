@@ -54,7 +54,7 @@ def medians(runs):
 def measure_pair(skein, redis, options):
     """All cells of one pair of servers."""
     cells = []
-    for pipeline in PIPELINES:
+    for pipeline in options.pipelines:
         for command in COMMANDS:
             requests = REQUESTS[pipeline] // (8 if options.quick else 1)
             runs = {skein: [], redis: []}
@@ -199,6 +199,8 @@ def main():
     parser.add_argument("--pairs", type=int, help="runs of each server a cell (5; 2 with --quick)")
     parser.add_argument("--layouts", default="1x1,1x4,2x2", metavar="LxS,...",
                         help="client loops x storage shards to measure (1x1,1x4,2x2)")
+    parser.add_argument("--pipelines", type=lambda text: [int(part) for part in text.split(",")], default=list(PIPELINES),
+                        metavar="P,...", help="of 1, 16 and 64")
     parser.add_argument("--keys", type=int, help="keys that commands choose among (1,000,000); with memory: keys written")
     parser.add_argument("--clients", type=int, default=50, help="connections (50)")
     parser.add_argument("--appendfsync", choices=("always", "everysec", "no"), help="measure with the append-only file")
@@ -207,6 +209,8 @@ def main():
     options.pairs = options.pairs or (2 if options.quick else 5)
     options.memory_keys = [options.keys] if options.keys else ([200000] if options.quick else [1000000, 10000000])
     options.keys = options.keys or 1000000
+    if not set(options.pipelines) <= set(PIPELINES):
+        parser.error("pipelines are 1, 16 and 64")
     if options.pairs < 1 or options.keys < 1000:
         parser.error("at least one pair and 1000 keys")
     if os.cpu_count() < 2:
