@@ -134,6 +134,18 @@ TEST_P(Commit, RepliesThatWaitForABrokenLogGetTheReason) {
   EXPECT_TRUE(Await([&] { return client.Ask({"SET", key, "4"}) == "+OK\r\n"; }));
 }
 
+TEST_P(Commit, ShutdownIsRefusedWhileDataCannotBeSaved) {
+  const uint32_t shard = shards_ - 1;
+  TestClient writer(node_), client(node_);
+  writer.Send("SET " + KeyOfShard(shard, shards_) + " 1\r\n");
+  Settle(shard, 0);
+  node_.log(shard).SetMayWrite(absl::FailedPreconditionError("MISCONF Errors writing to the AOF file: full"));
+  EXPECT_EQ(client.Ask({"SHUTDOWN"}), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
+  EXPECT_EQ(client.Ask({"PING"}), "+PONG\r\n");
+  node_.log(shard).SetMayWrite(absl::OkStatus());
+  node_.log(shard).Advance();
+}
+
 TEST_P(Commit, L18_AFullLogHoldsTheClientBackAndDropsNothing) {
   const uint32_t shard = shards_ - 1;
   node_.log(shard).set_automatic(true);

@@ -55,7 +55,7 @@ class Node {
   virtual const std::string& run_id() const = 0;   // 40 hex digits
   virtual uint64_t connected_clients() const = 0;  // the exact count of admission tokens (L01)
   // Begins the clean stop (SHUTDOWN, SIGTERM). Refused (FailedPrecondition) if the data cannot be saved and !force.
-  virtual void RequestShutdown(bool now, bool force) = 0;
+  virtual absl::Status RequestShutdown(bool now, bool force) = 0;
   // Sets directives all or none: the reply is an error text as Redis gives it, or OK. Asynchronous: `done` on the
   // calling session's loop.
   virtual absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) = 0;

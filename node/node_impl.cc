@@ -222,18 +222,19 @@ void NodeImpl::ResetStats() {
 // ---- Stopping
 // -------------------------------------------------------------------------------------------------------------------------
 
-void NodeImpl::RequestShutdown(bool now, bool force) {
+absl::Status NodeImpl::RequestShutdown(bool now, bool force) {
   if (!force) {
     // Not where data would be left behind that may still be saved once the log can be written again.
     const storage::DataSet::Stats stats = data_->stats();
     if (stats.enabled && !stats.last_write_ok && stats.pending_bytes != 0) {
       LOG(ERROR) << "shutdown refused: the append-only file cannot be written, and " << stats.pending_bytes
                  << " bytes are not saved (SHUTDOWN FORCE gives them up)";
-      return;
+      return absl::FailedPreconditionError("the append-only file cannot be written");
     }
   }
   LOG(INFO) << "shutdown requested" << (now ? " (now)" : "") << (force ? " (force)" : "");
   Signal(shutdown_fd_);
+  return absl::OkStatus();
 }
 
 void NodeImpl::OnDrained() { Signal(drained_fd_); }

@@ -75,7 +75,7 @@ class NodeImpl final : public Node {
   int64_t start_time_ms() const override { return start_time_ms_; }
   const std::string& run_id() const override { return run_id_; }
   uint64_t connected_clients() const override { return desk_.count(); }
-  void RequestShutdown(bool now, bool force) override;
+  absl::Status RequestShutdown(bool now, bool force) override;
   absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) override;
   ConfigPtr config() const override;
   bus::TopologyPtr topology() const override;

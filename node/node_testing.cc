@@ -93,7 +93,16 @@ class StepDataSet final : public storage::DataSet {
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
   storage::Shard& shard(uint32_t i) override { return *shards_[i]; }
   const storage::RecoveryReport& report() const override { return report_; }
-  Stats stats() const override { return {}; }
+  Stats stats() const override {
+    Stats stats;
+    for (const auto& shard : shards_) {
+      if (shard->log() == nullptr) continue;
+      stats.enabled = true;
+      stats.pending_bytes += shard->log()->pending_bytes();
+      if (shard->log()->MayWrite().code() == absl::StatusCode::kFailedPrecondition) stats.last_write_ok = false;
+    }
+    return stats;
+  }
   absl::Status Close() override { return absl::OkStatus(); }
 
  private:

@@ -30,7 +30,7 @@ class StepLog final : public storage::Log {
   storage::Lsn end() const override { return end_; }
   storage::Lsn durable() const override { return durable_.load(); }
   storage::Lsn written() const override { return durable_.load(); }
-  uint64_t pending_bytes() const override { return 0; }
+  uint64_t pending_bytes() const override { return kicked_.load() - durable_.load(); }
   void set_fsync(storage::AppendFsync) override {}
 
   // ---- The test's thread. Each tells the loops.

@@ -78,7 +78,9 @@ void Shutdown(Call& call) {
         "ERR SHUTDOWN SAVE would not save anything: snapshots are not available yet and appendonly is no; use SHUTDOWN "
         "NOSAVE to stop without the data");
   }
-  call.node->RequestShutdown(now, force);
+  if (!call.node->RequestShutdown(now, force).ok()) {
+    call.reply->Error("ERR Errors trying to SHUTDOWN. Check logs.");
+  }
 }
 
 constexpr uint32_t kEarly = kFlagLoading | kFlagStale;
