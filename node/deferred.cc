@@ -9,8 +9,7 @@
 
 namespace skein::node {
 
-// ---- DeferredReply
-// --------------------------------------------------------------------------------------------------------------------
+// ---- DeferredReply -------------------------------------------------------------------------------------------------
 
 struct DeferredReply::State {
   NodeImpl* node;
@@ -52,8 +51,7 @@ DeferredReply NodeImpl::Defer(Call& call) {
       new DeferredReply::State{this, loop.index(), session.st.id, loop.DeferReply(session)}));
 }
 
-// ---- The session's loop
-// ---------------------------------------------------------------------------------------------------------------
+// ---- The session's loop --------------------------------------------------------------------------------------------
 
 uint64_t LoopImpl::DeferReply(ClientSession& s) {
   DCHECK(s.segments.empty());
@@ -81,8 +79,7 @@ void LoopImpl::CompleteDeferred(uint64_t session_id, uint64_t ticket,
   resume_later_.push_back(session_id);
 }
 
-// ---- All loops, all shards
-// ------------------------------------------------------------------------------------------------------------
+// ---- All loops, all shards -----------------------------------------------------------------------------------------
 
 void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardPart>* out) {
   RefreshClock();

@@ -40,8 +40,7 @@ inline void NameWords(std::string_view name, uint64_t* a, uint64_t* b) {
 
 }  // namespace
 
-// ---- Looking up
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- Looking up ----------------------------------------------------------------------------------------------------
 
 CommandInfo* LoopImpl::InfoOf(const CommandSpec* spec) {
   std::unique_ptr<CommandInfo>& info = infos_[spec];
@@ -156,8 +155,7 @@ void LoopImpl::Prepare(ClientSession& s, Args argv, Prepared* p) {
   if (p->key_index >= 0) p->key.emplace(argv[p->key_index], p->slot);
 }
 
-// ---- Executing
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- Executing -----------------------------------------------------------------------------------------------------
 
 size_t LoopImpl::Execute(ClientSession& s, char* data, size_t size) {
   size_t pos = 0;
@@ -542,8 +540,7 @@ LoopImpl::Outcome LoopImpl::ExecuteAllShards(ClientSession& s, Prepared& p, Args
   return Outcome::kStop;
 }
 
-// ---- Around a command
-// -----------------------------------------------------------------------------------------------------------------
+// ---- Around a command ----------------------------------------------------------------------------------------------
 
 void LoopImpl::Reject(ClientSession& s, Prepared& p, const std::function<void(ReplyWriter&)>& write) {
   Buffer* buffer = s.ReplyBuffer(gating_);

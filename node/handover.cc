@@ -18,8 +18,7 @@ constexpr size_t kKeepBytes = 256u << 10;
 
 }  // namespace
 
-// ---- The batch
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- The batch -----------------------------------------------------------------------------------------------------
 
 void HandoverBatch::Run(LoopImpl& loop, std::unique_ptr<Message> self) {
   std::unique_ptr<HandoverBatch> batch(static_cast<HandoverBatch*>(self.release()));
@@ -50,8 +49,7 @@ void HandoverBatch::Reset() {
   }
 }
 
-// ---- The session's loop
-// ---------------------------------------------------------------------------------------------------------------
+// ---- The session's loop --------------------------------------------------------------------------------------------
 
 LoopImpl::Outcome LoopImpl::HandOver(ClientSession& s, Prepared& p, Args argv) {
   const CommandSpec& spec = *p.info->stats.spec;
@@ -206,8 +204,7 @@ void LoopImpl::FlushTouched() {
   touched_.clear();
 }
 
-// ---- The shard's loop
-// -----------------------------------------------------------------------------------------------------------------
+// ---- The shard's loop ----------------------------------------------------------------------------------------------
 
 void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
   HandoverBatch& b = *batch;

@@ -293,8 +293,7 @@ TEST(Node, HalfClosedClientsGetTheirReplies) {
   }
 }
 
-// ---- Routing, with slots of another node
-// -------------------------------------------------------------------------------------------------
+// ---- Routing, with slots of another node ---------------------------------------------------------------------------
 
 TEST_P(NodeShapes, RedirectionsAreDecidedWhereTheShardIs) {
   TestNode node(Options());

@@ -26,8 +26,7 @@ constexpr uint64_t kPausePollMs = 5;
 
 }  // namespace
 
-// ---- The session
-// ----------------------------------------------------------------------------------------------------------------------
+// ---- The session ---------------------------------------------------------------------------------------------------
 
 ClientSession::ClientSession(LoopImpl* loop, int fd, Admission admission)
     : loop(loop), fd(fd), admission(std::move(admission)) {}
@@ -163,8 +162,7 @@ void ClientSession::UpdatePoll() {
   });
 }
 
-// ---- The loop's side
-// ------------------------------------------------------------------------------------------------------------------
+// ---- The loop's side -----------------------------------------------------------------------------------------------
 
 void LoopImpl::OnReadable(ClientSession& s) {
   if (s.park != Park::kNo || s.end_of_input) {

@@ -76,8 +76,7 @@ class AofWriter {
     parker_.Wake(urgent ? Parker::kNap : Parker::kSleep);
   }
 
-  // ---- Any thread
-  // -------------------------------------------------------------------------------------------------------
+  // ---- Any thread --------------------------------------------------------------------------------------------------
   Lsn written() const { return written_.load(std::memory_order_seq_cst); }
   Lsn durable() const { return durable_.load(std::memory_order_acquire); }
   State state() const { return state_.load(std::memory_order_acquire); }

@@ -63,8 +63,7 @@ void Shard::Announce(uint32_t db, uint16_t slot, std::string_view key, std::stri
   for (MutationObserver* observer : observers_) observer->OnChange(change);
 }
 
-// ---- Strings
-// ------------------------------------------------------------------------------------------------------------
+// ---- Strings -------------------------------------------------------------------------------------------------------
 
 void Shard::PutText(uint32_t db, const Key& key, std::string_view value, UnixMillis expire_at, bool keep_expiry) {
   keyspace_->db(db).Put(key, StringValue::Of(value), expire_at, keep_expiry, LruClock(now_));
@@ -125,8 +124,7 @@ size_t Shard::SetRange(uint32_t db, const Key& key, size_t offset, std::string_v
   return size;
 }
 
-// ---- Keys
-// ---------------------------------------------------------------------------------------------------------------
+// ---- Keys ----------------------------------------------------------------------------------------------------------
 
 bool Shard::EraseEntry(uint32_t db, const Key& key, bool lazy) {
   Entry* const entry = keyspace_->db(db).Extract(key);
@@ -196,8 +194,7 @@ void Shard::Copy(uint32_t db, const Key& from, uint32_t to_db, const Key& to) {
   Announce(to_db, to.slot, to.bytes, "copy_to", true);
 }
 
-// ---- Databases
-// ----------------------------------------------------------------------------------------------------------
+// ---- Databases -----------------------------------------------------------------------------------------------------
 
 uint64_t Shard::FlushDb(uint32_t db, bool /*lazy*/) {
   const uint64_t keys = KeyCount(db);

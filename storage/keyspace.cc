@@ -277,8 +277,7 @@ bool Database::FreeSome(size_t entries) {
   return free_page_ < pages_.size();
 }
 
-// ---- Keyspace
-// -----------------------------------------------------------------------------------------------------------
+// ---- Keyspace ------------------------------------------------------------------------------------------------------
 
 Keyspace::Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_count, BackgroundFree* background)
     : shard_index_(shard_index), shard_count_(shard_count), reclaimer_(std::make_unique<Reclaimer>(background)) {

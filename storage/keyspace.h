@@ -26,8 +26,7 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // ---- One key. None of these looks at the time.
-  // ----------------------------------------------------------------------
+  // ---- One key. None of these looks at the time. -------------------------------------------------------------------
   Entry* Find(const Key& key) const {
     const Table::Position at = SlotTable(key.slot).Find(key.hash, key.bytes);
     return at ? at.entry() : nullptr;
@@ -57,8 +56,7 @@ class Database {
     }
   }
 
-  // ---- All keys
-  // -------------------------------------------------------------------------------------------------------
+  // ---- All keys ----------------------------------------------------------------------------------------------------
   uint64_t size() const { return keys_; }
   uint64_t size_in_slot(uint16_t slot) const { return SlotTable(slot).size(); }
   uint64_t expiring() const { return expires_.size(); }

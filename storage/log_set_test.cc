@@ -188,8 +188,7 @@ TEST(LogSet, L09_TheLsnOfARecordIsWhereItStartsInTheFile) {
   EXPECT_EQ(*(*reader)->Next(), AofReader::Found::kEnd);
 }
 
-// ---- Refusals: the same from Open and Check, and nothing touched
-// -----------------------------------------------------------
+// ---- Refusals: the same from Open and Check, and nothing touched ---------------------------------------------------
 
 constexpr char kManifest[] = "/appendonlydir/manifest";
 constexpr char kIncr1[] = "/appendonlydir/shard-1/incr.1.aof";

@@ -42,8 +42,7 @@ class LogTail {
   // older.
   void Publish(Lsn end) { published_.store(end, std::memory_order_seq_cst); }
 
-  // ---- Any thread
-  // ---------------------------------------------------------------------------------------------------------
+  // ---- Any thread --------------------------------------------------------------------------------------------------
   Lsn published() const { return published_.load(std::memory_order_seq_cst); }
 
   // ---- Consumer

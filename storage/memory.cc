@@ -7,9 +7,9 @@
 // Present when jemalloc is linked.
 extern "C" size_t nallocx(size_t size, int flags) __attribute__((weak));
 
-// Read by jemalloc at its start. Unused pages are given back to the system by a thread of the allocator: otherwise whoever
-// happens to free pays for it, which costs a loop pauses of some hundred microseconds while a large keyspace shrinks.
-// The environment variable MALLOC_CONF goes before this.
+// Read by jemalloc at its start. Unused pages are given back to the system by a thread of the allocator: otherwise
+// whoever happens to free pays for it, which costs a loop pauses of some hundred microseconds while a large keyspace
+// shrinks. The environment variable MALLOC_CONF goes before this.
 extern "C" const char* malloc_conf;
 const char* malloc_conf = "background_thread:true";
 

@@ -24,8 +24,7 @@ void Shard::Begin(UnixMillis now) { now_ = now; }
 
 Lsn Shard::End() { return log_ == nullptr ? 0 : log_->EndRecord(now_); }
 
-// ---- Lookup
-// -------------------------------------------------------------------------------------------------------------
+// ---- Lookup --------------------------------------------------------------------------------------------------------
 
 void Shard::Prefetch(uint32_t db, const Key& key, int stage) const { keyspace_->db(db).Prefetch(key, stage); }
 
@@ -48,8 +47,7 @@ Entry* Shard::Find(uint32_t db, const Key& key, Touch touch) {
 
 bool Shard::IsExpired(const Entry& entry) const { return entry.has_expiry() && now_ > entry.expire_at(); }
 
-// ---- Expiry
-// -------------------------------------------------------------------------------------------------------------
+// ---- Expiry --------------------------------------------------------------------------------------------------------
 
 void Shard::DeleteExpired(uint32_t db, const Key& key) {
   Append(db, key.slot, {"DEL", key.bytes});
@@ -90,8 +88,7 @@ Shard::ExpireSlice Shard::ExpireSome(uint32_t max_keys) {
   return {expired, expired * kWorthwhile > keys};
 }
 
-// ---- Whole-keyspace reads
-// -----------------------------------------------------------------------------------------------
+// ---- Whole-keyspace reads ------------------------------------------------------------------------------------------
 
 uint64_t Shard::KeyCount(uint32_t db) const { return keyspace_->db(db).size(); }
 
@@ -132,8 +129,7 @@ std::optional<std::string> Shard::RandomKey(uint32_t db) {
   return std::nullopt;
 }
 
-// ---- Accounting
-// ---------------------------------------------------------------------------------------------------------
+// ---- Accounting ----------------------------------------------------------------------------------------------------
 
 uint64_t Shard::used_bytes() const { return keyspace_->bytes(); }
 

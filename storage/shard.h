@@ -145,8 +145,7 @@ class Shard {
   };
   ExpireSlice ExpireSome(uint32_t max_keys);
 
-  // ---- Whole-keyspace reads
-  // -------------------------------------------------------------------------------------------
+  // ---- Whole-keyspace reads ----------------------------------------------------------------------------------------
   uint64_t KeyCount(uint32_t db) const;  // expired but not yet deleted keys included, as in Redis
   uint64_t ExpiringKeyCount(uint32_t db) const;
   uint64_t AverageTtlMillis(uint32_t db) const;  // 0 if unknown

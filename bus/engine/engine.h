@@ -55,8 +55,7 @@ struct EngineOptions {
 using MessagePtr = std::shared_ptr<const proto::BusMessage>;
 using StatePtr = std::shared_ptr<const proto::NodeState>;
 
-// ---- Events
-// --------------------------------------------------------------------------------------------------------------
+// ---- Events --------------------------------------------------------------------------------------------------------
 struct MessageEvent {
   LinkId link;
   MessagePtr message;     // decoded, size-checked; contents are not trusted
@@ -93,8 +92,7 @@ struct DataPlaneEvent {
 using Event = std::variant<MessageEvent, TickEvent, LinkUpEvent, LinkDownEvent, OperatorEvent, PersistedEvent,
                            PersistFailedEvent, FencedEvent, DataPlaneEvent>;
 
-// ---- Effects
-// -------------------------------------------------------------------------------------------------------------
+// ---- Effects -------------------------------------------------------------------------------------------------------
 struct SendEffect {
   LinkId link;
   MessagePtr message;

@@ -22,8 +22,7 @@
 namespace skein::node {
 namespace {
 
-// ---- CLIENT LIST and INFO
-// ---------------------------------------------------------------------------------------------------
+// ---- CLIENT LIST and INFO ------------------------------------------------------------------------------------------
 
 std::string Flags(const ClientState& c) {
   std::string flags;
@@ -120,8 +119,7 @@ void ClientList(Call& call) {
 
 void ClientInfo(Call& call) { call.reply->Verbatim("txt", Line(*call.session, call.loop->now_mono_ms()) + "\n"); }
 
-// ---- CLIENT KILL
-// --------------------------------------------------------------------------------------------------------------
+// ---- CLIENT KILL ---------------------------------------------------------------------------------------------------
 
 struct KillFilter {
   std::optional<uint64_t> id;
@@ -215,8 +213,7 @@ void ClientKill(Call& call) {
       });
 }
 
-// ---- Names and settings of the connection itself
-// --------------------------------------------------------------------------------
+// ---- Names and settings of the connection itself -------------------------------------------------------------------
 
 void ClientId(Call& call) { call.reply->Integer(static_cast<int64_t>(call.session->state().id)); }
 
@@ -276,8 +273,7 @@ void ClientNoTouch(Call& call) { OnOff(call, &ClientState::no_touch); }
 // There is no tracking, so nothing is ever redirected: the answer that Redis gives with tracking off.
 void ClientGetRedir(Call& call) { call.reply->Integer(-1); }
 
-// ---- PAUSE, UNPAUSE, UNBLOCK
-// -------------------------------------------------------------------------------------------------------
+// ---- PAUSE, UNPAUSE, UNBLOCK ---------------------------------------------------------------------------------------
 
 void OnAllLoops(Call& call, std::function<void(Loop&)> change) {
   call.node->GatherLoops(

@@ -93,8 +93,7 @@ EndpointView ViewOf(Call& call) {
   return view;
 }
 
-// ---- Reads of the topology
-// ----------------------------------------------------------------------------------------------------
+// ---- Reads of the topology -----------------------------------------------------------------------------------------
 
 void MyId(Call& call) { call.reply->Bulk(call.loop->topology()->me().id); }
 void MyShardId(Call& call) { call.reply->Bulk(call.loop->topology()->me().shard_id); }
@@ -154,8 +153,7 @@ void Links(Call& call) {
   });
 }
 
-// ---- Keys of a slot
-// -------------------------------------------------------------------------------------------------------------
+// ---- Keys of a slot ------------------------------------------------------------------------------------------------
 
 std::optional<uint16_t> RouteBySlot(Args argv) { return argv.size() > 2 ? ParseSlot(argv[2]) : std::nullopt; }
 
@@ -178,8 +176,7 @@ void GetKeysInSlot(Call& call) {
   for (const std::string& key : keys) call.reply->Bulk(key);
 }
 
-// ---- Changes: parsed here, decided by the engine
-// ------------------------------------------------------------------------------
+// ---- Changes: parsed here, decided by the engine -------------------------------------------------------------------
 
 void Meet(Call& call) {
   int64_t port, bus_port = 0;
@@ -289,8 +286,7 @@ void SetSlot(Call& call) {
   call.reply->Error("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
 }
 
-// ---- The connection's attitude
-// ------------------------------------------------------------------------------------------------
+// ---- The connection's attitude -------------------------------------------------------------------------------------
 
 void Asking(Call& call) {
   call.session->state().asking = true;

@@ -28,8 +28,7 @@
 namespace skein::node {
 namespace {
 
-// ---- Figures that need more than one look
-// -----------------------------------------------------------------------------
+// ---- Figures that need more than one look --------------------------------------------------------------------------
 
 // Rates between two looks: over at least a second, or since the node started. Nothing is sampled while nobody asks.
 class RateMeter {
@@ -72,8 +71,7 @@ uint64_t Peak(uint64_t now) {
   return std::max(seen, now);
 }
 
-// ---- Text
-// -------------------------------------------------------------------------------------------------------------
+// ---- Text ----------------------------------------------------------------------------------------------------------
 
 // "1.04M", as Redis shortens sizes.
 std::string Human(uint64_t bytes) {
@@ -111,8 +109,7 @@ int64_t UnixMicros() {
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-// ---- Sections
-// ---------------------------------------------------------------------------------------------------------
+// ---- Sections ------------------------------------------------------------------------------------------------------
 
 void Server(const View& v) {
   utsname os{};
