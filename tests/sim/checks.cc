@@ -49,6 +49,10 @@ void World::CheckPublish(int n, const bus::Topology& t) {
   SimNode& node = *nodes_[n];
   const bus::TopologyNode& me = t.nodes[0];
   if (!me.myself || t.nodes.size() > bus::kMaxNodes + bus::kMaxHandshakes) return Broken("malformed topology");
+  for (const bus::TopologyNode& member : t.nodes) {
+    // Clients are sent there.
+    if (!member.myself && member.ip.empty()) return Broken("a member without an address was published");
+  }
   if (me.id != node.own_id) node.own_id = me.id;
   std::vector<std::pair<uint16_t, uint16_t>> ranges;
   for (bus::SlotRange r : me.slots) ranges.emplace_back(r.first, r.last);
