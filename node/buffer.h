@@ -56,6 +56,7 @@ class Buffer {
   }
   // Gives the memory back.
   void Release() {
+    if (data_ == nullptr) return;  // as it mostly is; free(nullptr) is not free
     std::free(data_);
     data_ = nullptr;
     size_ = capacity_ = 0;
