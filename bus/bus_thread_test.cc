@@ -15,29 +15,13 @@
 #include "bus/link/frame.h"
 #include "bus/link/socket.h"
 #include "bus/state_file.h"
+#include "bus/temp_dir.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "proto/bus.pb.h"
 
 namespace skein::bus {
 namespace {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string name = ::testing::TempDir() + "/bus-XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TempDir() {
-    for (const char* file : {"/nodes.conf", "/nodes.conf.new", "/nodes.conf.lock"}) unlink((path_ + file).c_str());
-    rmdir(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // A Bus with a fake engine.
 struct Node {
