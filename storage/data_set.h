@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/log.h"
+#include "storage/saver.h"
 #include "storage/shard.h"
 
 namespace skein::storage {
@@ -31,6 +32,12 @@ struct DataSetOptions {
   bool shards_configured = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written
   FileSystem* fs = nullptr;               // null: the real one
+  SaveOptions save;
+  std::string append_file = "appendonly.aof";  // --appendfilename: what a folder of Redis or Valkey calls its files
+  // Runs one command of a Redis append-only file on a shard without a log, for import (node/commands has the commands).
+  // Null: such files are refused in words.
+  std::function<absl::Status(Shard& shard, uint32_t db, UnixMillis now, const std::vector<std::string_view>& argv)>
+      run_command;
   // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed, until Close has
   // returned. Must not block.
   std::function<void(uint32_t shard)> on_progress;
@@ -67,6 +74,17 @@ class DataSet {
   virtual Shard& shard(uint32_t i) = 0;
   virtual const RecoveryReport& report() const = 0;
 
+  // The loops are about to run: from now on a shard is touched only through `run_on_shard`, which runs a function on
+  // the shard's thread (any thread may call it, it does not block). Starts the saver.
+  using RunOnShard = std::function<void(uint32_t shard, std::function<void(Shard&)> fn)>;
+  virtual void BeginServing(RunOnShard /*run_on_shard*/) {}
+  // Cancels what the saver does and ends it. While the loops still run, before they are stopped.
+  virtual void EndServing() {}
+  // Null before BeginServing.
+  virtual Saver* saver() { return nullptr; }
+  // Saves the RDB file in the calling thread, as SHUTDOWN SAVE does. After EndServing, when the loops have ended.
+  virtual absl::Status SaveNow() { return absl::OkStatus(); }
+
   // For INFO persistence. Any thread.
   struct Stats {
     bool enabled = false;
@@ -79,6 +97,14 @@ class DataSet {
     uint64_t fsyncs = 0;
     uint64_t writes = 0;
     bool last_write_ok = true;
+    std::string last_error;  // why writes are, or were last, off
+    struct PerShard {
+      Lsn end = 0, written = 0, durable = 0;
+      uint64_t incr_size = 0, base_size = 0;  // base_size: of the newest base
+      uint64_t size_after_rewrite = 0;        // what growth is measured against
+      bool ok = true;
+    };
+    std::vector<PerShard> shards;
   };
   virtual Stats stats() const = 0;
 

@@ -35,6 +35,10 @@ class Log {
   // appended since the last call. No I/O happens here; the writer is woken at most once a batch (see Kick).
   virtual Lsn EndRecord(UnixMillis time) = 0;
 
+  // Appends a time record, outside of any open record, if something has been appended since the last one. The loop
+  // calls it about once a second; so the log tells how long it was silent.
+  virtual void AppendTime(UnixMillis /*now*/) {}
+
   // Makes what has been appended visible to the writer. Once after a batch of commands.
   virtual void Kick() = 0;
 

@@ -43,8 +43,31 @@ class LogSet {
   // every log and in the manifest, and the logs are open. Once.
   absl::Status Recover(const std::function<RecordSink*(uint32_t shard)>& sink_of);
 
+  // ---- Rewrites. Any thread but a loop's or a writer's; they wait for the disk. One at a time a shard. --------------
+  // Begins a new incr file of this shard: the writer ends the old one with a sync, makes the new one, lists it in the
+  // manifest and goes on there. Returns where it starts. After an error the log goes on in the old file, and the
+  // manifest lists what it did. FailedPrecondition if writes are off.
+  absl::StatusOr<Lsn> Rotate(uint32_t shard);
+  // Waits until everything before `lsn` is durable, asking for a sync whatever the policy is.
+  absl::Status WaitDurable(uint32_t shard, Lsn lsn);
+  // Where a new base of this shard is to be written (its sequence is taken). The file is made by the caller.
+  struct NewBase {
+    uint64_t sequence;
+    std::string path;
+  };
+  NewBase NextBase(uint32_t shard);
+  // The base's file, whose content is synced, holds the state at `lsn`, which is durable: syncs the folder, lists it in
+  // the manifest with the incr files from `first_incr` (what Rotate returned) on, then deletes what is not listed any
+  // more.
+  absl::Status InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr);
+  // The way back from a failed sync: the log is at `lsn`, its end, and takes no writes; the base, synced, holds the
+  // state there. Makes a new incr file from there, lists both and nothing older, and lets writes in again.
+  absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn);
+  // What the base's auxiliary fields say of the history up to `lsn` (storage/FORMAT.md).
+  std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const;
+
   const RecoveryReport& report() const { return report_; }
-  const Manifest& manifest() const { return manifest_; }
+  Manifest manifest() const { return manifest_; }
   DataSet::Stats stats() const;
 
   // Drains, syncs and ends the writers, writes down how far each log is durable, lets the lock go. Idempotent.

@@ -10,6 +10,8 @@
 
 namespace skein::storage {
 
+class Snapshot {};
+
 Shard::Shard(const ShardOptions& options, Log* log)
     : options_(options),
       log_(log),

@@ -19,7 +19,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "storage/entry.h"
+#include "storage/rdb/item.h"
+#include "storage/snapshot.h"
 #include "storage/types.h"
 
 namespace skein::storage {
@@ -27,6 +30,7 @@ namespace skein::storage {
 class BackgroundFree;
 class Keyspace;
 class Log;
+class Snapshot;  // the shard's side of a running one
 
 // One change of one key, or of a whole database (`key` empty, slot kNoSlot), as observers see it.
 struct Change {
@@ -135,6 +139,28 @@ class Shard {
   // changes nothing. Not inside a Begin/End bracket; `time` is now() while it runs. Observers see the changes.
   absl::Status ApplyRecord(uint32_t db, UnixMillis time, std::string_view body);
 
+  // ---- Snapshots (storage/snapshot.h) -------------------------------------------------------------------------------
+  // Begins a snapshot of the state after the last record; not inside a bracket. FailedPrecondition if one is running.
+  absl::StatusOr<SnapshotStart> BeginSnapshot(const SnapshotOptions& options);
+  // Saves about `entries` more. Call between commands until it says otherwise than kMore; after kFull, when the budget
+  // has room again.
+  SnapshotStep StepSnapshot(size_t entries);
+  // Ends it: the sink's End is called with Cancelled. Nothing if none is running.
+  void CancelSnapshot();
+  bool snapshot_running() const { return snapshot_ != nullptr; }
+  // Bytes that are only kept for the snapshot: detached databases not yet saved.
+  uint64_t snapshot_kept_bytes() const;
+
+  // Whether a write command may start: the snapshot's word (Unavailable "room" while twice its budget is on its way),
+  // then the log's (Log::MayWrite).
+  absl::Status MayWrite() const;
+
+  // Puts a key of a base or an RDB file into the tables: no log, no observers, whatever the key held goes. Not inside a
+  // bracket. For recovery and import.
+  void LoadItem(const RdbItem& item);
+  // Changes (effects on keys; FLUSHALL and FLUSHDB count each key) since start: what save points count.
+  uint64_t changes() const { return changes_; }
+
   // ---- Expiry
   // --------------------------------------------------------------------------------------------------------- Deletes
   // keys whose time has passed, looking at `max_keys` at most. Inside a Begin/End bracket. Returns how many went and
@@ -198,6 +224,8 @@ class Shard {
   bool decides_expiry_ = true;
   bool applying_ = false;
   uint64_t expired_keys_ = 0;
+  uint64_t changes_ = 0;
+  std::unique_ptr<Snapshot> snapshot_;
   // Where active expiry goes on.
   uint32_t expire_db_ = 0;
   uint64_t expire_cursor_ = 0;
