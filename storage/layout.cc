@@ -1,0 +1,148 @@
+#include "storage/layout.h"
+
+#include <chrono>
+
+#include "glog/logging.h"
+
+namespace skein::storage {
+namespace {
+
+uint64_t RandomSalt() {
+  const Reign random = NewReign(0, 0);
+  uint64_t salt = 0;
+  for (int i = 0; i < 8; ++i) salt = salt << 8 | random.id[static_cast<size_t>(i)];
+  return salt;
+}
+
+}  // namespace
+
+FileSystem* FileSystemOf(const DataSetOptions& options) {
+  return options.fs != nullptr ? options.fs : RealFileSystem();
+}
+
+std::string AppendDir(const DataSetOptions& options) { return JoinPath(options.dir, options.append_dir); }
+std::string LockPath(const DataSetOptions& options) { return AppendDir(options) + ".lock"; }
+
+UnixMillis WallClock() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+absl::Status InUse(const DataSetOptions& options) {
+  return absl::FailedPreconditionError(AppendDir(options) + ": is in use by another process (it holds " +
+                                       LockPath(options) + "); stop that one, or choose another dir");
+}
+
+absl::Status CheckPlace(const DataSetOptions& options) {
+  if (options.append_dir.empty() || options.append_dir.find('/') != std::string::npos || options.append_dir == "." ||
+      options.append_dir == "..") {
+    return absl::FailedPreconditionError("appenddirname must be a name, not a path: \"" + options.append_dir + "\"");
+  }
+  if (options.shards == 0 || options.shards > kMaxShards) {
+    return absl::FailedPreconditionError("storage-shards must be 1 to " + std::to_string(kMaxShards));
+  }
+  if (options.databases == 0 || options.databases > kMaxDatabases) {
+    return absl::FailedPreconditionError("databases must be 1 to " + std::to_string(kMaxDatabases));
+  }
+  if (absl::Status status = FileSystemOf(options)->CheckWritable(options.dir); !status.ok()) return status;
+  const absl::Status inner = FileSystemOf(options)->CheckWritable(AppendDir(options));
+  return absl::IsNotFound(inner) ? absl::OkStatus() : inner;
+}
+
+absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& options) {
+  FileSystem* const fs = FileSystemOf(options);
+  const std::string dir = AppendDir(options);
+  const std::string path = JoinPath(dir, kManifestName);
+  const absl::StatusOr<std::string> text = fs->ReadFile(path, kMaxManifestSize);
+  if (absl::IsNotFound(text.status())) {
+    const absl::StatusOr<std::vector<std::string>> names = fs->List(dir);
+    if (absl::IsNotFound(names.status()) || (names.ok() && names->empty())) return std::optional<Manifest>();
+    if (!names.ok()) return names.status();
+    return absl::DataLossError(path + ": is missing, but the folder holds " + names->front() +
+                               (names->size() > 1 ? " and more" : "") +
+                               "; put back the manifest, or move the folder away to start empty");
+  }
+  if (!text.ok()) return text.status();
+  absl::StatusOr<Manifest> manifest = ParseManifest(*text);
+  if (absl::IsUnimplemented(manifest.status())) {
+    return absl::FailedPreconditionError(path + ": " + std::string(manifest.status().message()) +
+                                         "; start the version that wrote it");
+  }
+  if (!manifest.ok()) {
+    return absl::DataLossError(path + ": is corrupt: " + std::string(manifest.status().message()) +
+                               "; put it back from a copy, or move the folder away to start empty");
+  }
+  const size_t count = manifest->shards.size();
+  if (count != options.shards && options.shards_configured && manifest->chosen != Manifest::Chosen::kInherited) {
+    return absl::FailedPreconditionError(
+        path + ": manifest=" + std::to_string(count) + ", config=" + std::to_string(options.shards) +
+        ": the number of shards of a data set cannot be changed; set storage-shards to " + std::to_string(count) +
+        ", or start on an empty folder");
+  }
+  if (manifest->databases > options.databases) {
+    return absl::FailedPreconditionError(path + ": databases: manifest=" + std::to_string(manifest->databases) +
+                                         ", config=" + std::to_string(options.databases) +
+                                         ": set databases to at least " + std::to_string(manifest->databases));
+  }
+  return std::optional<Manifest>(*std::move(manifest));
+}
+
+absl::Status RemoveAside(FileSystem* fs, const std::string& dir) {
+  const absl::StatusOr<std::vector<std::string>> names = fs->List(dir);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  if (!names.ok()) return names.status();
+  for (const std::string& name : *names) {
+    const std::string path = JoinPath(dir, name);
+    const absl::StatusOr<std::vector<std::string>> inner = fs->List(path);
+    if (!inner.ok()) {
+      if (absl::Status status = fs->RemoveFile(path); !status.ok()) return status;
+      continue;
+    }
+    for (const std::string& file : *inner) {
+      if (absl::Status status = fs->RemoveFile(JoinPath(path, file)); !status.ok()) return status;
+    }
+    if (absl::Status status = fs->RemoveDir(path); !status.ok()) return status;
+  }
+  return fs->RemoveDir(dir);
+}
+
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count) {
+  const std::string shard_dir = JoinPath(dir, ShardDirName(shard));
+  if (absl::Status status = fs->CreateDir(shard_dir); !status.ok()) return status;
+  FileHeader header;
+  header.shard = shard;
+  header.shard_count = count;
+  header.sequence = 1;
+  header.salt = RandomSalt();
+  header.created = WallClock();
+  absl::StatusOr<std::unique_ptr<File>> file =
+      fs->Open(JoinPath(dir, IncrName(shard, 1)), FileSystem::Mode::kCreateNew);
+  if (!file.ok()) return file.status();
+  if (absl::Status status = (*file)->WriteAt(0, EncodeFileHeader(header)); !status.ok()) return status;
+  if (absl::Status status = (*file)->Sync(); !status.ok()) return status;
+  return fs->SyncDir(shard_dir);
+}
+
+absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
+  FileSystem* const fs = FileSystemOf(options);
+  const std::string aside = AppendDir(options) + ".new";
+  if (absl::Status status = RemoveAside(fs, aside); !status.ok()) return status;
+  if (absl::Status status = fs->CreateDir(aside); !status.ok()) return status;
+  Manifest manifest;
+  manifest.sequence = 1;
+  manifest.chosen = options.shards_configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted;
+  manifest.databases = options.databases;
+  manifest.shards.resize(options.shards);
+  for (uint32_t shard = 0; shard < options.shards; ++shard) {
+    if (absl::Status status = WriteFirstIncr(fs, aside, shard, options.shards); !status.ok()) return status;
+    manifest.shards[shard].incrs = {{1, 0}};
+  }
+  const std::string manifest_path = JoinPath(aside, kManifestName);
+  if (absl::Status status = fs->ReplaceFile(manifest_path, EncodeManifest(manifest)); !status.ok()) return status;
+  if (absl::Status status = fs->Rename(aside, AppendDir(options)); !status.ok()) return status;
+  if (absl::Status status = fs->SyncDir(options.dir); !status.ok()) return status;
+  LOG(INFO) << AppendDir(options) << ": made a data set of " << options.shards << " shards";
+  return manifest;
+}
+
+}  // namespace skein::storage

@@ -1,0 +1,45 @@
+// Where a data set stands in its folder, what is refused before any of its files is read, and how an empty one is made.
+//
+// Any thread. The caller holds the folder's lock where something is changed.
+#ifndef SKEIN_STORAGE_LAYOUT_H_
+#define SKEIN_STORAGE_LAYOUT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/data_set.h"
+#include "storage/file.h"
+#include "storage/manifest.h"
+
+namespace skein::storage {
+
+// options.fs, or the real one.
+FileSystem* FileSystemOf(const DataSetOptions& options);
+std::string AppendDir(const DataSetOptions& options);
+std::string LockPath(const DataSetOptions& options);
+UnixMillis WallClock();
+
+// The refusal of a folder whose lock another process holds.
+absl::Status InUse(const DataSetOptions& options);
+
+// What is wrong with the options or the place by themselves.
+absl::Status CheckPlace(const DataSetOptions& options);
+
+// The folder's manifest, if it fits the options; nothing if there is no data set yet.
+absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& options);
+
+// Removes a folder of the kind that CreateDataSet makes, as far as it is there.
+absl::Status RemoveAside(FileSystem* fs, const std::string& dir);
+
+// Makes the folder of a shard in `dir` with its first incr file, empty, from LSN 0; both synced.
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count);
+
+// Makes a data set of empty logs: in full aside, durable, then renamed.
+absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options);
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_LAYOUT_H_
