@@ -5,9 +5,9 @@
 #include <uv.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
+#include "bus/link/links_internal.h"
 #include "glog/logging.h"
 #include "proto/bus.pb.h"
 
@@ -15,7 +15,6 @@ namespace skein::bus {
 
 namespace {
 
-constexpr int kAcceptsPerEvent = 64;
 constexpr size_t kReadyPerTurn = 16;  // links served between two polls
 constexpr size_t kEngineReasons = 64;
 constexpr int kLogsPerSecond = 10;
@@ -32,17 +31,6 @@ int64_t ClockMs(clockid_t id) {
 
 int64_t MonotonicMs() { return ClockMs(CLOCK_MONOTONIC); }
 int64_t UnixMs() { return ClockMs(CLOCK_REALTIME); }
-
-struct LinkWatch {
-  uv_poll_t poll{};
-  Links* links = nullptr;
-  Link* link = nullptr;
-};
-
-struct Links::Listener {
-  Fd fd;
-  uv_poll_t* poll = nullptr;  // freed by its close callback
-};
 
 struct Links::Handles {
   uv_prepare_t prepare{};  // before each poll: writes, and links whose turn it is
@@ -87,164 +75,6 @@ void Links::SetWorkers(size_t workers) {
   pool_.Resize(workers);
   // With none left, all that was in flight has run; and whoever waits for that takes it back meanwhile (L23).
   if (workers == 0) TakeCompletions(static_cast<size_t>(-1));
-}
-
-// ---- Accepting
-
-void Links::AddListener(Fd fd) {
-  auto listener = std::make_unique<Listener>();
-  listener->fd = std::move(fd);
-  listener->poll = new uv_poll_t{};
-  CHECK_EQ(uv_poll_init(loop_, listener->poll, listener->fd.get()), 0);
-  listener->poll->data = this;
-  uv_poll_start(listener->poll, UV_READABLE, &Links::OnAcceptable);
-  listeners_.push_back(std::move(listener));
-}
-
-void Links::OnAcceptable(uv_poll_t* poll, int /*status*/, int /*events*/) {
-  auto* links = static_cast<Links*>(poll->data);
-  for (auto& listener : links->listeners_) {
-    if (listener->poll == poll) return links->AcceptSome(listener.get());
-  }
-}
-
-void Links::AcceptSome(Listener* listener) {
-  for (int i = 0; i < kAcceptsPerEvent; ++i) {
-    SocketAddress remote;
-    int error = 0;
-    Fd fd = Accept(listener->fd.get(), &remote, &error);
-    if (error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM) {
-      // The connection stays in the queue and would wake the loop without end: listen again with the next tick.
-      LOG_IF(WARNING, MayLog()) << "cluster bus: cannot accept: " << strerror(-error);
-      for (auto& other : listeners_) uv_poll_stop(other->poll);
-      accept_paused_ = true;
-      return;
-    }
-    if (error == -EAGAIN || error == -EWOULDBLOCK) return;
-    if (error != 0) continue;  // the client went away before it was accepted
-    ++counters_.accepts_inline;
-    Admit(std::move(fd), std::move(remote));
-  }
-}
-
-void Links::Admit(Fd fd, SocketAddress remote) {
-  if (stopping_) return;
-  if (options_.loopback_only && !IsLoopback(remote.ip)) return Refuse(CloseReason::kNotLoopback, remote);
-  if (inbound_.value() >= options_.max_inbound) return Refuse(CloseReason::kInboundCeiling, remote);
-  if (unproven_.value() >= options_.max_unproven) return Refuse(CloseReason::kUnprovenCeiling, remote);
-  if (unproven_by_address_.value(remote.ip) >= options_.max_unproven_per_address) {
-    return Refuse(CloseReason::kAddressLimit, remote);
-  }
-  auto link = std::make_unique<Link>();
-  link->id = next_inbound_;
-  next_inbound_ += 2;
-  link->state = Link::State::kHello;
-  link->direction_count = inbound_.Take();
-  link->unproven_count = unproven_.Take();
-  link->address_count = unproven_by_address_.Take(remote.ip);
-  link->remote = std::move(remote);
-  link->fd = std::move(fd);
-  link->deadline_ms = MonotonicMs() + options_.hello_timeout_ms;
-  Adopt(std::move(link));
-}
-
-void Links::Refuse(CloseReason reason, const SocketAddress& remote) {
-  ++counters_.closed[static_cast<size_t>(reason)];
-  LOG_IF(WARNING, MayLog()) << "cluster bus: refused a connection from " << remote.ip << ": " << CloseReasonName(reason)
-                            << (reason == CloseReason::kNotLoopback
-                                    ? " (protected-mode is on and the bus has neither TLS nor a secret)"
-                                    : "");
-}
-
-void Links::Adopt(std::unique_ptr<Link> owned) {
-  Link* link = owned.get();
-  link->create_unix_ms = UnixMs();
-  SetLinkOptions(link->fd.get(), options_.dead_after_ms);
-  link->io = std::make_unique<LinkIo>(std::make_unique<SocketTransport>(link->fd.get()));
-  deadlines_.emplace(link->deadline_ms, link->id);
-  links_.emplace(link->id, std::move(owned));
-  link->watch = new LinkWatch;
-  link->watch->links = this;
-  link->watch->link = link;
-  link->watch->poll.data = link->watch;
-  CHECK_EQ(uv_poll_init(loop_, &link->watch->poll, link->fd.get()), 0);
-  Watch(link);
-}
-
-// ---- Dialling and the handshake
-
-void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
-  CHECK(id % 2 == 1 && id > last_dialled_) << "ids of links are odd and grow";
-  last_dialled_ = id;
-  CloseReason refused = CloseReason::kNone;
-  int error = 0;
-  Fd fd;
-  if (stopping_) {
-    refused = CloseReason::kStopping;
-  } else if (!IsNumericAddress(ip) || port == 0) {
-    refused = CloseReason::kBadAddress;
-  } else if (options_.loopback_only && !IsLoopback(ip)) {
-    refused = CloseReason::kNotLoopback;
-    LOG_IF(WARNING, MayLog()) << "cluster bus: does not dial " << ip << ":" << port
-                              << ": protected-mode is on and the bus has neither TLS nor a secret, so it stays on "
-                                 "loopback; set protected-mode no only on a network you trust";
-  } else if (outbound_.value() >= options_.max_outbound) {
-    refused = CloseReason::kOutboundCeiling;
-  } else {
-    fd = Connect(ip, port, &error);
-    if (!fd) refused = CloseReason::kConnectFailed;
-  }
-  if (refused != CloseReason::kNone) {
-    ++counters_.closed[static_cast<size_t>(refused)];
-    handler_->OnLinkDown(id, CloseReasonName(refused));
-    return;
-  }
-  DialOver(id, std::move(fd), {ip, port});
-}
-
-void Links::DialOver(LinkId id, Fd fd, SocketAddress remote) {
-  auto link = std::make_unique<Link>();
-  link->id = id;
-  link->outbound = true;
-  link->direction_count = outbound_.Take();
-  link->remote = std::move(remote);
-  link->fd = std::move(fd);
-  link->deadline_ms = MonotonicMs() + options_.connect_timeout_ms;
-  Adopt(std::move(link));
-}
-
-void Links::FinishConnect(Link* link) {
-  int result = ConnectResult(link->fd.get());
-  if (result == -EINPROGRESS) return;
-  if (result != 0) return End(link, CloseReason::kConnectFailed, -result);
-  link->state = Link::State::kHello;
-  Watch(link);
-  QueueHello(link);
-}
-
-void Links::QueueHello(Link* link) {
-  Hello mine;
-  mine.node_id = node_id_;
-  Outgoing out;
-  out.frame = EncodeHello(mine);
-  out.bytes = static_cast<uint32_t>(out.frame.size());
-  Queue(link, std::move(out));
-}
-
-void Links::HandleHello(Link* link, const Hello& hello) {
-  Hello mine;
-  mine.node_id = node_id_;
-  if (hello.node_id == node_id_) return End(link, CloseReason::kSelf);
-  link->version = NegotiateVersion(mine, hello);
-  if (link->version == 0) return End(link, CloseReason::kNoCommonVersion);
-  link->peer_id = hello.node_id;
-  link->state = Link::State::kUp;
-  deadlines_.erase({link->deadline_ms, link->id});
-  link->unproven_count.Release();
-  link->address_count.Release();
-  if (!link->outbound) return QueueHello(link);
-  if (!link->queue.empty()) WantWrite(link);
-  handler_->OnLinkUp(link->id);
 }
 
 // ---- Sending
