@@ -21,6 +21,7 @@
 #include "node/config/start.h"
 #include "node/log/logging.h"
 #include "node/node_impl.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -93,6 +94,9 @@ int Main(int argc, char** argv) {
   }
   if (!loaded.ok()) return Refuse(loaded.status());
   Config config = *std::move(loaded);
+  if (!storage::ArmKillPointFromEnvironment()) {
+    return Refuse(absl::InvalidArgumentError("SKEIN_KILL_AT names no kill point; it is for tests, unset it"));
+  }
   if (mode == LoadMode::kCheckConfig) {
     if (absl::Status status = CheckAll(config); !status.ok()) return Refuse(status);
     std::puts("the configuration is valid");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/runbook.h"
 
 namespace skein::storage {
 namespace {
@@ -59,6 +60,11 @@ std::string AofWriter::Reason() const {
   return reason_;
 }
 
+std::string AofWriter::LastReason() const {
+  const std::lock_guard<std::mutex> lock(reason_mutex_);
+  return last_reason_;
+}
+
 bool AofWriter::SyncIsSlow() const {
   const int64_t started = sync_started_.load(std::memory_order_relaxed);
   return started != 0 && fsync() == AppendFsync::kEverySec &&
@@ -74,28 +80,36 @@ AofWriter::Counters AofWriter::counters() const {
   c.fsync_errors = fsync_errors_.load(std::memory_order_relaxed);
   // A sync that is slow right now counts already; when it ends it is counted for good.
   c.delayed_fsync = delayed_fsync_.load(std::memory_order_relaxed) + (SyncIsSlow() ? 1 : 0);
+  c.revivals = revivals_.load(std::memory_order_relaxed);
   return c;
 }
 
 void AofWriter::Run() {
   // What top and gdb show: at most 15 characters.
   pthread_setname_np(pthread_self(), ("log-" + std::to_string(options_.shard)).c_str());
-  bool gave_up = false;
-  while (!gave_up) {
+  while (!gave_up_) {
     // Read before what is published: everything published before Stop is seen.
     const bool draining = stopping();
     const Lsn published = tail_->published();
     const bool wrote = published > written();
-    if (wrote) gave_up = !WriteGroup(published);
-    const bool drained = draining && (gave_up || written() == tail_->published());
+    if (wrote) WriteGroup(published);
+    const bool drained = draining && (gave_up_ || written() == tail_->published());
     if (SyncDue(drained)) Sync();
+    ServeRequest();
     if (drained) break;
     Rest(wrote);
   }
-  if (gave_up || state() == State::kPoisoned) {
+  if (gave_up_ || state() == State::kPoisoned) {
     LOG(ERROR) << "shard " << options_.shard << ": " << file_.path << ": the log ended with "
                << tail_->published() - durable() << " bytes that are not known to be on disk";
   }
+  const std::lock_guard<std::mutex> lock(wait_mutex_);
+  ended_ = true;
+  if (Request* const request = request_.exchange(nullptr); request != nullptr) {
+    request->status = absl::CancelledError("the log is being closed");
+    request->done = true;
+  }
+  wait_changed_.notify_all();
 }
 
 void AofWriter::Rest(bool wrote) {
@@ -116,17 +130,18 @@ void AofWriter::Rest(bool wrote) {
 void AofWriter::WaitAtMost(Parker::Depth depth, std::chrono::nanoseconds limit) {
   const AppendFsync policy = fsync();
   parker_.Prepare(depth);
-  const bool work = depth == Parker::kSleep && tail_->published() > written();
-  if (stopping() || work || policy_.load(std::memory_order_seq_cst) != policy) {
+  const bool asked = sync_asked_.load(std::memory_order_seq_cst) > durable() && state() != State::kPoisoned;
+  const bool work = (depth == Parker::kSleep || asked) && tail_->published() > written();
+  if (stopping() || work || SyncAsked() || RequestReady() || policy_.load(std::memory_order_seq_cst) != policy) {
     parker_.Cancel();
     return;
   }
   parker_.Park(limit);
 }
 
-bool AofWriter::WriteGroup(Lsn published) {
+void AofWriter::WriteGroup(Lsn published) {
   Gather(published);
-  if (!WriteUntilDone()) return false;
+  if (!WriteUntilDone()) return;
   writes_.fetch_add(1, std::memory_order_relaxed);
   file_.size += group_size_;
   if (group_marked_) file_.marked = durable();
@@ -138,7 +153,6 @@ bool AofWriter::WriteGroup(Lsn published) {
     SetState(State::kOk, "");
   }
   if (room_asked_.exchange(false, std::memory_order_seq_cst)) Progress();
-  return true;
 }
 
 // Collects whole records up to `published` and fills in their checksums, which the loop has left to this thread.
@@ -184,6 +198,7 @@ bool AofWriter::WriteUntilDone() {
   int tries_when_stopping = 0;
   uint64_t failures = 0;
   std::chrono::nanoseconds pause = options_.retry_first;
+  const Lsn begin = written();
   while (true) {
     const absl::Status status = file_.file->WriteAt(file_.size, group_);
     if (status.ok()) return true;
@@ -191,7 +206,8 @@ bool AofWriter::WriteUntilDone() {
     // Logged at 1, 2, 4, … failures in a row.
     if (std::has_single_bit(++failures)) {
       LOG(ERROR) << "shard " << options_.shard << ": writing " << group_size_ << " bytes at offset " << file_.size
-                 << " failed, will be tried again (" << failures << " so far): " << status.message();
+                 << " failed, will be tried again (" << failures << " so far): " << status.message()
+                 << SeeRunbook("disk-full");
     }
     // Back to the last whole record. If this fails too, the same bytes go to the same place later, which is as good.
     if (const absl::Status cut = file_.file->Truncate(file_.size); !cut.ok() && failures == 1) {
@@ -199,26 +215,40 @@ bool AofWriter::WriteUntilDone() {
     }
     if (state() != State::kPoisoned) {
       SetState(State::kWriteFails, "MISCONF Errors writing to the AOF file of shard " + std::to_string(options_.shard) +
-                                       ": " + std::string(status.message()));
+                                       ": " + std::string(status.message()) + SeeRunbook("disk-full"));
     }
-    if (stopping() && ++tries_when_stopping >= kTriesWhenStopping) {
-      Note(status);
-      return false;
-    }
-    parker_.Prepare(Parker::kPause);
-    // An end is a reason to try at once, but not to spin.
-    if (stopping() && tries_when_stopping <= 1) {
-      parker_.Cancel();
-    } else {
-      parker_.Park(pause);
-    }
-    pause = std::min(pause * 2, options_.retry_last);
+    ServeRequest();
+    if (written() != begin) return false;  // a revival has dropped the group
+    if (!TryAgain(status, &tries_when_stopping, &pause)) return false;
   }
+}
+
+bool AofWriter::TryAgain(const absl::Status& status, int* tries_when_stopping, std::chrono::nanoseconds* pause) {
+  if (stopping() && ++*tries_when_stopping >= kTriesWhenStopping) {
+    Note(status);
+    gave_up_ = true;
+    return false;
+  }
+  parker_.Prepare(Parker::kPause);
+  // An end is a reason to try at once, but not to spin.
+  if ((stopping() && *tries_when_stopping <= 1) || RequestReady()) {
+    parker_.Cancel();
+  } else {
+    parker_.Park(*pause);
+  }
+  *pause = std::min(*pause * 2, options_.retry_last);
+  return true;
+}
+
+bool AofWriter::SyncAsked() const {
+  if (durable() == written() || state() == State::kPoisoned) return false;
+  const Lsn asked = sync_asked_.load(std::memory_order_seq_cst);
+  return asked > durable() && asked <= written();
 }
 
 bool AofWriter::SyncDue(bool draining) const {
   if (durable() == written() || state() == State::kPoisoned) return false;
-  if (draining || fsync() == AppendFsync::kAlways) return true;
+  if (draining || fsync() == AppendFsync::kAlways || SyncAsked()) return true;
   return fsync() == AppendFsync::kEverySec && Clock::now() >= last_sync_ + options_.sync_interval;
 }
 
@@ -238,6 +268,7 @@ void AofWriter::Sync() {
   if (status.ok()) {
     fsyncs_.fetch_add(1, std::memory_order_relaxed);
     durable_.store(reached, std::memory_order_seq_cst);
+    WakeWaiters();
     Progress();
     return;
   }
@@ -247,8 +278,9 @@ void AofWriter::Sync() {
       "Errors syncing the AOF file of shard " + std::to_string(options_.shard) + ": " + std::string(status.message());
   const bool fatal = fsync() == AppendFsync::kAlways;
   LOG(ERROR) << why << "; records from LSN " << durable() << " to " << reached << " may not be on disk"
-             << (fatal ? "" : "; writes are off until a restart");
-  SetState(State::kPoisoned, "MISCONF " + why + " (writes are off until the node is restarted)");
+             << (fatal ? "" : "; writes are off until the shard has been saved anew") << SeeRunbook("failed-sync");
+  SetState(State::kPoisoned,
+           "MISCONF " + why + "; writes are off until the shard has been saved anew" + SeeRunbook("failed-sync"));
   if (fatal && options_.on_fatal) options_.on_fatal(why);
 }
 
@@ -257,8 +289,10 @@ void AofWriter::SetState(State state, std::string reason) {
     const std::lock_guard<std::mutex> lock(reason_mutex_);
     if (state_.load(std::memory_order_relaxed) == state && reason_ == reason) return;
     reason_ = std::move(reason);
+    if (!reason_.empty()) last_reason_ = reason_;
     state_.store(state, std::memory_order_seq_cst);
   }
+  WakeWaiters();
   Progress();
 }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "storage/file.h"
 #include "storage/log.h"
 #include "storage/log_tail.h"
@@ -53,13 +55,23 @@ struct AofFile {
   Lsn marked = 0;  // what the last mark in the file says is durable
 };
 
+// A change to a new incr file, which the thread makes between two groups. Called on the thread, which writes nothing
+// meanwhile: what can be done before has been done.
+struct FileChange {
+  // Makes the new file ready to be continued at `at` and lists it. After an error the old one is gone on with.
+  std::function<absl::StatusOr<AofFile>(Lsn at)> begin;
+  // After an error of `begin`: makes sure that the new file is not listed. Tried again, with writes off, until it
+  // works.
+  std::function<absl::Status()> settle;
+};
+
 class AofWriter {
  public:
   // Why writes are off.
   enum class State : uint8_t {
     kOk,
     kWriteFails,  // the same bytes are being tried again and again
-    kPoisoned,    // a sync has failed; for good
+    kPoisoned,    // a sync has failed; until Revive
   };
 
   // Starts the thread. `tail` has been started at file.end and outlives the writer.
@@ -96,8 +108,30 @@ class AofWriter {
     uint64_t fsyncs = 0;
     uint64_t fsync_errors = 0;
     uint64_t delayed_fsync = 0;
+    uint64_t revivals = 0;
   };
   Counters counters() const;
+
+  // Asks for a sync, whatever the policy, as soon as everything before `lsn` has been written.
+  void AskSync(Lsn lsn);
+  // Why writes are off, or were when they were off last; empty: never.
+  std::string LastReason() const;
+
+  // ---- Any thread that may wait for the disk -----------------------------------------------------------------------
+  // Waits until durable() has reached `lsn`, which has been published, asking for a sync. FailedPrecondition if writes
+  // go off before, Cancelled if the writer ends.
+  absl::Status WaitDurable(Lsn lsn);
+  // Ends the file at a group boundary, where everything is durable, and goes on in the one that `change` makes.
+  // FailedPrecondition if writes are off. After an error the log goes on in the old file. One at a time.
+  struct Rotated {
+    Lsn at = 0;               // where the new file starts
+    uint64_t ended_size = 0;  // of the old one
+  };
+  absl::StatusOr<Rotated> Rotate(FileChange change);
+  // After a failed sync: drops what the tail holds up to `lsn`, which the loop has appended and will publish, goes on
+  // there in the file that `change` makes, and lets writes in again. FailedPrecondition if writes are not off for that
+  // reason, or if the log went on past `lsn` (then nothing has been changed). One at a time.
+  absl::Status Revive(Lsn lsn, FileChange change);
 
   // Asks the thread to write and sync what has been published, and to end.
   void Stop();
@@ -107,12 +141,40 @@ class AofWriter {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // What another thread waits for this one to do. Lives on that thread's stack.
+  struct Request {
+    bool revive = false;
+    Lsn lsn = 0;  // of a revival
+    FileChange change;
+    Rotated rotated;
+    absl::Status status;
+    bool done = false;  // under wait_mutex_
+  };
+
   void Run();
-  // Writes one group of whole records, as long as it takes. False if it gave up because the writer is to end.
-  bool WriteGroup(Lsn published);
+  // Answers the request, if there is one that can be served now. Between two groups, or while a write fails.
+  void ServeRequest();
+  bool RequestReady() const;
+  // `unsettled`: whether it failed so late that it must be settled.
+  absl::Status StartRotation(Request* request, bool* unsettled);
+  absl::Status StartRevival(Request* request);
+  void Answer(absl::Status status);
+  // After a rotation that failed: until it works, or gives up because the writer is to end.
+  void SettleUntilDone(const FileChange& change);
+  absl::Status Post(Request* request);
+  void WakeWaiters();
+  // After something failed with `status`: waits a little. False if it is not to be tried again: the writer is to end.
+  bool TryAgain(const absl::Status& status, int* tries_when_stopping, std::chrono::nanoseconds* pause);
+
+  // Writes one group of whole records, as long as it takes: until it gives up because the writer is to end, or a
+  // revival has dropped it.
+  void WriteGroup(Lsn published);
   void Gather(Lsn published);
   void AddPiece(char* data, size_t size);
+  // Whether the group has been written.
   bool WriteUntilDone();
+  // Whether what a sync has been asked for has been written and awaits it.
+  bool SyncAsked() const;
   bool SyncDue(bool draining) const;
   void Sync();
   void Rest(bool wrote);
@@ -134,9 +196,19 @@ class AofWriter {
   std::atomic<State> state_{State::kOk};
   std::atomic<bool> room_asked_{false};
   std::atomic<int64_t> sync_started_{0};  // steady clock, nanoseconds; 0: none is running
-  std::atomic<uint64_t> file_size_, writes_{0}, write_errors_{0}, fsyncs_{0}, fsync_errors_{0}, delayed_fsync_{0};
+  std::atomic<uint64_t> file_size_, writes_{0}, write_errors_{0}, fsyncs_{0}, fsync_errors_{0}, delayed_fsync_{0},
+      revivals_{0};
+  std::atomic<Lsn> sync_asked_{0};
   mutable std::mutex reason_mutex_;  // only when writes are off
   std::string reason_;
+  std::string last_reason_;
+
+  // Those who wait: for something durable, or for a request to be served.
+  std::mutex wait_mutex_;
+  std::condition_variable wait_changed_;
+  std::atomic<uint32_t> waiters_{0};
+  std::atomic<Request*> request_{nullptr};
+  bool ended_ = false;  // under wait_mutex_
 
   // The thread's own.
   AofFile file_;
@@ -145,6 +217,7 @@ class AofWriter {
   uint64_t group_size_ = 0;
   Lsn group_end_ = 0;
   bool group_marked_ = false;
+  bool gave_up_ = false;
   Clock::time_point last_sync_;
   absl::Status result_;
   std::thread thread_;

@@ -190,8 +190,8 @@ TEST_F(WriterTest, L15_AFullDiskTurnsWritesOffUntilThereIsRoom) {
   EXPECT_TRUE(progress_.Await([&] { return !log().MayWrite().ok(); }));
   const absl::Status refusal = log().MayWrite();
   EXPECT_EQ(refusal.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(refusal.message(),
-            std::string("MISCONF Errors writing to the AOF file of shard 0: ") + kIncr + ": No space left on device");
+  EXPECT_EQ(refusal.message(), std::string("MISCONF Errors writing to the AOF file of shard 0: ") + kIncr +
+                                   ": No space left on device; see ops/runbooks/disk-full.md");
   EXPECT_EQ(log().durable(), durable);
   EXPECT_FALSE(stats().last_write_ok);
   // What had started before may go on, and is kept.
@@ -269,6 +269,7 @@ TEST_F(WriterTest, L15_AFailedSyncUnderEverySecTurnsWritesOffForGood) {
   EXPECT_EQ(refusal.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(std::string(refusal.message()).starts_with("MISCONF Errors syncing the AOF file of shard 0: "))
       << refusal.message();
+  EXPECT_TRUE(std::string(refusal.message()).ends_with("; see ops/runbooks/failed-sync.md")) << refusal.message();
   const uint64_t syncs = fs_.syncs();
   const Lsn end = Append("started before");
   EXPECT_TRUE(progress_.Await([&] { return log().written() == end; }));

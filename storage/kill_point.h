@@ -12,19 +12,72 @@
 
 namespace skein::storage {
 
+// Every name there is, in the order in which a life meets them. Add yours here.
+inline constexpr std::string_view kKillPoints[] = {
+    // Any change of the manifest.
+    "manifest.aside-written",
+    "manifest.aside-synced",
+    "manifest.renamed",
+    "manifest.folder-synced",
+    // Opening, once all shards have been read.
+    "open.tail-cut",
+    "open.tail-synced",
+    "open.reign-written",
+    "open.reign-synced",
+    "open.listed",
+    "open.leftovers-removed",
+    // A new incr file.
+    "rotate.file-made",
+    "rotate.folder-synced",
+    "rotate.old-synced",
+    "rotate.header-synced",
+    "rotate.listed",
+    // A new base.
+    "install.folder-synced",
+    "install.listed",
+    "install.old-removed",
+    // The way back from a failed sync.
+    "revive.file-made",
+    "revive.folder-synced",
+    "revive.listed",
+    "revive.adopted",
+    // Closing.
+    "close.logs-ended",
+    "close.listed",
+};
+
+// A name in the list.
+class KillPointName {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): a name stands for its place.
+  consteval KillPointName(const char* name) : name_(name) {
+    for (const std::string_view known : kKillPoints) {
+      if (known == name_) return;
+    }
+    throw "there is no such kill point";  // reached in a constant expression: does not compile
+  }
+  constexpr std::string_view name() const { return name_; }
+
+ private:
+  std::string_view name_;
+};
+
 namespace internal {
 extern std::atomic<bool> kill_points_armed;
 void ReachKillPoint(std::string_view name);
 }  // namespace internal
 
 // Any thread.
-inline void KillPoint(std::string_view name) {
-  if (internal::kill_points_armed.load(std::memory_order_relaxed)) internal::ReachKillPoint(name);
+inline void KillPoint(KillPointName point) {
+  if (internal::kill_points_armed.load(std::memory_order_relaxed)) internal::ReachKillPoint(point.name());
 }
 
-// Kills the process (SIGKILL) at the `nth` time that it comes to `name`. False if there is no such name. Set by the
-// node from the environment variable SKEIN_KILL_AT ("name" or "name:nth").
+// Kills the process (SIGKILL) at the `nth` time that it comes to `name`. False if there is no such name, or nth is not
+// positive.
 bool ArmKillPoint(std::string_view name, int nth = 1);
+// The same from the environment variable SKEIN_KILL_AT, "name" or "name:nth", if it is set. False if that makes no
+// sense. For the start of a process.
+bool ArmKillPointFromEnvironment();
 // Instead of killing, calls `hook` at every point; null disarms. For tests inside one process.
 void SetKillPointHook(std::function<void(std::string_view name)> hook);
 // Every name there is.

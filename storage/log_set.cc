@@ -7,13 +7,15 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/kill_point.h"
 #include "storage/layout.h"
+#include "storage/runbook.h"
 
 namespace skein::storage {
 namespace {
 
 void DieOfFailedSync(const std::string& why) {
-  LOG(ERROR) << why << "; exiting, because appendfsync is always";
+  LOG(ERROR) << why << "; exiting, because appendfsync is always" << SeeRunbook("failed-sync");
   google::FlushLogFiles(google::GLOG_INFO);
   _exit(1);
 }
@@ -36,14 +38,14 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
   set->lock_ = *std::move(lock);
   absl::StatusOr<std::optional<Manifest>> manifest = LoadManifest(options);
   if (!manifest.ok()) return manifest.status();
-  if (manifest->has_value()) {
-    set->manifest_ = **std::move(manifest);
-  } else {
+  if (!manifest->has_value()) {
     absl::StatusOr<Manifest> made = CreateDataSet(options);
     if (!made.ok()) return made.status();
-    set->manifest_ = *std::move(made);
+    *manifest = *std::move(made);
   }
-  const size_t count = set->manifest_.shards.size();
+  const size_t count = (*manifest)->shards.size();
+  set->store_ = std::make_unique<ManifestStore>(set->fs_, set->dir_, **std::move(manifest));
+  set->sizes_.resize(count);
   if (count != options.shards) {
     LOG(WARNING) << set->dir_ << ": the data set has " << count << " shards; storage-shards " << options.shards
                  << (options.shards_configured ? "" : " (the default)") << " is ignored";
@@ -78,9 +80,10 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
   CHECK(!open_);
   const auto started = std::chrono::steady_clock::now();
   const uint32_t count = shard_count();
+  const Manifest manifest = store_->Get();
   std::vector<ShardRecovery> found(count);
   absl::Status status = InParallel(count, [&](uint32_t shard) -> absl::Status {
-    absl::StatusOr<ShardRecovery> recovery = RecoverShard(fs_, dir_, manifest_, shard, sink_of(shard));
+    absl::StatusOr<ShardRecovery> recovery = RecoverShard(fs_, dir_, manifest, shard, sink_of(shard));
     if (!recovery.ok()) return recovery.status();
     found[shard] = *std::move(recovery);
     return absl::OkStatus();
@@ -88,7 +91,7 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
   if (!status.ok()) return status;
 
   std::vector<AofFile> files(count);
-  Manifest next = manifest_;
+  Manifest next = manifest;
   next.databases = options_.databases;
   status = InParallel(count, [&](uint32_t shard) {
     Manifest::Shard& entry = next.shards[shard];
@@ -100,7 +103,15 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
     return begun;
   });
   if (!status.ok()) return status;
-  if (status = WriteManifest(std::move(next)); !status.ok()) return status;
+  status = store_->Edit([&next](Manifest* edited) {
+    *edited = std::move(next);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  KillPoint("open.listed");
+  RemoveLeftovers();
+  KillPoint("open.leftovers-removed");
+  LearnSizes();
 
   for (uint32_t shard = 0; shard < count; ++shard) {
     const ShardRecovery& recovery = found[shard];
@@ -123,8 +134,10 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
     LOG(WARNING) << "shard " << shard << ": " << recovery.path << ": cutting a torn tail of " << recovery.cut_bytes
                  << " bytes at offset " << recovery.size << " (LSN " << recovery.end << "): " << recovery.cut_reason;
     if (absl::Status status = file->file->Truncate(recovery.size); !status.ok()) return status;
+    KillPoint("open.tail-cut");
   }
   if (absl::Status status = file->file->Sync(); !status.ok()) return status;
+  KillPoint("open.tail-synced");
   *reign = NewReign(0, recovery.end);
   std::string bytes;
   if (recovery.marked != recovery.end) {
@@ -134,7 +147,9 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
   const std::string record = EncodeReignRecord(*reign, WallClock());
   bytes += record;
   if (absl::Status status = file->file->WriteAt(recovery.size, bytes); !status.ok()) return status;
+  KillPoint("open.reign-written");
   if (absl::Status status = file->file->Sync(); !status.ok()) return status;
+  KillPoint("open.reign-synced");
   file->path = recovery.path;
   file->size = recovery.size + bytes.size();
   file->salt = recovery.salt;
@@ -143,29 +158,36 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
   return absl::OkStatus();
 }
 
-absl::Status LogSet::WriteManifest(Manifest next) {
-  next.sequence = manifest_.sequence + 1;
-  if (absl::Status status = fs_->ReplaceFile(JoinPath(dir_, kManifestName), EncodeManifest(next)); !status.ok()) {
-    return status;
-  }
-  manifest_ = std::move(next);
-  return absl::OkStatus();
-}
-
 DataSet::Stats LogSet::stats() const {
   DataSet::Stats stats;
   stats.enabled = true;
-  for (const std::unique_ptr<AofLog>& log : logs_) {
-    if (!log->started()) continue;
-    const AofWriter::Counters counters = log->writer().counters();
-    stats.current_size += counters.file_size;
-    stats.pending_bytes += log->pending_bytes();
+  const std::lock_guard<std::mutex> lock(sizes_mutex_);
+  for (size_t shard = 0; shard < logs_.size(); ++shard) {
+    const AofLog& log = *logs_[shard];
+    DataSet::Stats::PerShard& mine = stats.shards.emplace_back();
+    if (!log.started()) continue;
+    const AofWriter& writer = log.writer();
+    const AofWriter::Counters counters = writer.counters();
+    // In this order none is ahead of the next.
+    mine.durable = log.durable();
+    mine.written = log.written();
+    mine.end = log.end();
+    mine.ok = writer.state() == AofWriter::State::kOk;
+    mine.incr_size = counters.file_size;
+    for (const auto& [sequence, size] : sizes_[shard].incrs) mine.incr_size += size;
+    mine.base_size = sizes_[shard].base;
+    mine.size_after_rewrite = sizes_[shard].after_rewrite;
+    stats.current_size += mine.incr_size;
+    stats.base_size += mine.base_size;
+    stats.pending_bytes += mine.end - mine.written;
     stats.delayed_fsync += counters.delayed_fsync;
     stats.write_errors += counters.write_errors;
     stats.fsync_errors += counters.fsync_errors;
     stats.fsyncs += counters.fsyncs;
     stats.writes += counters.writes;
-    stats.last_write_ok = stats.last_write_ok && log->writer().state() == AofWriter::State::kOk;
+    // Of several reasons, one that still holds.
+    if (stats.last_error.empty() || (stats.last_write_ok && !mine.ok)) stats.last_error = writer.LastReason();
+    stats.last_write_ok = stats.last_write_ok && mine.ok;
   }
   return stats;
 }
@@ -176,17 +198,22 @@ absl::Status LogSet::Close() {
   // All are asked first, so that they drain at the same time.
   for (const std::unique_ptr<AofLog>& log : logs_) log->writer().Stop();
   absl::Status result;
-  Manifest next = manifest_;
-  for (uint32_t shard = 0; shard < shard_count(); ++shard) {
-    AofWriter& writer = logs_[shard]->writer();
-    result.Update(writer.Join());
-    next.shards[shard].durable = writer.durable();
+  std::vector<Lsn> durable;
+  for (const std::unique_ptr<AofLog>& log : logs_) {
+    result.Update(log->writer().Join());
+    durable.push_back(log->durable());
   }
+  KillPoint("close.logs-ended");
   // What is known to be on disk is written down even if one log failed: it is true for each by itself.
-  if (absl::Status status = WriteManifest(std::move(next)); !status.ok()) {
+  const absl::Status status = store_->Edit([&durable](Manifest* next) {
+    for (size_t shard = 0; shard < durable.size(); ++shard) next->shards[shard].durable = durable[shard];
+    return absl::OkStatus();
+  });
+  if (!status.ok()) {
     LOG(ERROR) << "closing " << dir_ << ": " << status.message();
     result.Update(status);
   }
+  KillPoint("close.listed");
   lock_.reset();
   return result;
 }

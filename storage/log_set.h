@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include "storage/data_set.h"
 #include "storage/file.h"
 #include "storage/manifest.h"
+#include "storage/manifest_store.h"
 #include "storage/recovery.h"
 
 namespace skein::storage {
@@ -58,16 +61,21 @@ class LogSet {
   NewBase NextBase(uint32_t shard);
   // The base's file, whose content is synced, holds the state at `lsn`, which is durable: syncs the folder, lists it in
   // the manifest with the incr files from `first_incr` (what Rotate returned) on, then deletes what is not listed any
-  // more.
+  // more. After any error the base's file has been removed, or stays because the manifest's file may list it: it is not
+  // for the caller to remove.
   absl::Status InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr);
   // The way back from a failed sync: the log is at `lsn`, its end, and takes no writes; the base, synced, holds the
   // state there. Makes a new incr file from there, lists both and nothing older, and lets writes in again.
+  // FailedPrecondition if no sync has failed, or the log went on past `lsn`. After any error the base is gone, as
+  // above, and writes stay off.
   absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn);
+  // Whether a sync of this shard has failed, so that writes are off until Revive. Any thread.
+  bool NeedsRevival(uint32_t shard) const;
   // What the base's auxiliary fields say of the history up to `lsn` (storage/FORMAT.md).
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const;
 
   const RecoveryReport& report() const { return report_; }
-  Manifest manifest() const { return manifest_; }
+  Manifest manifest() const { return store_->Get(); }
   DataSet::Stats stats() const;
 
   // Drains, syncs and ends the writers, writes down how far each log is durable, lets the lock go. Idempotent.
@@ -77,16 +85,42 @@ class LogSet {
   explicit LogSet(const DataSetOptions& options);
 
   absl::Status BeginReign(uint32_t shard, const ShardRecovery& recovery, AofFile* file, Reign* reign);
-  absl::Status WriteManifest(Manifest next);
+  // A new incr file, not listed, with room for its header: made, synced, its name too. `header` is what it will say,
+  // but for the start.
+  struct NewIncr {
+    std::unique_ptr<File> file;
+    std::string path;
+    FileHeader header;
+  };
+  absl::StatusOr<std::shared_ptr<NewIncr>> MakeIncr(uint32_t shard);
+  // Writes down where it starts and syncs that: ready to be continued there.
+  absl::StatusOr<AofFile> BeginIncr(NewIncr* incr, Lsn at);
+  // Removes what `before` lists of a shard and `after` does not. Failures are logged: it goes at the next start.
+  void RemoveUnlisted(uint32_t shard, const Manifest::Shard& before, const Manifest::Shard& after);
+  // Removes the files of a life before that no manifest lists.
+  void RemoveLeftovers();
+  absl::Status MakeNameDurable(uint32_t shard, const std::string& path, uint64_t* size);
+  void RemoveLogged(const std::string& path);
+  absl::StatusOr<uint64_t> SizeOf(const std::string& path);
+  void LearnSizes();
 
   const DataSetOptions options_;
   FileSystem* const fs_;
   const std::string dir_;
   std::unique_ptr<FileLock> lock_;
-  Manifest manifest_;
+  std::unique_ptr<ManifestStore> store_;
   RecoveryReport report_;
   std::vector<std::unique_ptr<AofLog>> logs_;
   bool open_ = false;
+
+  // What stats() says of the files that are not written to.
+  struct Sizes {
+    std::map<uint64_t, uint64_t> incrs;  // by sequence, without the last
+    uint64_t base = 0;
+    uint64_t after_rewrite = 0;
+  };
+  mutable std::mutex sizes_mutex_;
+  std::vector<Sizes> sizes_;  // by shard
 };
 
 }  // namespace skein::storage

@@ -101,7 +101,7 @@ TEST(LogSet, EveryOpeningStartsAReignThatIsDurableBeforeUse) {
   for (int opening = 0; opening < 4; ++opening) {
     OpenedSet opened = OpenSet(TestOptions(&fs, 2));
     ASSERT_TRUE(opened.status.ok()) << opened.status;
-    const std::vector<Reign>& now = opened.set->manifest().shards[1].history;
+    const std::vector<Reign> now = opened.set->manifest().shards[1].history;
     ASSERT_EQ(now.size(), history.size() + 1);
     EXPECT_TRUE(std::equal(history.begin(), history.end(), now.begin()));
     EXPECT_NE(now.back().id, opened.set->manifest().shards[0].history.back().id);

@@ -4,9 +4,11 @@
 #ifndef SKEIN_STORAGE_MANIFEST_STORE_H_
 #define SKEIN_STORAGE_MANIFEST_STORE_H_
 
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "storage/file.h"
@@ -20,19 +22,29 @@ class ManifestStore {
   ManifestStore(FileSystem* fs, std::string dir, Manifest manifest);
 
   Manifest Get() const;
+  Manifest::Shard Get(uint32_t shard) const;
   // Applies `edit` to a copy, writes the copy with the next sequence (aside, synced, renamed, folder synced), then
   // takes it as the new one. If `edit` or any step fails, the manifest in memory is the old one; the one on disk is the
-  // old or, after a failed sync of the folder, perhaps the new one, which is as true.
+  // old or, after a failed rename or sync of the folder, perhaps the new one (see Settle).
   absl::Status Edit(const std::function<absl::Status(Manifest*)>& edit);
+
+  // Makes sure that the file says what Get does: writes it once more if an Edit failed so late that the file may hold
+  // what that one wanted. Whoever cannot live with both calls this after a failed Edit, until it succeeds, before he
+  // does anything that the other manifest would not be true of.
+  absl::Status Settle();
 
   // A sequence for a new file of this shard: above every one that the manifest lists and every one handed out.
   uint64_t NextSequence(uint32_t shard);
 
  private:
+  absl::Status Write(Manifest* next);  // under the mutex
+
   FileSystem* const fs_;
   const std::string dir_;
   mutable std::mutex mutex_;
   Manifest manifest_;
+  uint64_t written_sequence_;  // the highest that may be in the file
+  bool settled_ = true;
   std::vector<uint64_t> handed_out_;  // by shard
 };
 
