@@ -1,10 +1,12 @@
 """ops/test: builds and runs every test there is, and counts what really ran.
 
 Stages: unit tests optimised; the same under AddressSanitizer with UBSan; those that start threads under
-ThreadSanitizer; each fuzz target for a few seconds; the scripts' own checks; end-to-end tests with real clients.
+ThreadSanitizer; each fuzz target for a few seconds; the scripts' own checks; end-to-end tests with real clients; the
+crash matrix (tests/crash) in its short form.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import signal
@@ -16,7 +18,7 @@ import time
 import bazel
 import terminal
 
-STAGES = ("unit", "asan", "tsan", "fuzz", "scripts", "e2e")
+STAGES = ("unit", "asan", "tsan", "fuzz", "scripts", "e2e", "crash")
 DISK_CACHE = pathlib.Path.home() / ".cache" / "skein-bazel"
 DISK_CACHE_LIMIT = 8 << 30
 
@@ -98,18 +100,12 @@ def scripts():
     return counts
 
 
-def e2e():
+def run_pytest(stage, environment, *arguments):
     counts = bazel.Counts()
-    folder = bazel.ROOT / "tests" / "e2e"
-    if bazel.build("-c", "opt", "//node:skein-node") != 0:
-        counts.fail("e2e: //node:skein-node failed to build")
-        return counts
-    node = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node"
-    environment = dict(bazel.environment(), SKEIN_NODE=str(node), PYTHONDONTWRITEBYTECODE="1")
-    with tempfile.TemporaryDirectory(prefix="skein-e2e-") as work:
+    with tempfile.TemporaryDirectory(prefix="skein-%s-" % stage) as work:
         report = os.path.join(work, "report.xml")
-        code = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-v", "--tb=short",
-                               "--durations=10", "--junitxml=" + report, str(folder)],
+        code = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short",
+                               "--junitxml=" + report, *arguments],
                               cwd=bazel.ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
         cases = bazel.count_cases(report)
     if cases is not None:
@@ -117,9 +113,49 @@ def e2e():
         counts.passed += passed
         # A machine that cannot run a test has not passed it.
         for name in failed + skipped:
-            counts.fail("e2e %s" % name)
+            counts.fail("%s %s" % (stage, name))
     if code != 0 and not counts.failed:
-        counts.fail("e2e: pytest ended with exit code %d" % code)
+        counts.fail("%s: pytest ended with exit code %d" % (stage, code))
+    return counts
+
+
+def with_node(stage, counts, *more):
+    """Builds the node and `more` targets. The environment that names the node, or None."""
+    if bazel.build("-c", "opt", "//node:skein-node", *more) != 0:
+        counts.fail("%s: failed to build" % " ".join([stage, "//node:skein-node", *more]))
+        return None
+    node = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node"
+    return dict(bazel.environment(), SKEIN_NODE=str(node), PYTHONDONTWRITEBYTECODE="1")
+
+
+def e2e():
+    counts = bazel.Counts()
+    environment = with_node("e2e", counts)
+    if environment is not None:
+        counts.add(run_pytest("e2e", environment, "-v", "--durations=10", str(bazel.ROOT / "tests" / "e2e")))
+    return counts
+
+
+def crash():
+    """The judge's own tests, then every cell of the matrix for a few rounds."""
+    counts = bazel.Counts()
+    environment = with_node("crash", counts)
+    if environment is None:
+        return counts
+    folder = bazel.ROOT / "tests" / "crash"
+    counts.add(run_pytest("crash", environment, "-q", str(folder)))
+    with tempfile.TemporaryDirectory(prefix="skein-crash-") as work:
+        table = pathlib.Path(work) / "table.json"
+        code = subprocess.run([str(folder / "run"), "--short", "--json", str(table)], cwd=bazel.ROOT, env=environment,
+                              stdin=subprocess.DEVNULL, check=False).returncode
+        rows = json.loads(table.read_text(encoding="utf-8")) if table.exists() else []
+    for row in rows:
+        if row["failure"] is None:
+            counts.passed += 1
+        else:
+            counts.fail("crash %s: %s" % (row["cell"], row["failure"].splitlines()[0]))
+    if code != 0 and not counts.failed or not rows:
+        counts.fail("crash: tests/crash/run ended with exit code %d" % code)
     return counts
 
 
@@ -156,10 +192,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(143))
     stages = options.only or STAGES
     run = {"unit": unit, "asan": asan, "tsan": tsan, "fuzz": lambda: fuzz(options.fuzz_seconds), "scripts": scripts,
-           "e2e": e2e}
+           "e2e": e2e, "crash": crash}
     names = {"unit": "unit tests, optimised", "asan": "unit tests under AddressSanitizer and UBSan",
              "tsan": "unit tests with threads, under ThreadSanitizer", "fuzz": "fuzz targets", "scripts": "scripts",
-             "e2e": "end-to-end tests"}
+             "e2e": "end-to-end tests", "crash": "crash matrix"}
     done = []
     try:
         for stage in STAGES:

@@ -1,0 +1,109 @@
+"""The crash matrix: SIGKILL at random instants and at every named point, then: is everything acknowledged there?
+
+Every cell is SHARDS-POLICY-calm|rewrite-LOOPS: the number of storage shards, appendfsync, whether BGREWRITEAOF runs all
+the time, the number of client loops (with 2, half of the clients are on another loop than the shard). `lost` counts
+acknowledged commands that the policy promised to keep and that are gone; `missing` those that everysec and no may lose.
+A round that fails prints the seed that leads to the same commands again, and keeps its folder.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+import cells
+import bazel
+import harness
+import resp
+import terminal
+from cells import Failure
+from clients import Wrong
+
+
+def row(name, run, text):
+    terminal.say("  %-24s %6d %14s %9s %6s  %s" % (name, run.rounds, terminal.count(run.acknowledged),
+                                                   terminal.count(run.missing), terminal.count(run.lost), text))
+
+
+def run_cell(cell, options, seed, keep):
+    """One line of the table; returns what the summary needs."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-crash-%s-" % cell.name))
+    started = time.monotonic()
+    failure = None
+    with cells.Run(cell, folder / "node", seed) as run:
+        try:
+            for _ in range(options.rounds):
+                run.round(run.chance.uniform(0.05, options.seconds))
+            if cell.rewrite and not run.rewrites:
+                raise Failure("no rewrite began: %s" % (run.refusals[:1] or "no reply"))
+        except (Failure, Wrong, OSError, resp.Error, AssertionError) as error:
+            failure = "%s: %s" % (type(error).__name__, error) if not isinstance(error, Failure) else str(error)
+        text = terminal.paint("ok", "green") if failure is None else terminal.paint("FAILED", "red")
+        if cell.rewrite and failure is None:
+            text += ", %d rewrites" % run.rewrites
+        row(cell.name, run, text + terminal.paint("  %s" % terminal.seconds(time.monotonic() - started), "dim"))
+    if failure is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        kept = keep / folder.name
+        shutil.move(str(folder), kept)
+        terminal.say("    %s\n    again: tests/crash/run --cell %s --rounds %d --seed %s\n    kept: %s"
+                     % (failure, cell.name, options.rounds, seed, kept))
+    return {"cell": cell.name, "rounds": run.rounds, "acknowledged": run.acknowledged, "missing": run.missing,
+            "lost": run.lost, "rewrites": run.rewrites, "failure": failure}
+
+
+def find_node():
+    if os.environ.get("SKEIN_NODE"):
+        return
+    if bazel.build("-c", "opt", "//node:skein-node") != 0:
+        sys.exit("//node:skein-node failed to build")
+    harness.BINARY = str(pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/crash/run", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="what ops/test runs: about two minutes")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds a cell (10; short: 3)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="the longest load of a round (1.5; short: 0.5)")
+    parser.add_argument("--cell", action="append", metavar="PATTERN", help="these cells alone, as 4-always-* (all)")
+    parser.add_argument("--seed", default=None, help="as a failed round prints it (random)")
+    parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()),
+                        help="where the folders of failed rounds are kept (%(default)s)")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the table here")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (3 if options.short else 10)
+    options.seconds = options.seconds or (0.5 if options.short else 1.5)
+    find_node()
+    seed = options.seed or "%08x" % random.getrandbits(32)
+    wanted = [cell for cell in cells.matrix()
+              if not options.cell or any(fnmatch.fnmatch(cell.name, pattern) for pattern in options.cell)]
+    if not wanted:
+        sys.exit("no cell is called %s" % " or ".join(options.cell))
+    terminal.title("crash matrix, seed %s" % seed)
+    terminal.say("  %-24s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
+    results = []
+    try:
+        for cell in wanted:
+            results.append(run_cell(cell, options, seed, options.keep))
+    finally:
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    failed = [result for result in results if result["failure"]]
+    terminal.say("  %-24s %6d %14s %9s %6s" % ("all", sum(result["rounds"] for result in results),
+                                              terminal.count(sum(result["acknowledged"] for result in results)),
+                                              terminal.count(sum(result["missing"] for result in results)),
+                                              terminal.count(sum(result["lost"] for result in results))))
+    terminal.say("%d passed, %d failed" % (len(results) - len(failed), len(failed)))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
