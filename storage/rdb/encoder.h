@@ -1,6 +1,7 @@
 // Writes the RDB format: whole files, as redis-server and Valkey read them, and the payloads of DUMP.
 //
 // Pure: bytes in, bytes out, no clock, no file. One thread at a time. Source: the RDB format of Redis 7.0 (version 10).
+// Access data is not written: redis-server writes it only under a maxmemory-policy that goes by it.
 #ifndef SKEIN_STORAGE_RDB_ENCODER_H_
 #define SKEIN_STORAGE_RDB_ENCODER_H_
 
@@ -37,9 +38,12 @@ class RdbEncoder {
   void End();
 
  private:
+  // What a call appends lies between them: the caller may take it away once the call has returned.
+  void BeginCall() { summed_from_ = out_->size(); }
+  // Brings the checksum up to the end of *out_.
+  void EndCall();
   void SelectDb(uint32_t db);
-  // Brings the checksum up to the end of *out_, which the caller may take away once a call has returned.
-  void Sum();
+  void PutString(std::string_view text);
 
   const RdbEncoderOptions options_;
   std::string* const out_;
@@ -47,9 +51,11 @@ class RdbEncoder {
   uint64_t crc_ = 0;
   bool db_selected_ = false;
   uint32_t db_ = 0;
+  std::string scratch_;  // a string while it is compressed
 };
 
-// The payload of DUMP: the value without key and expiry, the RDB version, the checksum.
+// The payload of DUMP, compressed where that saves something: the value without key and expiry, the RDB version, the
+// checksum.
 std::string EncodeDumpPayload(const RdbItem& item);
 
 }  // namespace skein::storage

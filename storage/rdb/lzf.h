@@ -1,0 +1,23 @@
+// LZF, the compression of strings in RDB files. Any thread.
+#ifndef SKEIN_STORAGE_RDB_LZF_H_
+#define SKEIN_STORAGE_RDB_LZF_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace skein::storage {
+
+// Compresses `in` to at most `room` bytes at `out`. The size, or 0 if it does not fit.
+size_t LzfCompress(std::string_view in, char* out, size_t room);
+
+// Whether `compressed` bytes can be the form of `size` bytes: three bytes make 264 at most. To be asked before memory
+// is taken for what a hostile length claims.
+bool LzfPlausible(uint64_t compressed, uint64_t size);
+
+// Decompresses `in` to exactly `size` bytes at `out`. False if that is not what it holds.
+bool LzfDecompress(std::string_view in, char* out, size_t size);
+
+}  // namespace skein::storage
+
+#endif  // SKEIN_STORAGE_RDB_LZF_H_
