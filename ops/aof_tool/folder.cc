@@ -1,0 +1,151 @@
+#include "ops/aof_tool/folder.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "ops/aof_tool/text.h"
+#include "storage/layout.h"
+
+namespace skein::ops {
+
+using storage::FileSystem;
+using storage::JoinPath;
+using storage::Manifest;
+
+namespace {
+
+bool IsFolder(FileSystem* fs, const std::string& path) { return fs->List(path).ok(); }
+
+// Whether the path itself is an append-only folder.
+bool LooksAppendOnly(FileSystem* fs, const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> names = fs->List(path);
+  if (!names.ok()) return false;
+  return std::any_of(names->begin(), names->end(),
+                     [](const std::string& name) { return name == storage::kManifestName || name == "shard-0"; });
+}
+
+std::optional<uint64_t> Between(std::string_view name, std::string_view prefix, std::string_view suffix) {
+  if (name.size() <= prefix.size() + suffix.size() || !name.starts_with(prefix) || !name.ends_with(suffix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(prefix.size());
+  name.remove_suffix(suffix.size());
+  if (name.size() > 1 && name.front() == '0') return std::nullopt;
+  return ParseNumber(name);
+}
+
+}  // namespace
+
+storage::DataSetOptions OptionsOf(const Tool& tool, const std::string& path) {
+  storage::DataSetOptions options;
+  options.dir = storage::DirName(path);
+  options.append_dir = path.substr(path.rfind('/') + 1);
+  options.append_only = true;
+  options.databases = storage::kMaxDatabases;
+  options.fs = tool.fs;
+  return options;
+}
+
+absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments) {
+  std::string given = arguments.dir();
+  while (given.size() > 1 && given.back() == '/') given.pop_back();
+  const std::string inner = JoinPath(given, arguments.append_dir());
+  Folder folder;
+  if (IsFolder(tool.fs, inner)) {
+    folder.path = inner;
+  } else if (LooksAppendOnly(tool.fs, given)) {
+    folder.path = given;
+  } else if (IsFolder(tool.fs, given)) {
+    return absl::NotFoundError(given + ": there is no append-only folder (" + arguments.append_dir() +
+                               ") here, and this is none");
+  } else {
+    return absl::NotFoundError(given + ": there is no such folder, or it cannot be read");
+  }
+  const absl::StatusOr<bool> locked = tool.fs->IsLocked(folder.lock_path());
+  if (!locked.ok()) return locked.status();
+  folder.in_use = *locked;
+  if (absl::Status status = LoadManifestOf(tool, &folder); !status.ok()) return status;
+  return folder;
+}
+
+void SayIfInUse(const Tool& tool, const Folder& folder) {
+  if (!folder.in_use) return;
+  tool.console->Err("note: a running process has " + folder.path +
+                    "; what is shown may be behind it, and an incomplete end may be a write that is under way\n");
+}
+
+absl::Status LoadManifestOf(const Tool& tool, Folder* folder) {
+  absl::StatusOr<std::optional<Manifest>> manifest = storage::LoadManifest(OptionsOf(tool, folder->path));
+  if (!manifest.ok()) {
+    folder->manifest = manifest.status();
+  } else if (manifest->has_value()) {
+    folder->manifest = **std::move(manifest);
+  } else {
+    return absl::NotFoundError(folder->path + ": is empty: there is no data set here yet");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<storage::FileLock>> LockFolder(const Tool& tool, const Folder& folder) {
+  absl::StatusOr<std::unique_ptr<storage::FileLock>> lock = tool.fs->Lock(folder.lock_path());
+  if (!absl::IsFailedPrecondition(lock.status())) return lock;
+  return storage::InUse(OptionsOf(tool, folder.path));
+}
+
+absl::StatusOr<std::vector<FoundFile>> ListFiles(FileSystem* fs, const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> shards = fs->List(path);
+  if (!shards.ok()) return shards.status();
+  std::vector<FoundFile> files;
+  for (const std::string& shard_name : *shards) {
+    const std::optional<uint64_t> shard = Between(shard_name, "shard-", "");
+    if (!shard.has_value() || *shard >= storage::kMaxShards) continue;
+    const absl::StatusOr<std::vector<std::string>> names = fs->List(JoinPath(path, shard_name));
+    if (!names.ok()) return names.status();
+    for (const std::string& name : *names) {
+      FoundFile file;
+      file.name = JoinPath(shard_name, name);
+      file.shard = static_cast<uint32_t>(*shard);
+      std::optional<uint64_t> sequence = Between(name, "incr.", ".aof");
+      if (!sequence.has_value()) {
+        sequence = Between(name, "base.", ".rdb");
+        file.base = true;
+      }
+      if (!sequence.has_value()) continue;
+      file.sequence = *sequence;
+      const absl::StatusOr<uint64_t> size = FileSize(fs, JoinPath(path, file.name));
+      if (!size.ok()) return size.status();
+      file.size = *size;
+      files.push_back(std::move(file));
+    }
+  }
+  std::sort(files.begin(), files.end(), [](const FoundFile& a, const FoundFile& b) {
+    return std::tuple(a.shard, !a.base, a.sequence) < std::tuple(b.shard, !b.base, b.sequence);
+  });
+  return files;
+}
+
+absl::StatusOr<uint64_t> FileSize(FileSystem* fs, const std::string& path) {
+  const absl::StatusOr<std::unique_ptr<storage::File>> file = fs->Open(path, FileSystem::Mode::kRead);
+  if (!file.ok()) return file.status();
+  return (*file)->Size();
+}
+
+uint64_t ListedBytes(FileSystem* fs, const std::string& path, const Manifest& manifest) {
+  uint64_t total = 0;
+  const auto add = [&](const std::string& name) {
+    const absl::StatusOr<uint64_t> size = FileSize(fs, JoinPath(path, name));
+    if (size.ok()) total += *size;
+  };
+  for (uint32_t shard = 0; shard < manifest.shards.size(); ++shard) {
+    if (manifest.shards[shard].base.has_value()) add(storage::BaseName(shard, manifest.shards[shard].base->sequence));
+    for (const Manifest::FileRef& incr : manifest.shards[shard].incrs) add(storage::IncrName(shard, incr.sequence));
+  }
+  return total;
+}
+
+std::string_view ChosenName(Manifest::Chosen chosen) {
+  static constexpr std::string_view kNames[] = {"configured", "defaulted", "inherited"};
+  return kNames[static_cast<size_t>(chosen)];
+}
+
+}  // namespace skein::ops
