@@ -86,8 +86,8 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
   for (ShardHost* host : own_hosts_) {
     ShardPart& p = out->emplace_back();
     p.shard = host->index;
-    if (write && host->log != nullptr) {
-      const absl::Status room = host->log->MayWrite();
+    if (write) {
+      const absl::Status room = host->shard->MayWrite();
       // A full buffer alone is no reason: what is appended here is small.
       if (room.code() == absl::StatusCode::kFailedPrecondition) {
         p.error = std::string(room.message());

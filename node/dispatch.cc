@@ -207,8 +207,8 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
   ShardHost& host = *hosts_[p.shard];
   const bool write = spec.flags & kFlagWrite;
   absl::Status room;
-  if (write && host.log != nullptr) {
-    room = host.log->MayWrite();
+  if (write) {
+    room = host.shard->MayWrite();
     if (room.code() == absl::StatusCode::kUnavailable) {
       ParkSession(s, Park::kRoom);
       return Outcome::kAgain;

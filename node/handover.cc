@@ -242,8 +242,8 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
     RemoteCommand& c = b.commands[b.next];
     ShardHost& host = *hosts_[c.shard];
     absl::Status room;
-    if ((c.spec->flags & kFlagWrite) && host.log != nullptr) {
-      room = host.log->MayWrite();
+    if (c.spec->flags & kFlagWrite) {
+      room = host.shard->MayWrite();
       if (room.code() == absl::StatusCode::kUnavailable) {
         stalled_.push_back(std::move(batch));
         return;

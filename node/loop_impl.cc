@@ -218,7 +218,7 @@ void LoopImpl::ExpireSlice() {
     if (!host.shard->decides_expiry()) continue;
     storage::Shard::ExpireSlice slice{0, true};
     while (slice.more_due && ReadClockNanos(CLOCK_MONOTONIC) < deadline) {
-      if (host.log != nullptr && !host.log->MayWrite().ok()) break;
+      if (!host.shard->MayWrite().ok()) break;
       host.shard->Begin(unix_ms_);
       slice = host.shard->ExpireSome(kExpireKeys);
       if (host.shard->End() != 0) host.dirty = true;

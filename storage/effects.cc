@@ -54,6 +54,7 @@ uint16_t CommonSlot(const Key& a, const Key& b) { return a.slot == b.slot ? a.sl
 }  // namespace
 
 void Shard::Append(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) {
+  ++changes_;
   if (log_ != nullptr && !applying_) log_->AppendEffect(db, slot, argv);
 }
 
@@ -199,7 +200,8 @@ void Shard::Copy(uint32_t db, const Key& from, uint32_t to_db, const Key& to) {
 uint64_t Shard::FlushDb(uint32_t db, bool /*lazy*/) {
   const uint64_t keys = KeyCount(db);
   Append(db, kNoSlot, {"FLUSHDB"});
-  keyspace_->Flush(db);
+  changes_ += keys;
+  DetachDatabase(db);
   Announce(db, kNoSlot, {}, "flushdb", false);
   return keys;
 }
@@ -209,9 +211,10 @@ uint64_t Shard::FlushAll(bool /*lazy*/) {
   Append(0, kNoSlot, {"FLUSHALL"});
   for (uint32_t db = 0; db < databases(); ++db) {
     keys += KeyCount(db);
-    keyspace_->Flush(db);
+    DetachDatabase(db);
     Announce(db, kNoSlot, {}, "flushall", false);
   }
+  changes_ += keys;
   return keys;
 }
 

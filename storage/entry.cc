@@ -112,7 +112,7 @@ size_t Entry::string_size() const {
 size_t Entry::memory_usage() const {
   size_t bytes = AllocationSize(EntryOps::SizeOf(this));
   if (type() == ValueType::kString && form() == kFormExternal) {
-    bytes += AllocationSize(sizeof(EntryOps::Blob) + EntryOps::GetBlob(this)->capacity);
+    bytes += EntryOps::GetBlob(this)->allocated();
   }
   return bytes;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "glog/logging.h"
 #include "storage/entry_blob.h"
@@ -14,6 +15,8 @@ namespace {
 constexpr size_t kPointerSize = sizeof(void*);  // of a value that stands outside its entry
 constexpr size_t kShortKeyLimit = 255;
 constexpr size_t kSparePerEdit = 1u << 20;  // a growing string doubles up to here, then gains this much
+
+constexpr size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace
 
@@ -39,10 +42,16 @@ void EntryOps::SetBlob(Entry* entry, Blob* blob) {
 
 EntryOps::Blob* EntryOps::NewBlob(size_t size, size_t capacity) {
   const size_t bytes = AllocationSize(sizeof(Blob) + std::max(size, capacity));
-  auto* blob = static_cast<Blob*>(Allocate(bytes));
+  auto* blob = new (Allocate(bytes)) Blob;
   blob->size = size;
-  blob->capacity = bytes - sizeof(Blob);
+  blob->units = Blob::UnitsOf(bytes);
+  blob->owners.store(1, std::memory_order_relaxed);
   return blob;
+}
+
+void EntryOps::DropBlob(Blob* blob) {
+  // A sole owner needs no atomic change: nobody else could add one.
+  if (!blob->shared() || blob->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) std::free(blob);
 }
 
 Entry* EntryOps::New(std::string_view key, UnixMillis expire_at, uint32_t access, ValueType type, Entry::Form form,
@@ -148,10 +157,18 @@ Entry* EntryOps::EditString(Entry* entry, size_t new_size, char** data) {
   DCHECK(entry->type() == ValueType::kString);
   if (entry->form() == Entry::kFormExternal) {
     Blob* blob = GetBlob(entry);
-    if (new_size > blob->capacity) {
-      const size_t bytes = AllocationSize(sizeof(Blob) + new_size + std::min(new_size, kSparePerEdit));
+    const size_t wanted = new_size > blob->capacity() ? new_size + std::min(new_size, kSparePerEdit) : blob->capacity();
+    if (blob->shared()) {
+      // A snapshot reads the old one.
+      Blob* const fresh = NewBlob(std::min<size_t>(blob->size, new_size), wanted);
+      std::memcpy(fresh->bytes, blob->bytes, fresh->size);
+      DropBlob(blob);
+      blob = fresh;
+      SetBlob(entry, blob);
+    } else if (new_size > blob->capacity()) {
+      const size_t bytes = AllocationSize(sizeof(Blob) + wanted);
       blob = static_cast<Blob*>(Reallocate(blob, bytes));
-      blob->capacity = bytes - sizeof(Blob);
+      blob->units = Blob::UnitsOf(bytes);
       SetBlob(entry, blob);
     }
     if (new_size > blob->size) std::memset(blob->bytes + blob->size, 0, new_size - blob->size);
@@ -212,8 +229,39 @@ Entry* EntryOps::RenameAs(Entry* entry, std::string_view key) {
 }
 
 void EntryOps::Free(Entry* entry) {
-  if (entry->type() == ValueType::kString && entry->form() == Entry::kFormExternal) std::free(GetBlob(entry));
+  if (entry->type() == ValueType::kString && entry->form() == Entry::kFormExternal) DropBlob(GetBlob(entry));
   std::free(entry);
+}
+
+// ---- Packed entries ------------------------------------------------------------------------------------------------
+
+size_t EntryOps::PackedSize(const Entry* entry) {
+  size_t value_size = entry->value_size_;
+  if (entry->form() == Entry::kFormExternal && GetBlob(entry)->size <= kPackLimit) value_size = GetBlob(entry)->size;
+  return RoundUp(SizeOf(entry->key().size(), entry->has_expiry(), value_size), alignof(Entry));
+}
+
+size_t EntryOps::Pack(const Entry* entry, char* to) {
+  DCHECK(entry->type() == ValueType::kString);
+  Blob* const blob = entry->form() == Entry::kFormExternal ? GetBlob(entry) : nullptr;
+  if (blob == nullptr || blob->size > kPackLimit) {
+    std::memcpy(to, static_cast<const void*>(entry), SizeOf(entry));
+    if (blob == nullptr) return 0;
+    blob->owners.fetch_add(1, std::memory_order_relaxed);
+    return blob->allocated();
+  }
+  std::memcpy(to, static_cast<const void*>(entry), static_cast<size_t>(entry->value() - entry->bytes()));
+  auto* const packed = reinterpret_cast<Entry*>(to);
+  packed->head_ = (packed->head_ & ((1u << Entry::kFormShift) - 1)) | (uint32_t{Entry::kFormRaw} << Entry::kFormShift);
+  packed->value_size_ = static_cast<uint16_t>(blob->size);
+  std::memcpy(Value(packed), blob->bytes, blob->size);
+  return 0;
+}
+
+size_t EntryOps::Stride(const Entry* packed) { return RoundUp(SizeOf(packed), alignof(Entry)); }
+
+void EntryOps::Unpack(const Entry* packed) {
+  if (packed->form() == Entry::kFormExternal) DropBlob(GetBlob(packed));
 }
 
 }  // namespace skein::storage

@@ -53,6 +53,21 @@ class EntryOps {
   static Entry* RenameAs(Entry* entry, std::string_view key);
   static void Free(Entry* entry);
 
+  // ---- Entries on their way in a snapshot (storage/snapshot_chunk.h) ----
+  // A packed entry is a copy of one, to be read through Entry's accessors, in memory that its maker owns, aligned as an
+  // Entry. Strings up to kPackLimit stand in it; it is one of the owners of a longer one, until Unpack. How a value is
+  // carried is decided here, by its type and form: by copy, by reference, and, for a value too large for either, in
+  // slices of its own: its bucket is saved at once with a reference to the value, which then has a version of its own.
+  static constexpr size_t kPackLimit = 4096;
+  // What Pack will write, a multiple of alignof(Entry).
+  static size_t PackedSize(const Entry* entry);
+  // The shard's thread. Returns the bytes of the value it now shares, as the allocator counts them; 0: none.
+  static size_t Pack(const Entry* entry, char* to);
+  // The same of a packed entry: how far on the next one stands.
+  static size_t Stride(const Entry* packed);
+  // Gives up the share in the value, if there is one. Any thread, once.
+  static void Unpack(const Entry* packed);
+
  private:
   struct Blob;
   friend class Entry;
@@ -65,6 +80,7 @@ class EntryOps {
   static Blob* GetBlob(const Entry* entry);
   static void SetBlob(Entry* entry, Blob* blob);
   static Blob* NewBlob(size_t size, size_t capacity);
+  static void DropBlob(Blob* blob);
 };
 
 }  // namespace skein::storage

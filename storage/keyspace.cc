@@ -44,12 +44,12 @@ void Database::UpdateExpiry(uint64_t hash, Entry* before, UnixMillis before_at, 
   if (had) {
     expiry_sum_ -= before_at;
     if (!has) {
-      expires_.Erase(expires_.FindEntry(hash, before), &context_);
+      expires_.Erase(expires_.FindEntry(hash, before), &index_context_);
     } else if (before != after) {
-      expires_.Replace(expires_.FindEntry(hash, before), after, &context_);
+      expires_.Replace(expires_.FindEntry(hash, before), after, &index_context_);
     }
   } else if (has) {
-    expires_.Insert(hash, after, &context_);
+    expires_.Insert(hash, after, &index_context_);
   }
   if (has) expiry_sum_ += after_at;
 }
@@ -247,10 +247,10 @@ const Entry* Database::Random(uint64_t r) const {
   return any;
 }
 
-bool Database::FreeSome(size_t entries) {
+bool Database::FreeSome(size_t entries, Reclaimer* large) {
   size_t freed = 0;
   while (freed < entries) {
-    if (!expires_.PopBucket(&context_, [&](Entry*) { ++freed; })) break;
+    if (!expires_.PopBucket(&index_context_, [&](Entry*) { ++freed; })) break;
     ++freed;
   }
   while (freed < entries && free_page_ < pages_.size()) {
@@ -265,16 +265,84 @@ bool Database::FreeSome(size_t entries) {
       continue;
     }
     const int i = __builtin_ctzll(ref.occupied);
-    const bool more = ref.page->tables[i].PopBucket(&context_, [&](Entry* entry) {
+    Table& table = ref.page->tables[i];
+    if (table.buckets() != 0) Table::BeforeBucketChange(table.BucketAt(table.buckets() - 1), &context_);
+    const bool more = table.PopBucket(&context_, [&](Entry* entry) {
       entry_bytes_ -= entry->memory_usage();
       --keys_;
       ++freed;
-      EntryOps::Free(entry);
+      if (large != nullptr) {
+        large->Add(entry);
+      } else {
+        EntryOps::Free(entry);
+      }
     });
     ++freed;
-    if (!more || ref.page->tables[i].buckets() == 0) ref.occupied &= ref.occupied - 1;
+    if (!more || table.buckets() == 0) ref.occupied &= ref.occupied - 1;
   }
   return free_page_ < pages_.size();
+}
+
+// ---- Snapshots -----------------------------------------------------------------------------------------------------
+
+void Database::BeginVersion(BucketSaver* saver) {
+  // Refreshing begins long before it is needed, and is through after some ten thousand versions. Should a database have
+  // grown faster than that, the rest of it is done at once.
+  constexpr uint32_t kRefreshFrom = 1u << 10;
+  constexpr uint32_t kOldest = UINT16_MAX;
+  DCHECK(context_.saver == nullptr);
+  if (keys_ == 0) age_ = 0;  // no keys, no buckets
+  if (age_ >= kRefreshFrom) Refresh(keys_ / 8192 + 64);
+  if (age_ == kOldest) {
+    refresh_ = Walk();
+    refresh_age_ = 0;
+    Refresh(SIZE_MAX);
+  }
+  ++context_.version;
+  ++age_;
+  ++refresh_age_;
+  context_.saver = saver;
+}
+
+void Database::EndVersion(bool whole) {
+  context_.saver = nullptr;
+  if (!whole) return;
+  age_ = 0;
+  refresh_ = Walk();
+  refresh_age_ = 0;
+}
+
+void Database::Refresh(size_t buckets) {
+  constexpr size_t kBatch = 16;
+  if (refresh_.local == 0 && refresh_.bucket == 0) refresh_age_ = 0;
+  for (size_t done = 0; done < buckets;) {
+    Bucket* heads[kBatch];
+    const size_t n = NextBuckets(&refresh_, heads, kBatch);
+    if (n == 0) {
+      age_ = refresh_age_;
+      refresh_ = Walk();
+      return;
+    }
+    for (size_t i = 0; i < n; ++i) heads[i]->set_version(context_.version);
+    done += n;
+  }
+}
+
+size_t Database::NextBuckets(Walk* walk, Bucket** out, size_t max) const {
+  size_t n = 0;
+  while (n < max) {
+    const uint32_t local = NextOccupied(walk->local);
+    if (local != walk->local) *walk = {local, 0};
+    if (local == locals_) break;
+    const Table& table = pages_[local / kPageSlots].page->tables[local % kPageSlots];
+    const uint32_t buckets = table.buckets();
+    while (n < max && walk->bucket < buckets) {
+      out[n] = table.BucketAt(walk->bucket++);
+      __builtin_prefetch(out[n++], /*rw=*/1);
+    }
+    if (walk->bucket >= buckets) *walk = {local + 1, 0};
+  }
+  return n;
 }
 
 // ---- Keyspace ------------------------------------------------------------------------------------------------------
@@ -286,11 +354,11 @@ Keyspace::Keyspace(uint32_t databases, uint32_t shard_index, uint32_t shard_coun
 
 Keyspace::~Keyspace() = default;
 
-void Keyspace::Flush(uint32_t db) {
-  auto detached = std::make_unique<Database>(shard_index_, shard_count_);
-  detached.swap(databases_[db]);
-  reclaimer_->Add(std::move(detached));
+std::unique_ptr<Database> Keyspace::Detach(uint32_t db) {
+  return std::exchange(databases_[db], std::make_unique<Database>(shard_index_, shard_count_));
 }
+
+void Keyspace::FreeLater(std::unique_ptr<Database> detached) { reclaimer_->Add(std::move(detached)); }
 
 void Keyspace::FreeLater(Entry* entry) { reclaimer_->Add(entry); }
 

@@ -18,6 +18,8 @@
 
 namespace skein::storage {
 
+class Reclaimer;  // memory that is no longer part of the data, but not yet free
+
 class Database {
  public:
   // For the slots s with s % shard_count == shard_index.
@@ -77,10 +79,29 @@ class Database {
   // ---- Memory
   // --------------------------------------------------------------------------------------------------------- Bytes of
   // entries, values and tables.
-  uint64_t bytes() const { return entry_bytes_ + context_.bytes; }
+  uint64_t bytes() const { return entry_bytes_ + context_.bytes + index_context_.bytes; }
+  // Of the tables, and of the index of expiring keys.
   const TableContext& context() const { return context_; }
-  // Frees about `entries` entries of a database that nobody looks at any more; false once nothing is left.
-  bool FreeSome(size_t entries);
+  const TableContext& index_context() const { return index_context_; }
+  // Frees about `entries` entries of a database that nobody looks at any more, saving them before if a snapshot still
+  // needs them; false once nothing is left. Large ones go to `large`, if there is one.
+  bool FreeSome(size_t entries, Reclaimer* large = nullptr);
+
+  // ---- Snapshots (storage/snapshot_engine.h) -----------------------------------------------------------------------
+  // Moves the version on: from now on `saver` is shown each bucket before it first changes, until EndVersion. Whoever
+  // saves a bucket by other means gives it this version.
+  void BeginVersion(BucketSaver* saver);
+  // `whole`: every bucket has been saved.
+  void EndVersion(bool whole);
+  uint16_t version() const { return context_.version; }
+  // A place in the order of slots, and in each of bucket numbers. Buckets that appear behind it while it moves on come
+  // from ones before it or from saved ones.
+  struct Walk {
+    uint32_t local = 0;
+    uint32_t bucket = 0;
+  };
+  // Up to `max` buckets from `walk` on, which moves behind them, and hints their memory; 0: that was all.
+  size_t NextBuckets(Walk* walk, Bucket** out, size_t max) const;
 
  private:
   static constexpr uint32_t kPageSlots = 64;
@@ -123,13 +144,21 @@ class Database {
   uint64_t keys_ = 0;
   uint64_t entry_bytes_ = 0;
   TableContext context_;
+  // The index has a version of its own, which nobody saves: it holds nothing that the tables do not.
+  TableContext index_context_;
   Table expires_;
   __int128 expiry_sum_ = 0;
   uint32_t free_page_ = 0;
+  // Versions have 16 bits: a bucket must not keep one until it comes round. All buckets are of the last `age_` versions
+  // before this one, or of this one. A snapshot that has become whole makes that 0; where one after another is
+  // cancelled, buckets take the version of now in passing, some at each beginning (Refresh).
+  uint32_t age_ = 0;
+  Walk refresh_;
+  uint32_t refresh_age_ = 0;  // versions since the refreshing began
+  void Refresh(size_t buckets);
 };
 
 class BackgroundFree;
-class Reclaimer;  // memory that is no longer part of the data, but not yet free
 
 class Keyspace {
  public:
@@ -143,8 +172,10 @@ class Keyspace {
   Database& db(uint32_t i) { return *databases_[i]; }
   const Database& db(uint32_t i) const { return *databases_[i]; }
   void Swap(uint32_t a, uint32_t b) { databases_[a].swap(databases_[b]); }
-  // Empties a database at once and frees what it held: small ones here and now, others through the reclaimer.
-  void Flush(uint32_t db);
+  // Empties a database at once and returns what it held, to be given to FreeLater in the end.
+  std::unique_ptr<Database> Detach(uint32_t db);
+  // Frees a small one here and now, another one through the reclaimer.
+  void FreeLater(std::unique_ptr<Database> detached);
   // Frees an entry that is in no table, a large one through the reclaimer.
   void FreeLater(Entry* entry);
 
@@ -154,6 +185,7 @@ class Keyspace {
   uint64_t reclaiming_bytes() const;
   // Frees a bounded amount of what waits and is not the background thread's; true if more is left.
   bool Reclaim();
+  Reclaimer* reclaimer() { return reclaimer_.get(); }
 
  private:
   const uint32_t shard_index_;

@@ -7,10 +7,9 @@
 #include "glog/logging.h"
 #include "storage/keyspace.h"
 #include "storage/log.h"
+#include "storage/snapshot_engine.h"
 
 namespace skein::storage {
-
-class Snapshot {};
 
 Shard::Shard(const ShardOptions& options, Log* log)
     : options_(options),
@@ -18,7 +17,7 @@ Shard::Shard(const ShardOptions& options, Log* log)
       keyspace_(std::make_unique<Keyspace>(options.databases, options.index, options.count, options.background_free)),
       random_state_(HashKey("random") | 1) {}
 
-Shard::~Shard() = default;
+Shard::~Shard() { CancelSnapshot(); }
 
 void Shard::AddObserver(MutationObserver* observer) { observers_.push_back(observer); }
 
@@ -131,9 +130,60 @@ std::optional<std::string> Shard::RandomKey(uint32_t db) {
   return std::nullopt;
 }
 
+// ---- Snapshots -----------------------------------------------------------------------------------------------------
+
+absl::StatusOr<SnapshotStart> Shard::BeginSnapshot(const SnapshotOptions& options) {
+  if (snapshot_ != nullptr) {
+    return absl::FailedPreconditionError("a snapshot of shard " + std::to_string(index()) + " is running");
+  }
+  SnapshotStart start;
+  start.lsn = log_ == nullptr ? 0 : log_->end();
+  for (uint32_t db = 0; db < databases(); ++db) {
+    if (KeyCount(db) != 0) start.databases.push_back({db, KeyCount(db), ExpiringKeyCount(db)});
+  }
+  snapshot_ = std::make_unique<Snapshot>(options, index(), keyspace_.get());
+  return start;
+}
+
+SnapshotStep Shard::StepSnapshot(size_t entries) {
+  if (snapshot_ == nullptr) return SnapshotStep::kNone;
+  const SnapshotStep step = snapshot_->Step(entries);
+  if (step == SnapshotStep::kDone) {
+    // The sink may begin the next one.
+    const std::unique_ptr<Snapshot> ended = std::move(snapshot_);
+    ended->End(absl::OkStatus());
+  }
+  return step;
+}
+
+void Shard::CancelSnapshot() {
+  if (snapshot_ == nullptr) return;
+  const std::unique_ptr<Snapshot> ended = std::move(snapshot_);
+  ended->End(absl::CancelledError("the snapshot was cancelled"));
+}
+
+uint64_t Shard::snapshot_saved_keys() const { return snapshot_ == nullptr ? 0 : snapshot_->saved_keys(); }
+
+uint64_t Shard::snapshot_kept_bytes() const { return snapshot_ == nullptr ? 0 : snapshot_->kept_bytes(); }
+
+absl::Status Shard::SlowMayWrite() const {
+  if (log_ != nullptr) {
+    absl::Status status = log_->MayWrite();
+    if (!status.ok()) return status;
+  }
+  if (snapshot_ != nullptr && snapshot_->overfull()) return absl::UnavailableError("room");
+  return absl::OkStatus();
+}
+
+void Shard::DetachDatabase(uint32_t db) {
+  std::unique_ptr<Database> detached = keyspace_->Detach(db);
+  if (snapshot_ != nullptr) snapshot_->Keep(&detached);
+  if (detached != nullptr) keyspace_->FreeLater(std::move(detached));
+}
+
 // ---- Accounting ----------------------------------------------------------------------------------------------------
 
-uint64_t Shard::used_bytes() const { return keyspace_->bytes(); }
+uint64_t Shard::used_bytes() const { return keyspace_->bytes() + snapshot_kept_bytes(); }
 
 bool Shard::Housekeep() { return keyspace_->Reclaim(); }
 

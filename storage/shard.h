@@ -148,12 +148,18 @@ class Shard {
   // Ends it: the sink's End is called with Cancelled. Nothing if none is running.
   void CancelSnapshot();
   bool snapshot_running() const { return snapshot_ != nullptr; }
-  // Bytes that are only kept for the snapshot: detached databases not yet saved.
+  // Keys saved so far by the running snapshot; 0 without one.
+  uint64_t snapshot_saved_keys() const;
+  // Bytes that are only kept for the snapshot, and counted in used_bytes: detached databases not yet saved, and the
+  // chunk that is being filled. (What its other chunks hold is its budget's.)
   uint64_t snapshot_kept_bytes() const;
 
-  // Whether a write command may start: the snapshot's word (Unavailable "room" while twice its budget is on its way),
-  // then the log's (Log::MayWrite).
-  absl::Status MayWrite() const;
+  // Whether a write command may start: the log's word (Log::MayWrite: what has failed is said at once), then the
+  // snapshot's (Unavailable "room" while twice its budget is on its way).
+  absl::Status MayWrite() const {
+    if (log_ == nullptr && snapshot_ == nullptr) return absl::OkStatus();
+    return SlowMayWrite();
+  }
 
   // Puts a key of a base or an RDB file into the tables: no log, no observers, whatever the key held goes. Not inside a
   // bracket. For recovery and import.
@@ -215,6 +221,9 @@ class Shard {
   void PutText(uint32_t db, const Key& key, std::string_view value, UnixMillis expire_at, bool keep_expiry);
   absl::Status ParseRecord(uint32_t db, std::string_view body, std::vector<Effect>* effects) const;
   void ApplyEffect(const Effect& effect);
+  absl::Status SlowMayWrite() const;
+  // Takes a database out: the snapshot keeps it if it must, else it is freed.
+  void DetachDatabase(uint32_t db);
 
   ShardOptions options_;
   Log* log_;

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,12 +29,14 @@ namespace skein::storage {
 // destroyed, on whatever thread that is. Outlives its chunks.
 class SnapshotBudget {
  public:
-  // `on_room` is called (any thread, must not block) when the bytes fall to half of the limit after having passed it.
+  // `on_room` is called (any thread, must not block) when the bytes fall to half of the limit after having reached it.
   SnapshotBudget(uint64_t limit, std::function<void()> on_room) : limit_(limit), on_room_(std::move(on_room)) {}
-  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  // Sequentially consistent, as all that happens here: who finds it full and then waits is told of the room.
+  uint64_t bytes() const { return bytes_.load(); }
   uint64_t limit() const { return limit_; }
   // Past the limit: slices stop. Writes that would save a bucket wait (Shard::MayWrite) once it is twice the limit.
   bool full() const { return bytes() >= limit_; }
+  bool overfull() const { return bytes() >= 2 * limit_; }
   void Add(uint64_t n);
   void Remove(uint64_t n);
 
@@ -51,7 +54,8 @@ class SnapshotChunk {
   // Views live as long as the chunk.
   virtual void ForEach(const std::function<void(const RdbItem&)>& fn) const = 0;
   virtual uint64_t keys() const = 0;
-  // What it holds in memory, borrowed strings included.
+  // What it holds in memory, borrowed strings included. Its share of the budget is at most the limit, so that one
+  // string larger than that stops slices, but by itself no writes.
   virtual uint64_t bytes() const = 0;
 };
 

@@ -75,6 +75,11 @@ void* ResizeDirectory(void* p, uint32_t used, uint32_t wanted, TableContext* con
 
 }  // namespace
 
+void Table::TakeVersion(Bucket* head, TableContext* context) {
+  if (context->saver != nullptr) context->saver->Save(*head);
+  head->set_version(context->version);
+}
+
 uint64_t Table::NextCursor(uint64_t cursor, uint32_t depth) {
   cursor |= ~((uint64_t{1} << depth) - 1);
   return ReverseBits(ReverseBits(cursor) + 1);

@@ -22,7 +22,20 @@
 
 namespace skein::storage {
 
-// What a table of one owner shares with the others: counts, and what snapshots will need.
+struct Bucket;
+
+// Whoever must see a bucket before it changes: a running snapshot.
+class BucketSaver {
+ public:
+  // The chain that starts at `head` is about to change for the first time since the owner's version moved on. Must not
+  // change the table.
+  virtual void Save(const Bucket& head) = 0;
+
+ protected:
+  ~BucketSaver() = default;
+};
+
+// What a table of one owner shares with the others: counts, and what snapshots need.
 struct TableContext {
   // Bytes of buckets and directories, as the allocator rounds them.
   uint64_t bytes = 0;
@@ -30,8 +43,10 @@ struct TableContext {
   uint64_t moves = 0;
   // Overflow buckets in use.
   uint64_t overflow_buckets = 0;
-  // The version of the owner's data. A bucket that is older when it is changed takes this one.
+  // The version of the owner's data. A bucket of another one has not been changed, nor saved, since it moved on.
   uint16_t version = 0;
+  // Null while no snapshot runs.
+  BucketSaver* saver = nullptr;
 };
 
 struct alignas(64) Bucket {
@@ -89,11 +104,17 @@ class alignas(32) Table {
   void Erase(Position at, TableContext* context);
   // Puts another entry of the same key in its place.
   void Replace(Position at, Entry* entry, TableContext* context);
-  // Must precede every change of a bucket's chain and of what its entries hold. The one place where a snapshot will
-  // save a bucket before it changes; until then it keeps the versions that this needs.
+  // Must precede every change of a bucket's chain and of what its entries hold (access data excepted). The one place
+  // where a snapshot saves a bucket before it changes.
   static void BeforeBucketChange(Bucket* head, TableContext* context) {
-    if (head->version() != context->version) head->set_version(context->version);
+    if (__builtin_expect(head->version() != context->version, 0)) TakeVersion(head, context);
   }
+  // What BeforeBucketChange does for a bucket of another version: saves it, and gives it the version of now.
+  static void TakeVersion(Bucket* head, TableContext* context);
+
+  // Bucket `index` < buckets(): the head of its chain. For a walk over all buckets by number, which meets each entry of
+  // a table that does not change.
+  Bucket* BucketAt(uint32_t index) const { return At(index); }
 
   // Hints the bucket that Find(hash) will read.
   void PrefetchBucket(uint64_t hash) const {
