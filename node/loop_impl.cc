@@ -196,10 +196,23 @@ void LoopImpl::OnTick() {
   ScanSessions();
   for (ShardHost* host : own_hosts_) host->shard->Housekeep();
   PublishUsed();
+  AppendTimes();
   // A log that has failed or recovered is also noticed without a writer that says so.
   if (config_->appendonly) OnLogProgress();
   ExpireSlice();
   EndOfBatch();
+}
+
+// Once a second: so a log tells how long it was silent.
+void LoopImpl::AppendTimes() {
+  if (draining_ || mono_ms_ - timed_ms_ < 1000) return;
+  timed_ms_ = mono_ms_;
+  for (ShardHost* host : own_hosts_) {
+    if (host->log == nullptr) continue;
+    const storage::Lsn before = host->log->end();
+    host->log->AppendTime(unix_ms_);
+    if (host->log->end() != before) host->dirty = true;
+  }
 }
 
 void LoopImpl::OnExpireTimer() {

@@ -201,6 +201,7 @@ class LoopImpl final : public Loop {
   void OnExpireTimer();
   void EndOfBatch();
   void KickLogs();
+  void AppendTimes();
   void ExpireSlice();
   void ScanSessions();
   void CheckDrained();
@@ -290,6 +291,7 @@ class LoopImpl final : public Loop {
   std::vector<ShardHost*> own_hosts_;
   std::atomic<uint64_t> used_{0};
   uint32_t expire_next_ = 0;
+  int64_t timed_ms_ = 0;  // when the logs were last told the time
 
   std::vector<ClientSession*> sessions_;
   std::unordered_map<uint64_t, ClientSession*> by_id_;

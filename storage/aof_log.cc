@@ -1,5 +1,6 @@
 #include "storage/aof_log.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -36,7 +37,8 @@ void AofLog::Start(AofFile file) {
   const Lsn end = file.end;
   tail_.Start(end);
   end_.store(end, std::memory_order_relaxed);
-  kicked_ = end;
+  kicked_ = timed_ = end;
+  latest_ = file.latest;
   writer_ = std::make_unique<AofWriter>(options_, std::move(file), &tail_);
 }
 
@@ -116,11 +118,27 @@ Lsn AofLog::EndRecord(UnixMillis time) {
   header.slot = record_slot_;
   header.lsn = start;
   header.time = time;
+  latest_ = std::max(latest_, time);
   header.body_size = position - start - kRecordHeaderSize;
   EncodeRecordHeaderUnsummed(header, header_);
   header_ = nullptr;
   end_.store(position, std::memory_order_relaxed);
   return position;
+}
+
+void AofLog::AppendTime(UnixMillis now) {
+  DCHECK(header_ == nullptr) << "inside a record";
+  // Whoever saves a shard whose writes are off relies on its log to stand still.
+  if (end() == timed_ || writer_->state() != AofWriter::State::kOk) return;
+  char* const at = tail_.Reserve(kRecordHeaderSize);
+  tail_.Advance(at + kRecordHeaderSize);
+  RecordHeader header;
+  header.kind = RecordKind::kTime;
+  header.lsn = end();
+  header.time = latest_ = std::max(latest_, now);
+  EncodeRecordHeaderUnsummed(header, at);
+  timed_ = tail_.position();
+  end_.store(timed_, std::memory_order_relaxed);
 }
 
 void AofLog::Kick() {

@@ -29,6 +29,7 @@ class AofLog : public Log {
   absl::Status MayWrite() const override;
   void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) override;
   Lsn EndRecord(UnixMillis time) override;
+  void AppendTime(UnixMillis now) override;
   void Kick() override;
   Lsn end() const override { return end_.load(std::memory_order_relaxed); }
   Lsn durable() const override { return writer_->durable(); }
@@ -38,6 +39,7 @@ class AofLog : public Log {
     const Lsn written = writer_->written();
     return end() - written;
   }
+  void AskSync(Lsn lsn) override { writer_->AskSync(lsn); }
   void set_fsync(AppendFsync policy) override { writer_->set_fsync(policy); }
 
   AofWriter& writer() { return *writer_; }
@@ -52,6 +54,8 @@ class AofLog : public Log {
   // The loop's own, but for the end, which others may read.
   std::atomic<Lsn> end_{0};
   Lsn kicked_ = 0;
+  Lsn timed_ = 0;           // end of the last time record, or where the log was opened
+  UnixMillis latest_ = 0;   // of all records: a time record is not earlier, whatever the clock does
   char* header_ = nullptr;  // of the open record; null: none is open
   uint32_t record_db_ = 0;
   uint32_t current_db_ = 0;

@@ -91,7 +91,8 @@ void AofWriter::Run() {
     // Read before what is published: everything published before Stop is seen.
     const bool draining = stopping();
     const Lsn published = tail_->published();
-    const bool wrote = published > written();
+    // Looked at after what is published, so that nothing appended after Hold is written.
+    const bool wrote = published > written() && (draining || !held());
     if (wrote) WriteGroup(published);
     const bool drained = draining && (gave_up_ || written() == tail_->published());
     if (SyncDue(drained)) Sync();
@@ -131,7 +132,7 @@ void AofWriter::WaitAtMost(Parker::Depth depth, std::chrono::nanoseconds limit) 
   const AppendFsync policy = fsync();
   parker_.Prepare(depth);
   const bool asked = sync_asked_.load(std::memory_order_seq_cst) > durable() && state() != State::kPoisoned;
-  const bool work = (depth == Parker::kSleep || asked) && tail_->published() > written();
+  const bool work = (depth == Parker::kSleep || asked) && tail_->published() > written() && !held();
   if (stopping() || work || SyncAsked() || RequestReady() || policy_.load(std::memory_order_seq_cst) != policy) {
     parker_.Cancel();
     return;

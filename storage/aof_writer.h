@@ -51,8 +51,9 @@ struct AofFile {
   std::string path;
   uint64_t size = 0;  // where the next byte goes
   uint64_t salt = 0;
-  Lsn end = 0;     // of the last record; durable
-  Lsn marked = 0;  // what the last mark in the file says is durable
+  Lsn end = 0;            // of the last record; durable
+  Lsn marked = 0;         // what the last mark in the file says is durable
+  UnixMillis latest = 0;  // the latest time of a record; only looked at when the log is opened
 };
 
 // A change to a new incr file, which the thread makes between two groups. Called on the thread, which writes nothing
@@ -112,6 +113,8 @@ class AofWriter {
   };
   Counters counters() const;
 
+  // From now on, while a sync has failed, what is appended stays in memory until Revive, or the end.
+  void Hold() { hold_.store(true, std::memory_order_seq_cst); }
   // Asks for a sync, whatever the policy, as soon as everything before `lsn` has been written.
   void AskSync(Lsn lsn);
   // Why writes are off, or were when they were off last; empty: never.
@@ -182,12 +185,14 @@ class AofWriter {
   void SetState(State state, std::string reason);
   void Progress();
   void Note(const absl::Status& status);
+  bool held() const { return state() == State::kPoisoned && hold_.load(std::memory_order_seq_cst) && !stopping(); }
   bool stopping() const { return stop_.load(std::memory_order_seq_cst); }
 
   const AofOptions options_;
   LogTail* const tail_;
   Parker parker_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> hold_{false};
   std::atomic<AppendFsync> policy_;
 
   // Written by the thread.

@@ -152,6 +152,7 @@ absl::Status AofWriter::StartRevival(Request* request) {
   written_.store(lsn, std::memory_order_seq_cst);
   durable_.store(lsn, std::memory_order_seq_cst);
   result_ = absl::OkStatus();
+  hold_.store(false, std::memory_order_seq_cst);
   revivals_.fetch_add(1, std::memory_order_relaxed);
   KillPoint("revive.adopted");
   LOG(WARNING) << "shard " << options_.shard << ": saved anew at LSN " << lsn << "; writes are on again";

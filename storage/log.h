@@ -55,6 +55,10 @@ class Log {
   // Bytes appended and not yet written: what MayWrite limits and what maxmemory counts.
   virtual uint64_t pending_bytes() const = 0;
 
+  // Asks for a sync of everything before `lsn`, which has been appended, as soon as it has been written, whatever the
+  // policy is. Nothing if that is durable, or no sync can make it so.
+  virtual void AskSync(Lsn /*lsn*/) {}
+
   // Changes the sync policy at run time.
   virtual void set_fsync(AppendFsync policy) = 0;
 };

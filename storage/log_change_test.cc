@@ -4,6 +4,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "storage/aof_reader.h"
 #include "storage/kill_point.h"
 #include "storage/log_testing.h"
 
@@ -123,6 +124,338 @@ TEST_F(ChangeTest, WaitDurableAsksForASyncUnderEveryPolicy) {
     EXPECT_GE(log().durable(), end);
     opened_ = OpenedSet();
   }
+}
+
+// ---- Each operation of a change by itself: exhaustive, without load ------------------------------------------------
+
+// Operation number `step` of rotation, installation and closing fails.
+TEST_F(ChangeTest, L12_L17_EachOperationOfARewriteMayFailOnce) {
+  uint64_t step = 0;
+  for (bool finished = false; !finished; ++step) {
+    for (const int error : {ENOSPC, EIO}) {
+      const std::string what = "step " + std::to_string(step) + ", error " + std::to_string(error);
+      FaultFileSystem fs;
+      DataSetOptions options = TestOptions(&fs, 1, AppendFsync::kNo);
+      std::vector<std::string> want;
+      std::atomic<uint64_t> count{0};
+      std::atomic<bool> sync_failed{false};
+      {
+        OpenedSet opened = OpenSet(options);
+        ASSERT_TRUE(opened.status.ok()) << opened.status;
+        LogSet& set = *opened.set;
+        const auto append = [&](const std::string& value) {
+          want.push_back(Body({"SET", "k", value}));
+          return AppendSet(&set.log(0), "k", value);
+        };
+        append("one");
+        fs.SetHook([&](Op op, const std::string& path) {
+          if (count.fetch_add(1) != step) return 0;
+          if (op == Op::kSync && path.ends_with("incr.1.aof")) sync_failed = true;
+          return error;
+        });
+        const absl::StatusOr<Lsn> at = set.Rotate(0);
+        finished = count.load() <= step;
+        fs.SetHook(nullptr);
+        EXPECT_EQ(at.ok(), finished) << what;
+        if (sync_failed) {
+          EXPECT_TRUE(set.NeedsRevival(0)) << what;
+          continue;
+        }
+        Progress progress;
+        EXPECT_TRUE(progress.Await([&] { return set.log(0).MayWrite().ok(); })) << what;
+        append("two");
+        EXPECT_TRUE(set.WaitDurable(0, set.log(0).end()).ok()) << what;
+        // The next try works.
+        EXPECT_TRUE(set.Rotate(0).ok()) << what;
+        append("three");
+        EXPECT_TRUE(set.Close().ok()) << what;
+        EXPECT_EQ(fs.List("/appendonlydir/shard-0")->size(), set.manifest().shards[0].incrs.size()) << what;
+      }
+      OpenedSet again = OpenSet(options);
+      ASSERT_TRUE(again.status.ok()) << what << ": " << again.status;
+      EXPECT_EQ(again.sinks[0].bodies, want) << what;
+    }
+  }
+  EXPECT_GT(step, 10u);
+}
+
+// A base that could not be installed leaves the old state; one that was asked for again goes in.
+TEST_F(ChangeTest, L12_EachOperationOfInstallingABaseMayFailOnce) {
+  uint64_t step = 0;
+  for (bool finished = false; !finished; ++step) {
+    const std::string what = "step " + std::to_string(step);
+    FaultFileSystem fs;
+    const DataSetOptions options = TestOptions(&fs, 1);
+    OpenedSet opened = OpenSet(options);
+    ASSERT_TRUE(opened.status.ok()) << opened.status;
+    LogSet& set = *opened.set;
+    AppendSet(&set.log(0), "k", "one");
+    const absl::StatusOr<Lsn> at = set.Rotate(0);
+    ASSERT_TRUE(at.ok());
+    const auto write_base = [&] {
+      const LogSet::NewBase base = set.NextBase(0);
+      auto file = fs.Open(base.path, FileSystem::Mode::kCreateNew);
+      EXPECT_TRUE((*file)->WriteAt(0, "base").ok());
+      EXPECT_TRUE((*file)->Sync().ok());
+      return base;
+    };
+    const LogSet::NewBase base = write_base();
+    std::atomic<uint64_t> count{0};
+    std::atomic<int> failed_op{-1};
+    fs.SetHook([&](Op op, const std::string&) {
+      if (count.fetch_add(1) != step) return 0;
+      failed_op = static_cast<int>(op);
+      return EIO;
+    });
+    const absl::Status installed = set.InstallBase(0, base, *at, *at);
+    fs.SetHook(nullptr);
+    finished = failed_op == -1;
+    // Removing what is not needed any more may fail; the next opening removes it.
+    EXPECT_EQ(installed.ok(), finished || failed_op == static_cast<int>(Op::kRemove)) << what << installed;
+    const Manifest::Shard entry = set.manifest().shards[0];
+    EXPECT_EQ(entry.base.has_value(), installed.ok()) << what;
+    EXPECT_EQ(*fs.Exists(base.path), installed.ok()) << what;
+    // Whatever a start would find now is there.
+    const absl::StatusOr<Manifest> on_disk = ParseManifest(fs.Bytes("/appendonlydir/manifest"));
+    ASSERT_TRUE(on_disk.ok());
+    EXPECT_EQ(on_disk->shards[0], entry) << what;
+    for (const Manifest::FileRef& incr : entry.incrs) EXPECT_TRUE(*fs.Exists(kDir + IncrName(0, incr.sequence)));
+    if (!installed.ok()) {
+      EXPECT_TRUE(set.InstallBase(0, write_base(), *at, *at).ok()) << what;
+    }
+  }
+  EXPECT_GT(step, 6u);
+}
+
+// ---- The way back from a failed sync -------------------------------------------------------------------------------
+
+class ReviveTest : public ChangeTest {
+ protected:
+  // Opens under everysec and fails one sync of the log.
+  void Poison() {
+    AofOptions tuning = Brisk();
+    tuning.sync_interval = std::chrono::milliseconds(1);
+    Open(AppendFsync::kEverySec, 1, tuning);
+    failing_ = true;
+    fs_.SetHook([this](Op op, const std::string& path) {
+      return op == Op::kSync && path.ends_with(".aof") && failing_.exchange(false) ? EIO : 0;
+    });
+    Append("unsure");
+    ASSERT_TRUE(progress_.Await([this] { return !log().MayWrite().ok(); }));
+    ASSERT_TRUE(set().NeedsRevival(0));
+  }
+  std::atomic<bool> failing_{false};
+};
+
+TEST_F(ReviveTest, L15_WritesComeBackOnceTheShardHasBeenSavedAnew) {
+  Poison();
+  const Lsn lsn = log().end();
+  const DataSet::Stats before = set().stats();
+  EXPECT_FALSE(before.last_write_ok);
+  EXPECT_FALSE(before.shards[0].ok);
+  EXPECT_NE(before.last_error.find("failed-sync.md"), std::string::npos) << before.last_error;
+  EXPECT_EQ(set().Rotate(0).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(set().WaitDurable(0, lsn).code(), absl::StatusCode::kFailedPrecondition);
+  // A read has found that a key has expired.
+  Append("after the snapshot");
+  const LogSet::NewBase base = WriteBase();
+  const absl::Status revived = set().Revive(0, base, lsn);
+  ASSERT_TRUE(revived.ok()) << revived;
+  EXPECT_TRUE(log().MayWrite().ok());
+  EXPECT_FALSE(set().NeedsRevival(0));
+  EXPECT_GE(log().durable(), lsn);
+  const Manifest::Shard entry = Entry();
+  EXPECT_EQ(entry.base, (Manifest::FileRef{base.sequence, lsn}));
+  ASSERT_EQ(entry.incrs.size(), 1u);
+  EXPECT_EQ(entry.incrs[0].lsn, lsn);
+  EXPECT_EQ(entry.durable, lsn);
+  EXPECT_FALSE(Exists(IncrName(0, 1)));
+  Append("life goes on");
+  EXPECT_TRUE(set().WaitDurable(0, log().end()).ok());
+  EXPECT_TRUE(set().stats().last_write_ok);
+  EXPECT_EQ(set().stats().fsync_errors, 1u);
+  EXPECT_TRUE(opened_.set->Close().ok()) << "what failed has been made good";
+  // The new file holds what came after the base, and only that.
+  Manifest alone = opened_.set->manifest();
+  alone.shards[0].base.reset();
+  RecordingSink sink;
+  const auto recovery = RecoverShard(&fs_, "/appendonlydir", alone, 0, &sink);
+  ASSERT_TRUE(recovery.ok()) << recovery.status();
+  EXPECT_EQ(sink.bodies,
+            (std::vector<std::string>{Body({"SET", "k", "after the snapshot"}), Body({"SET", "k", "life goes on"})}));
+}
+
+TEST_F(ReviveTest, NothingIsRevivedThatLives) {
+  Open(AppendFsync::kEverySec);
+  const LogSet::NewBase base = WriteBase();
+  EXPECT_EQ(set().Revive(0, base, log().end()).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(Exists(BaseName(0, base.sequence)));
+  EXPECT_EQ(fs_.List("/appendonlydir/shard-0")->size(), 1u);
+  Append("as before");
+  EXPECT_TRUE(set().WaitDurable(0, log().end()).ok());
+}
+
+TEST_F(ReviveTest, L12_EachOperationOfARevivalMayFailOnce) {
+  uint64_t step = 0;
+  for (bool finished = false; !finished; ++step) {
+    const std::string what = "step " + std::to_string(step);
+    Poison();
+    if (HasFatalFailure()) return;
+    const Lsn lsn = log().end();
+    LogSet::NewBase base = WriteBase();
+    std::atomic<uint64_t> count{0};
+    std::atomic<int> failed_op{-1};
+    fs_.SetHook([&](Op op, const std::string&) {
+      if (count.fetch_add(1) != step) return 0;
+      failed_op = static_cast<int>(op);
+      return EIO;
+    });
+    const absl::Status revived = set().Revive(0, base, lsn);
+    fs_.SetHook(nullptr);
+    finished = failed_op == -1;
+    EXPECT_EQ(revived.ok(), finished || failed_op == static_cast<int>(Op::kRemove)) << what << revived;
+    EXPECT_EQ(log().MayWrite().ok(), revived.ok()) << what;
+    if (!revived.ok()) {
+      EXPECT_FALSE(Exists(BaseName(0, base.sequence))) << what;
+      ASSERT_TRUE(set().Revive(0, WriteBase(), lsn).ok()) << what;
+    }
+    Append("on");
+    EXPECT_TRUE(set().WaitDurable(0, log().end()).ok()) << what;
+    const absl::StatusOr<Manifest> on_disk = ParseManifest(fs_.Bytes("/appendonlydir/manifest"));
+    ASSERT_TRUE(on_disk.ok());
+    EXPECT_EQ(on_disk->shards[0], Entry()) << what;
+    // The next round starts on an empty folder.
+    opened_ = OpenedSet();
+    const std::vector<std::string> names = fs_.List("/appendonlydir/shard-0").value();
+    for (const std::string& name : names) {
+      EXPECT_TRUE(fs_.RemoveFile(std::string(kDir) + "shard-0/" + name).ok());
+    }
+    EXPECT_TRUE(fs_.RemoveDir("/appendonlydir/shard-0").ok());
+    EXPECT_TRUE(fs_.RemoveFile("/appendonlydir/manifest").ok());
+    if (*fs_.Exists("/appendonlydir/manifest.tmp")) {
+      EXPECT_TRUE(fs_.RemoveFile("/appendonlydir/manifest.tmp").ok());
+    }
+    want_.clear();
+  }
+  EXPECT_GT(step, 8u);
+}
+
+// Writes to the poisoned file fail as well: the revival does not wait for them.
+TEST_F(ReviveTest, AWriteThatFailsTooDoesNotStandInTheWay) {
+  AofOptions tuning = Brisk();
+  tuning.sync_interval = std::chrono::milliseconds(1);
+  Open(AppendFsync::kEverySec, 1, tuning);
+  fs_.SetHook([this](Op op, const std::string& path) {
+    if (!path.ends_with("incr.1.aof")) return 0;
+    if (op == Op::kSync) failing_ = true;
+    return op == Op::kSync || (op == Op::kWrite && failing_) ? EIO : 0;
+  });
+  Append("unsure");
+  ASSERT_TRUE(progress_.Await([this] { return !log().MayWrite().ok() && set().stats().fsync_errors > 0; }));
+  Append("started before");
+  ASSERT_TRUE(progress_.Await([this] { return set().stats().write_errors > 0; }));
+  ASSERT_TRUE(set().NeedsRevival(0));
+  const Lsn lsn = log().end();
+  ASSERT_TRUE(set().Revive(0, WriteBase(), lsn).ok());
+  const Lsn end = Append("on");
+  EXPECT_TRUE(set().WaitDurable(0, end).ok());
+  EXPECT_TRUE(set().Close().ok());
+}
+
+// ---- Settling ------------------------------------------------------------------------------------------------------
+
+// The manifest was renamed, and then the folder could not be synced: a start might find the new file listed, or not.
+// Until it is certain, the log takes no writes; a killed process finds a log that can be read at every instant.
+TEST_F(ChangeTest, ARotationThatMayBeListedIsSettledBeforeTheLogGoesOn) {
+  Open(AppendFsync::kNo);
+  Append("one");
+  std::atomic<bool> broken{true};
+  fs_.SetHook([&](Op op, const std::string& path) {
+    return op == Op::kSyncDir && path == "/appendonlydir" && broken ? EIO : 0;
+  });
+  EXPECT_FALSE(set().Rotate(0).ok());
+  ASSERT_TRUE(progress_.Await([this] { return !log().MayWrite().ok(); }));
+  EXPECT_EQ(log().MayWrite().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(log().MayWrite().message().find("manifest"), std::string_view::npos) << log().MayWrite();
+  EXPECT_EQ(set().Rotate(0).status().code(), absl::StatusCode::kFailedPrecondition);
+  ExpectAllOn(fs_.AfterKill());
+  Append("started before");  // in memory until it is settled
+  broken = false;
+  ASSERT_TRUE(progress_.Await([this] { return log().MayWrite().ok(); }));
+  EXPECT_TRUE(set().WaitDurable(0, log().end()).ok());
+  EXPECT_EQ(Entry().incrs.size(), 1u);
+  ExpectAllOn(fs_.AfterKill());
+  ExpectAllOn(fs_.AfterPowerLoss(4));
+  EXPECT_TRUE(set().Close().ok());
+  EXPECT_EQ(fs_.List("/appendonlydir/shard-0")->size(), 1u);
+}
+
+// ---- Time records --------------------------------------------------------------------------------------------------
+
+TEST_F(ChangeTest, TimeRecordsStandBehindWhatTheyDateAndNeverGoBack) {
+  Open();
+  const UnixMillis now = 4'000'000'000'000;
+  AofLog& mine = set().log(0);
+  const Lsn fresh = mine.end();
+  mine.AppendTime(now);
+  EXPECT_EQ(mine.end(), fresh) << "nothing has been appended";
+  AppendSet(&mine, "k", "v", now + 50);
+  mine.AppendTime(now);  // the clock has gone back
+  const Lsn timed = mine.end();
+  mine.AppendTime(now + 1000);
+  EXPECT_EQ(mine.end(), timed) << "nothing since";
+  AppendSet(&mine, "k", "v", now + 60);
+  mine.AppendTime(now + 2000);
+  mine.Kick();
+  EXPECT_TRUE(set().WaitDurable(0, mine.end()).ok());
+  opened_ = OpenedSet();
+  const std::string path = "/appendonlydir/shard-0/incr.1.aof";
+  auto reader = AofReader::Open(*fs_.Open(path, FileSystem::Mode::kRead), path);
+  ASSERT_TRUE(reader.ok());
+  std::vector<UnixMillis> times;
+  UnixMillis latest = 0;
+  while (*(*reader)->Next() == AofReader::Found::kRecord) {
+    const RecordHeader& record = (*reader)->record();
+    if (record.kind == RecordKind::kTime) {
+      EXPECT_GE(record.time, latest);
+      times.push_back(record.time);
+    }
+    latest = std::max(latest, record.time);
+  }
+  EXPECT_EQ(times, (std::vector<UnixMillis>{now + 50, now + 2000}));
+  // Also across a restart: the clock of this machine is behind what the log says.
+  Open();
+  AppendSet(&set().log(0), "k", "v", 1);
+  set().log(0).AppendTime(1);
+  set().log(0).Kick();
+  const auto recovery = RecoverShard(&fs_, "/appendonlydir", set().manifest(), 0, nullptr);
+  ASSERT_TRUE(recovery.ok());
+  EXPECT_EQ(recovery->latest, now + 2000);
+}
+
+// ---- Kill points ---------------------------------------------------------------------------------------------------
+
+TEST_F(ChangeTest, L12_EveryStepOfEveryChangeHasAName) {
+  std::mutex mutex;
+  std::set<std::string> seen;
+  SetKillPointHook([&](std::string_view name) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    seen.emplace(name);
+  });
+  Open();
+  Append("one");
+  const absl::StatusOr<Lsn> at = set().Rotate(0);
+  ASSERT_TRUE(at.ok());
+  ASSERT_TRUE(set().InstallBase(0, WriteBase(), *at, *at).ok());
+  opened_ = OpenedSet();
+  SetKillPointHook(nullptr);
+  for (const std::string_view name : AllKillPoints()) {
+    const bool mine = name.starts_with("manifest.") || name.starts_with("rotate.") || name.starts_with("install.") ||
+                      name.starts_with("close.") || name == "open.listed" || name == "open.reign-synced";
+    EXPECT_EQ(seen.contains(std::string(name)) || !mine, true) << name;
+  }
+  EXPECT_FALSE(ArmKillPoint("no.such-place"));
+  EXPECT_FALSE(ArmKillPoint("rotate.listed", 0));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -139,12 +140,13 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
   if (absl::Status status = file->file->Sync(); !status.ok()) return status;
   KillPoint("open.tail-synced");
   *reign = NewReign(0, recovery.end);
+  file->latest = std::max(recovery.latest, WallClock());
   std::string bytes;
   if (recovery.marked != recovery.end) {
     bytes.resize(kMarkSize);
     EncodeMark({.position = recovery.end, .durable = recovery.end, .salt = recovery.salt}, bytes.data());
   }
-  const std::string record = EncodeReignRecord(*reign, WallClock());
+  const std::string record = EncodeReignRecord(*reign, file->latest);
   bytes += record;
   if (absl::Status status = file->file->WriteAt(recovery.size, bytes); !status.ok()) return status;
   KillPoint("open.reign-written");

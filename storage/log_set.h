@@ -69,8 +69,9 @@ class LogSet {
   // FailedPrecondition if no sync has failed, or the log went on past `lsn`. After any error the base is gone, as
   // above, and writes stay off.
   absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn);
-  // Whether a sync of this shard has failed, so that writes are off until Revive. Any thread.
-  bool NeedsRevival(uint32_t shard) const;
+  // Whether a sync of this shard has failed, so that writes are off until Revive. From then on what is appended (reads
+  // may find that a key has expired) is kept in memory, so that Revive can go on at any LSN taken later. Any thread.
+  bool NeedsRevival(uint32_t shard);
   // What the base's auxiliary fields say of the history up to `lsn` (storage/FORMAT.md).
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const;
 

@@ -46,8 +46,10 @@ std::vector<Reign> LogSet::HistoryUpTo(uint32_t shard, Lsn lsn) const {
   return history;
 }
 
-bool LogSet::NeedsRevival(uint32_t shard) const {
-  return logs_[shard]->started() && logs_[shard]->writer().state() == AofWriter::State::kPoisoned;
+bool LogSet::NeedsRevival(uint32_t shard) {
+  if (!logs_[shard]->started() || logs_[shard]->writer().state() != AofWriter::State::kPoisoned) return false;
+  logs_[shard]->writer().Hold();
+  return true;
 }
 
 // ---- New incr files ------------------------------------------------------------------------------------------------

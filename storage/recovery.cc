@@ -89,6 +89,7 @@ class ShardReader {
 
   absl::Status Take(const AofReader& reader) {
     const RecordHeader& record = reader.record();
+    result_.latest = std::max(result_.latest, record.time);
     result_.bytes += kRecordHeaderSize + record.body_size;
     if (record.kind == RecordKind::kReign) {
       const absl::StatusOr<Reign> reign = DecodeReignRecord(record, reader.body());

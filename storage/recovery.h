@@ -30,6 +30,7 @@ struct ShardRecovery {
   uint64_t records = 0;  // data records
   uint64_t bytes = 0;    // of all records
   Lsn end = 0;
+  UnixMillis latest = 0;  // the latest time of a record
   std::vector<Reign> history;  // of the whole log, the newest kMaxReigns
   // The last incr file, which is to be continued.
   std::string path;
