@@ -10,6 +10,12 @@ namespace skein::node {
 
 storage::Log* LoopImpl::log(uint32_t shard) const { return node_->log(shard); }
 
+absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
+  if (saver_ != nullptr && saver_->refuses_writes()) [[unlikely]]
+    return absl::FailedPreconditionError(saver_->refusal());
+  return host.shard->MayWrite();
+}
+
 void LoopImpl::RegisterGate(ClientSession& s) {
   const Barrier& b = s.barriers.front();
   waiters_[b.shard].push(Waiter{b.lsn, s.st.id});

@@ -87,7 +87,7 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
     ShardPart& p = out->emplace_back();
     p.shard = host->index;
     if (write) {
-      const absl::Status room = host->shard->MayWrite();
+      const absl::Status room = MayWrite(*host);
       // A full buffer alone is no reason: what is appended here is small.
       if (room.code() == absl::StatusCode::kFailedPrecondition) {
         p.error = std::string(room.message());

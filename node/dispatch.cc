@@ -208,7 +208,7 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
   const bool write = spec.flags & kFlagWrite;
   absl::Status room;
   if (write) {
-    room = host.shard->MayWrite();
+    room = MayWrite(host);
     if (room.code() == absl::StatusCode::kUnavailable) {
       ParkSession(s, Park::kRoom);
       return Outcome::kAgain;

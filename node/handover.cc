@@ -243,7 +243,7 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
     ShardHost& host = *hosts_[c.shard];
     absl::Status room;
     if (c.spec->flags & kFlagWrite) {
-      room = host.shard->MayWrite();
+      room = MayWrite(host);
       if (room.code() == absl::StatusCode::kUnavailable) {
         stalled_.push_back(std::move(batch));
         return;

@@ -86,6 +86,7 @@ void LoopImpl::Listen(std::unique_ptr<Listener> listener) {
 }
 
 void LoopImpl::Start() {
+  saver_ = node_->data().saver();
   uv_poll_start(&mailbox_poll_, UV_READABLE,
                 [](uv_poll_t* handle, int, int) { static_cast<LoopImpl*>(handle->data)->OnMailbox(); });
   uv_check_start(&check_, Call_<&LoopImpl::OnCheck, uv_check_t>);

@@ -172,6 +172,9 @@ class LoopImpl final : public Loop {
   void TakeBack(std::unique_ptr<HandoverBatch> batch);
 
   // commit.cc
+  // Whether a write may start on the shard: not after a failed background save (stop-writes-on-bgsave-error), and if
+  // log and snapshot have room.
+  absl::Status MayWrite(const ShardHost& host) const;
   void RegisterGate(ClientSession& s);
   void OnLogProgress();
   // Replies that wait for this shard get `why`, now and until `why` is empty.
@@ -277,6 +280,7 @@ class LoopImpl final : public Loop {
   uv_timer_t tick_, expire_timer_, pause_timer_;
   std::unique_ptr<Listener> listener_;
 
+  const storage::Saver* saver_ = nullptr;
   ConfigPtr config_;
   ConfigPtr retired_config_;  // what a running command may still look at
   Routing routing_;

@@ -127,9 +127,15 @@ int Main(int argc, char** argv) {
   LogBanner(config, (*node)->loop_count(), (*node)->shard_count());
   LOG(INFO) << "ready to accept connections on port " << (*node)->port();
 
-  AwaitShutdown(**node, signals);
-  sigdelset(&stop, SIGTERM);
-  pthread_sigmask(SIG_UNBLOCK, &stop, nullptr);
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  while (true) {
+    AwaitShutdown(**node, signals);
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
+    if ((*node)->PrepareStop().ok()) break;
+    pthread_sigmask(SIG_BLOCK, &interrupt, nullptr);
+  }
   const absl::Status status = (*node)->Stop();
   node->reset();
   if (!status.ok()) {

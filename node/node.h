@@ -42,6 +42,16 @@ struct LoopStats {
   uint64_t clients = 0, output_bytes = 0, query_bytes = 0;
 };
 
+// SHUTDOWN's words.
+struct ShutdownRequest {
+  enum class Save : uint8_t { kIfConfigured, kYes, kNo };
+  Save save = Save::kIfConfigured;  // the RDB file; kIfConfigured: if there are save points
+  bool now = false, force = false;
+  // One of both is called once, on any thread, if RequestShutdown returned OK: the data has been saved as asked and the
+  // clients are about to be closed; or it could not be, and the node goes on. May be null.
+  std::function<void()> accepted, refused;
+};
+
 class Node {
  public:
   virtual ~Node() = default;
@@ -54,8 +64,8 @@ class Node {
   virtual int64_t start_time_ms() const = 0;       // Unix
   virtual const std::string& run_id() const = 0;   // 40 hex digits
   virtual uint64_t connected_clients() const = 0;  // the exact count of admission tokens (L01)
-  // Begins the clean stop (SHUTDOWN, SIGTERM). Refused (FailedPrecondition) if the data cannot be saved and !force.
-  virtual absl::Status RequestShutdown(bool now, bool force) = 0;
+  // Begins the clean stop (SHUTDOWN, SIGTERM). Refused (FailedPrecondition) if the log cannot be written and !force.
+  virtual absl::Status RequestShutdown(ShutdownRequest request) = 0;
   // Sets directives all or none: the reply is an error text as Redis gives it, or OK. Asynchronous: `done` on the
   // calling session's loop.
   virtual absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) = 0;

@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <future>
+#include <limits>
 #include <utility>
 
 #include "node/config/change.h"
@@ -123,6 +126,9 @@ absl::Status NodeImpl::Open() {
     owned_bus_ = *std::move(bus);
     bus_.store(owned_bus_.get(), std::memory_order_release);
   }
+  data_->BeginServing([this](uint32_t shard, std::function<void(storage::Shard&)> fn) {
+    Post(LoopOf(shard), [this, shard, fn = std::move(fn)](LoopImpl&) { fn(data_->shard(shard)); });
+  });
   running_.store(true, std::memory_order_release);
   for (auto& loop : loops_) loop->Start();
   return absl::OkStatus();
@@ -182,6 +188,7 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
     config_ = next;
   }
   desk_.set_limit(next->maxclients);
+  if (storage::Saver* const saver = data_->saver(); saver != nullptr) saver->SetOptions(SaveOptionsOf(*next));
   if (next->loglevel != before->loglevel) SetLogLevel(next->loglevel);
   if (bus::Bus* b = bus()) {
     b->Submit(bus::SettingsCommand{next->cluster_node_timeout, next->cluster_require_full_coverage,
@@ -219,8 +226,8 @@ void NodeImpl::ResetStats() {
 
 // ---- Stopping ------------------------------------------------------------------------------------------------------
 
-absl::Status NodeImpl::RequestShutdown(bool now, bool force) {
-  if (!force) {
+absl::Status NodeImpl::RequestShutdown(ShutdownRequest request) {
+  if (!request.force) {
     // Not where data would be left behind that may still be saved once the log can be written again.
     const storage::DataSet::Stats stats = data_->stats();
     if (stats.enabled && !stats.last_write_ok && stats.pending_bytes != 0) {
@@ -229,18 +236,103 @@ absl::Status NodeImpl::RequestShutdown(bool now, bool force) {
       return absl::FailedPreconditionError("the append-only file cannot be written");
     }
   }
-  LOG(INFO) << "shutdown requested" << (now ? " (now)" : "") << (force ? " (force)" : "");
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (shutdown_.has_value()) return absl::FailedPreconditionError("a shutdown is under way");
+    shutdown_ = std::move(request);
+  }
+  LOG(INFO) << "shutdown requested";
   Signal(shutdown_fd_);
   return absl::OkStatus();
 }
 
+void NodeImpl::OnAllLoops(std::function<void(LoopImpl&)> fn) {
+  struct Round {
+    std::mutex mutex;
+    std::condition_variable done;
+    uint32_t left;
+  };
+  auto round = std::make_shared<Round>();
+  round->left = loop_count();
+  for (uint32_t i = 0; i < loop_count(); ++i) {
+    Post(i, [fn, round](LoopImpl& loop) {
+      fn(loop);
+      std::lock_guard<std::mutex> lock(round->mutex);
+      if (--round->left == 0) round->done.notify_all();
+    });
+  }
+  std::unique_lock<std::mutex> lock(round->mutex);
+  round->done.wait(lock, [&] { return round->left == 0; });
+}
+
+absl::Status NodeImpl::SaveAndWait() {
+  storage::Saver* const saver = data_->saver();
+  if (saver == nullptr) return data_->SaveNow();
+  // What runs began before writes were held back.
+  saver->Cancel();
+  auto ended = std::make_shared<std::promise<absl::Status>>();
+  bool scheduled = false;
+  const absl::Status started =
+      saver->StartRdb(/*schedule=*/true, &scheduled,
+                      {.begun = nullptr, .ended = [ended](const absl::Status& status) { ended->set_value(status); }});
+  return started.ok() ? ended->get_future().get() : started;
+}
+
+absl::Status NodeImpl::PrepareStop() {
+  uint64_t n;
+  [[maybe_unused]] const ssize_t r = read(shutdown_fd_, &n, sizeof(n));
+  ShutdownRequest request;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (shutdown_.has_value()) request = *shutdown_;
+  }
+  using Save = ShutdownRequest::Save;
+  const bool save =
+      request.save == Save::kYes || (request.save == Save::kIfConfigured && !EffectiveSave(*config()).empty());
+  absl::Status status;
+  if (save) {
+    LOG(INFO) << "saving the data before stopping; writes wait";
+    std::vector<PauseState> before(loop_count());
+    OnAllLoops([&before](LoopImpl& loop) {
+      before[loop.index()] = loop.pause();
+      loop.pause() = PauseState{std::numeric_limits<int64_t>::max() / 2, true};
+    });
+    // Once more round: what a loop had handed to another before it stopped has been executed.
+    OnAllLoops([](LoopImpl&) {});
+    status = SaveAndWait();
+    if (!status.ok()) {
+      LOG(ERROR) << "the data could not be saved: " << status.message();
+      if (!request.force) OnAllLoops([&before](LoopImpl& loop) { loop.pause() = before[loop.index()]; });
+    }
+    save_on_stop_ = status.ok();
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    shutdown_.reset();
+  }
+  if (!status.ok() && !request.force) {
+    LOG(ERROR) << "not stopping, so that the data is not lost (SHUTDOWN NOSAVE or FORCE gives it up)";
+    if (request.refused) request.refused();
+    return status;
+  }
+  if (request.accepted) request.accepted();
+  return absl::OkStatus();
+}
+
 void NodeImpl::OnDrained() { Signal(drained_fd_); }
+
+bool NodeImpl::ChangedSinceSave() const {
+  uint64_t changes = 0;
+  for (uint32_t i = 0; i < shard_count_; ++i) changes += data_->shard(i).changes();
+  return data_->saver() == nullptr || data_->saver()->status().changes_at_save != changes;
+}
 
 absl::Status NodeImpl::Stop() {
   if (stopped_) return absl::OkStatus();
   stopped_ = true;
   const bool ran = running_.load();
   absl::Status status;
+  if (data_ != nullptr) data_->EndServing();
   if (ran) {
     // Sessions stop: no further command starts, what was answered goes out.
     for (uint32_t i = 0; i < loop_count(); ++i) {
@@ -268,10 +360,15 @@ absl::Status NodeImpl::Stop() {
     }
     for (auto& loop : loops_) loop->Join();
   }
+  if (save_on_stop_ && ChangedSinceSave()) {
+    status = data_->SaveNow();
+    if (!status.ok()) LOG(ERROR) << "saving the data: " << status.message();
+  }
   // Logs drain and sync, writers end.
   if (data_ != nullptr) {
-    status = data_->Close();
-    if (!status.ok()) LOG(ERROR) << "closing the data set: " << status.message();
+    const absl::Status closed = data_->Close();
+    if (!closed.ok()) LOG(ERROR) << "closing the data set: " << closed.message();
+    if (status.ok()) status = closed;
   }
   running_.store(false);
   if (owned_bus_ != nullptr) {

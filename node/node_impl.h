@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,6 +63,10 @@ class NodeImpl final : public Node {
 
   // Readable once a shutdown has been asked for.
   int shutdown_fd() const { return shutdown_fd_; }
+  // Saves the RDB file if the request says so, or if none has come and save points are set (a signal): writes are held
+  // back meanwhile. An error if it could not be saved and the request does not insist; then the node goes on. Not on a
+  // loop's thread.
+  absl::Status PrepareStop();
   // The clean stop (L21): sessions stop, shards finish, logs drain and sync, writers end, the bus stops. Not on a
   // loop's thread. The status is that of the last syncs.
   absl::Status Stop();
@@ -75,7 +80,7 @@ class NodeImpl final : public Node {
   int64_t start_time_ms() const override { return start_time_ms_; }
   const std::string& run_id() const override { return run_id_; }
   uint64_t connected_clients() const override { return desk_.count(); }
-  absl::Status RequestShutdown(bool now, bool force) override;
+  absl::Status RequestShutdown(ShutdownRequest request) override;
   absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) override;
   ConfigPtr config() const override;
   bus::TopologyPtr topology() const override;
@@ -111,6 +116,11 @@ class NodeImpl final : public Node {
   void Publish(bus::TopologyPtr topology);
   void DataPlane(std::vector<uint64_t>* positions, bool* healthy);
   void Spread(ConfigPtr config);
+  // On every loop, and returns when all have done it.
+  void OnAllLoops(std::function<void(LoopImpl&)> fn);
+  absl::Status SaveAndWait();
+  // When the loops have ended.
+  bool ChangedSinceSave() const;
 
   NodeOptions options_;
   AdmissionDesk desk_;
@@ -126,11 +136,13 @@ class NodeImpl final : public Node {
   int shutdown_fd_ = -1, drained_fd_ = -1;
   std::atomic<bool> running_{false};  // loops have been started
   bool stopped_ = false;
+  bool save_on_stop_ = false;  // what has changed since the last save is to be saved when the loops have ended
   std::atomic<uint64_t> next_client_id_{1}, next_slowlog_id_{0};
 
   mutable std::mutex mutex_;  // newest snapshots; never on the path of a command
   ConfigPtr config_;
   bus::TopologyPtr topology_;
+  std::optional<ShutdownRequest> shutdown_;
   std::mutex config_change_;  // one CONFIG SET at a time
 };
 

@@ -4,6 +4,7 @@
 
 #include "glog/logging.h"
 #include "storage/background_free.h"
+#include "storage/data_set_saver.h"
 #include "storage/file.h"
 #include "storage/log_set.h"
 #include "storage/manifest.h"
@@ -25,7 +26,8 @@ class ShardSink : public RecordSink {
 class DataSetImpl : public DataSet {
  public:
   // `logs` may be null.
-  DataSetImpl(const DataSetOptions& options, std::unique_ptr<LogSet> logs) : logs_(std::move(logs)) {
+  DataSetImpl(const DataSetOptions& options, std::unique_ptr<LogSet> logs)
+      : logs_(std::move(logs)), saver_(options, logs_.get()) {
     ShardOptions shard_options;
     shard_options.count = logs_ != nullptr ? logs_->shard_count() : options.shards;
     shard_options.databases = options.databases;
@@ -58,6 +60,14 @@ class DataSetImpl : public DataSet {
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
   Shard& shard(uint32_t i) override { return *shards_[i]; }
   const RecoveryReport& report() const override { return report_; }
+  void BeginServing(RunOnShard run_on_shard) override { saver_.Begin(shard_count(), std::move(run_on_shard)); }
+  void EndServing() override { saver_.End(); }
+  Saver* saver() override { return saver_.saver(); }
+  absl::Status SaveNow() override {
+    std::vector<Shard*> shards;
+    for (const std::unique_ptr<Shard>& shard : shards_) shards.push_back(shard.get());
+    return saver_.SaveNow(shards);
+  }
   Stats stats() const override { return logs_ != nullptr ? logs_->stats() : Stats(); }
   absl::Status Close() override { return logs_ != nullptr ? logs_->Close() : absl::OkStatus(); }
 
@@ -66,6 +76,7 @@ class DataSetImpl : public DataSet {
   std::unique_ptr<LogSet> logs_;    // outlives the shards
   BackgroundFree background_free_;  // likewise: their last jobs run in its destructor
   std::vector<std::unique_ptr<Shard>> shards_;
+  DataSetSaver saver_;  // ends before the shards and logs go
 };
 
 absl::Status CheckWithoutLogs(const DataSetOptions& options) {

@@ -12,6 +12,7 @@ std::span<const CommandSpec> StringCommands();      // string.cc
 std::span<const CommandSpec> GenericCommands();     // generic.cc
 std::span<const CommandSpec> ConnectionCommands();  // connection.cc
 std::span<const CommandSpec> ServerCommands();      // server.cc
+std::span<const CommandSpec> PersistenceCommands();  // persistence.cc
 std::span<const CommandSpec> ClusterCommands();     // cluster.cc
 std::span<const CommandSpec> CommandCommands();     // command.cc: COMMAND itself
 

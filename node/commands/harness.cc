@@ -72,7 +72,7 @@ class Harness::FakeNode : public Node {
   int64_t start_time_ms() const override { return 0; }
   const std::string& run_id() const override { return run_id_; }
   uint64_t connected_clients() const override { return 1; }
-  absl::Status RequestShutdown(bool, bool) override { std::abort(); }
+  absl::Status RequestShutdown(ShutdownRequest) override { std::abort(); }
   absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>&) override { std::abort(); }
   ConfigPtr config() const override { std::abort(); }
   bus::TopologyPtr topology() const override { return nullptr; }

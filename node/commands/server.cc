@@ -2,12 +2,15 @@
 
 #include <sys/time.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "node/commands/families.h"
 #include "node/commands/parse.h"
 #include "node/commands/server_figures.h"
+#include "node/config/check.h"
 #include "node/config/config.h"
 #include "node/loop.h"
 #include "node/node.h"
@@ -73,14 +76,24 @@ void Shutdown(Call& call) {
   if ((abort && (save || nosave || now || force)) || (save && nosave)) return call.reply->SyntaxError();
   // A stop that has begun has closed its clients: whoever can ask knows that there is none.
   if (abort) return call.reply->Error("ERR No shutdown in progress.");
-  if (save && !call.config->appendonly && !force) {
-    return call.reply->Error(
-        "ERR SHUTDOWN SAVE would not save anything: snapshots are not available yet and appendonly is no; use SHUTDOWN "
-        "NOSAVE to stop without the data");
+  static constexpr char kRefused[] = "ERR Errors trying to SHUTDOWN. Check logs.";
+  ShutdownRequest request;
+  request.save = save     ? ShutdownRequest::Save::kYes
+                 : nosave ? ShutdownRequest::Save::kNo
+                          : ShutdownRequest::Save::kIfConfigured;
+  request.now = now;
+  request.force = force;
+  const bool saves = save || (!nosave && !EffectiveSave(*call.config).empty());
+  if (!saves) {
+    if (!call.node->RequestShutdown(std::move(request)).ok()) call.reply->Error(kRefused);
+    return;
   }
-  if (!call.node->RequestShutdown(now, force).ok()) {
-    call.reply->Error("ERR Errors trying to SHUTDOWN. Check logs.");
-  }
+  // Whether it stops is known once the data has been saved.
+  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+  const auto refuse = [owed] { owed->Complete([](ReplyWriter& reply) { reply.Error(kRefused); }); };
+  request.refused = refuse;
+  request.accepted = [owed] { owed->Complete([](ReplyWriter&) {}); };
+  if (!call.node->RequestShutdown(std::move(request)).ok()) refuse();
 }
 
 constexpr uint32_t kEarly = kFlagLoading | kFlagStale;

@@ -17,6 +17,8 @@ ShardFigures OfShard(const storage::Shard& shard) {
   f.index = shard.index();
   f.used_bytes = shard.used_bytes();
   f.expired_keys = shard.expired_keys();
+  f.changes = shard.changes();
+  f.snapshot_kept_bytes = shard.snapshot_kept_bytes();
   if (const storage::Log* const log = shard.log(); log != nullptr) {
     f.pending_bytes = log->pending_bytes();
     f.end = log->end();
@@ -117,6 +119,12 @@ uint64_t Figures::expired_keys() const {
 }
 uint64_t Figures::keys() const {
   return SumOfShards(*this, [](const ShardFigures& s) { return s.keys; });
+}
+uint64_t Figures::changes() const {
+  return SumOfShards(*this, [](const ShardFigures& s) { return s.changes; });
+}
+uint64_t Figures::snapshot_kept_bytes() const {
+  return SumOfShards(*this, [](const ShardFigures& s) { return s.snapshot_kept_bytes; });
 }
 uint64_t Figures::offset() const {
   return SumOfShards(*this, [](const ShardFigures& s) { return s.end; });

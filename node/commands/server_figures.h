@@ -22,6 +22,8 @@ struct DatabaseFigures {
 struct ShardFigures {
   uint32_t index = 0;
   uint64_t used_bytes = 0, pending_bytes = 0, expired_keys = 0, keys = 0;
+  uint64_t changes = 0;              // since the start, as save points count them
+  uint64_t snapshot_kept_bytes = 0;  // held only for a snapshot
   storage::Lsn end = 0, durable = 0;
   std::vector<DatabaseFigures> databases;
 };
@@ -45,6 +47,8 @@ struct Figures {
   uint64_t pending_bytes() const;  // of all logs
   uint64_t expired_keys() const;
   uint64_t keys() const;
+  uint64_t changes() const;
+  uint64_t snapshot_kept_bytes() const;
   // Sum of the logs' ends: what clients know as the replication offset.
   uint64_t offset() const;
   uint64_t client_bytes() const;

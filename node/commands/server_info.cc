@@ -18,6 +18,7 @@
 #include "node/commands/allocator.h"
 #include "node/commands/command_words.h"
 #include "node/commands/parse.h"
+#include "node/commands/persistence_info.h"
 #include "node/commands/server.h"
 #include "node/commands/server_figures.h"
 #include "node/config/check.h"
@@ -195,26 +196,7 @@ void Memory(const View& v) {
 }
 
 void Persistence(const View& v) {
-  const storage::DataSet::Stats s = v.node->data().stats();
-  v.Line("loading", 0);
-  v.Line("async_loading", 0);
-  v.Line("rdb_bgsave_in_progress", 0);
-  v.Line("rdb_saves", 0);
-  v.Line("aof_enabled", s.enabled ? 1 : 0);
-  v.Line("aof_rewrite_in_progress", 0);
-  v.Line("aof_rewrite_scheduled", 0);
-  v.Line("aof_rewrites", 0);
-  v.Line("aof_last_write_status", s.last_write_ok ? "ok" : "err");
-  if (!s.enabled) return;
-  v.Line("aof_current_size", s.current_size);
-  v.Line("aof_base_size", s.base_size);
-  v.Line("aof_pending_rewrite", 0);
-  v.Line("aof_buffer_length", s.pending_bytes);
-  v.Line("aof_delayed_fsync", s.delayed_fsync);
-  v.Line("aof_writes", s.writes);
-  v.Line("aof_fsyncs", s.fsyncs);
-  v.Line("aof_write_errors", s.write_errors);
-  v.Line("aof_fsync_errors", s.fsync_errors);
+  *v.out += PersistenceFields(*v.node, v.figures->changes(), v.figures->snapshot_kept_bytes());
 }
 
 void Stats(const View& v) {

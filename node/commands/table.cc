@@ -57,7 +57,7 @@ class Table {
  public:
   Table() {
     std::vector<Entry> entries;
-    for (const auto family : {StringCommands(), GenericCommands(), ConnectionCommands(), ServerCommands(),
+    for (const auto family : {StringCommands(), GenericCommands(), ConnectionCommands(), ServerCommands(), PersistenceCommands(),
                               ClusterCommands(), CommandCommands()}) {
       for (const CommandSpec& spec : family) {
         all_.push_back(&spec);

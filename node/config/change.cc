@@ -38,6 +38,7 @@ absl::StatusOr<Config> ConfigSet(const Config& base, const ConfigPairs& pairs) {
       return absl::InvalidArgumentError(Cat("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'"));
     }
     if (d->Is(Directive::kImmutable)) return SetFailed(name, "can't set immutable config");
+    if (d->Is(Directive::kProtected)) return SetFailed(name, "can't set protected config");
     if (!seen.insert(d).second) return SetFailed(name, "duplicate parameter");
     directives.push_back(d);
   }

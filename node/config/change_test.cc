@@ -57,9 +57,10 @@ TEST(Change, EveryDefaultReadsBackTheSame) {
     EXPECT_EQ(DirectiveValue(d, config), value) << d.name;
     std::string text;
     for (const std::string& line : DirectiveLines(d, config)) text += line + "\n";
-    const absl::Status status = LoadText(text, "f.conf", &config);
+    Config read;
+    const absl::Status status = LoadText(text, "f.conf", &read);
     EXPECT_TRUE(status.ok()) << status;
-    EXPECT_EQ(DirectiveValue(d, config), value) << d.name;
+    EXPECT_EQ(DirectiveValue(d, read), value) << d.name;
   }
 }
 
@@ -82,7 +83,21 @@ TEST(Change, SetIsAllOrNothingAndWordsErrorsAsRedisDoes) {
             "ERR Unknown option or number of arguments for CONFIG SET - 'rename-command'");
   EXPECT_NE(SetError({{"masterauth", "secret"}}), "");
   EXPECT_EQ(SetError({{"masterauth", "secret"}}).find("secret"), std::string::npos);
-  EXPECT_NE(SetError({{"save", "900 1"}}).find("appendonly no"), std::string::npos);
+  EXPECT_EQ(SetError({{"dbfilename", "other.rdb"}}),
+            "ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config");
+  EXPECT_EQ(SetError({{"save", "900"}}),
+            "ERR CONFIG SET failed (possibly related to argument 'save') - Invalid save parameters");
+}
+
+TEST(Change, SavePointsAreRedisDefaultWithoutALogAndNoneWithOne) {
+  Config config;
+  EXPECT_EQ(Get(config, "save"), "3600 1 300 100 60 10000");
+  config.appendonly = true;
+  EXPECT_EQ(Get(config, "save"), "");
+  EXPECT_EQ(Get(*ConfigSet(config, {{"save", "900 1"}}), "save"), "900 1");
+  config.appendonly = false;
+  EXPECT_EQ(Get(*ConfigSet(config, {{"save", "900 1"}}), "save"), "900 1") << "accepted without a log as well";
+  EXPECT_EQ(Get(*ConfigSet(config, {{"save", ""}}), "save"), "");
 }
 
 TEST(Change, SetOfAnAppendingDirectiveReplaces) {

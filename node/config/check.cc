@@ -82,11 +82,7 @@ absl::Status CheckCombinations(const Config& c) {
   if (c.write_commit == WriteCommit::kDisk && !c.appendonly) {
     return Refused("'write-commit disk' with 'appendonly no': nothing would ever be durable; set 'appendonly yes'");
   }
-  if (!c.save.empty() && !c.appendonly) {
-    return Refused(Cat("'save ", c.save,
-                       "' with 'appendonly no': snapshots by time are not available yet; set 'appendonly yes', which "
-                       "keeps every change, or 'save \"\"'"));
-  }
+  if (!IsFileName(c.dbfilename)) return Refused("dbfilename can't be a path, just a filename");
   if (c.port == 0) {
     return Refused(
         "'port 0': there is no other way for a client to connect, as TLS and Unix sockets are not available "
@@ -109,6 +105,8 @@ uint32_t ShardCount(const Config& c) {
 uint16_t BusPort(const Config& c) {
   return c.cluster_port != 0 ? c.cluster_port : static_cast<uint16_t>(c.port + 10000);
 }
+
+std::string EffectiveSave(const Config& c) { return c.save.value_or(c.appendonly ? "" : kDefaultSave); }
 
 WriteCommit EffectiveCommit(const Config& c) {
   const bool always = c.appendonly && c.appendfsync == storage::AppendFsync::kAlways;

@@ -3,6 +3,7 @@
 #define SKEIN_NODE_CONFIG_CHECK_H_
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "node/config/config.h"
@@ -22,6 +23,8 @@ uint32_t ShardCount(const Config& config);
 inline bool ShardsConfigured(const Config& config) { return config.storage_shards != 0; }
 // cluster-port, or port + 10000.
 uint16_t BusPort(const Config& config);
+// The save points: save, or what holds where it was not said.
+std::string EffectiveSave(const Config& config);
 // What a reply waits for: `appendfsync always` implies at least disk.
 WriteCommit EffectiveCommit(const Config& config);
 // How the log is synced: write-commit disk and quorum sync as always does.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct OutputLimit {  // client-output-buffer-limit <class> <hard> <soft> <secon
   uint64_t hard = 0, soft = 0;
   uint32_t soft_seconds = 0;
 };
+
+// As Redis has it: after an hour if a key has changed, after five minutes with 100 changes, after one with 10000.
+inline constexpr char kDefaultSave[] = "3600 1 300 100 60 10000";
 
 struct Config {
   // network
@@ -44,7 +48,16 @@ struct Config {
   uint32_t databases = 16;
   std::string dir = ".";
   bool appendonly = false;
-  std::string save;  // "900 1 300 10": has nothing to do with appendonly yes, and is refused without
+  // "900 1 300 10". Not said at all: kDefaultSave with appendonly no, and none with appendonly yes (EffectiveSave).
+  std::optional<std::string> save;
+  std::string dbfilename = "dump.rdb";
+  bool rdbcompression = true, rdbchecksum = true;
+  bool rdb_save_incremental_fsync = true, aof_rewrite_incremental_fsync = true;
+  bool stop_writes_on_bgsave_error = true;
+  uint32_t auto_aof_rewrite_percentage = 100;
+  uint64_t auto_aof_rewrite_min_size = 64u << 20;
+  uint64_t snapshot_buffer_limit = 8u << 20;  // bytes a shard on their way to a file
+  uint64_t snapshot_max_rate = 0;             // bytes a second written by saves and rewrites; 0: no limit
   std::string appenddirname = "appendonlydir";
   storage::AppendFsync appendfsync = storage::AppendFsync::kEverySec;
   WriteCommit write_commit = WriteCommit::kMemory;

@@ -26,11 +26,12 @@ struct Directive {
   enum class Type : uint8_t { kBool, kInteger, kMemory, kEnum, kString, kWords, kCustom };
   enum class Role : uint8_t { kBound, kKept, kFixed };
   enum Flag : uint32_t {
-    kImmutable = 1,  // CONFIG SET refuses it
-    kSensitive = 2,  // its value is a secret: never in a log or an error
-    kMultiLine = 4,  // may stand several times; each line adds to what the others said (custom ones)
-    kAppends = 16,   // each line adds to the value; an empty word forgets it, which CONFIG SET does first
-    kHidden = 8,     // not shown by CONFIG GET (those that Redis does not show)
+    kImmutable = 1,   // CONFIG SET refuses it
+    kSensitive = 2,   // its value is a secret: never in a log or an error
+    kMultiLine = 4,   // may stand several times; each line adds to what the others said (custom ones)
+    kAppends = 16,    // each line adds to the value; an empty word forgets it, which CONFIG SET does first
+    kProtected = 32,  // CONFIG SET refuses it, as Redis does unless enable-protected-configs says otherwise
+    kHidden = 8,      // not shown by CONFIG GET (those that Redis does not show)
   };
   using Field = std::variant<std::monostate, bool Config::*, uint16_t Config::*, uint32_t Config::*, uint64_t Config::*,
                              int64_t Config::*, std::string Config::*, std::vector<std::string> Config::*>;

@@ -1,6 +1,7 @@
 // The directives that set a field of Config.
 #include <array>
 
+#include "node/config/check.h"
 #include "node/config/directives.h"
 #include "node/config/text.h"
 
@@ -60,7 +61,7 @@ constexpr std::array<std::string_view, 3> kCommitNames = {"memory", "disk", "quo
 absl::Status ParseSave(const Words& words, Config* config) {
   const Words list = SplitBlanks(Join(words, " "));
   if (list.empty()) {
-    config->save.clear();
+    config->save = "";
     return absl::OkStatus();
   }
   if (list.size() % 2 != 0) return Refused("Invalid save parameters");
@@ -68,10 +69,11 @@ absl::Status ParseSave(const Words& words, Config* config) {
     const std::optional<int64_t> seconds = ParseInteger(list[i]), changes = ParseInteger(list[i + 1]);
     if (!seconds || !changes || *seconds < 1 || *changes < 0) return Refused("Invalid save parameters");
   }
-  Append(&config->save, config->save.empty() ? "" : " ", Join(list, " "));
+  std::string& save = config->save.has_value() ? *config->save : config->save.emplace();
+  Append(&save, save.empty() ? "" : " ", Join(list, " "));
   return absl::OkStatus();
 }
-Words FormatSave(const Config& config) { return {config.save}; }
+Words FormatSave(const Config& config) { return {EffectiveSave(config)}; }
 
 OutputLimit* LimitOf(std::string_view name, Config* config) {
   const std::string lower = Lower(name);
@@ -148,9 +150,34 @@ void AddData(std::vector<Directive>* rows) {
           Integer("databases", &Config::databases, 1, 1024, kImmutable, "Databases that SELECT can choose."),
           String("dir", &Config::dir, kImmutable, "Folder of everything the node writes."),
           Bool("appendonly", &Config::appendonly, kImmutable, "Keep the log on disk."),
-          Custom("save", Directive::kAppends, ParseSave, FormatSave,
-                 "<seconds> <changes> ...: snapshots by time. Accepted with appendonly yes, which keeps every change; "
-                 "\"\" for none."),
+          Custom(
+              "save", Directive::kAppends, ParseSave, FormatSave,
+              "<seconds> <changes> ...: save dbfilename in the background once so much has changed in so long; \"\": "
+              "never. Default: 3600 1 300 100 60 10000, as in Redis, with appendonly no, where nothing else outlives "
+              "the process; none with appendonly yes, as the log keeps every change and a second copy of all data "
+              "would only be work for the disk."),
+          {.name = "dbfilename",
+           .type = Type::kString,
+           .flags = Directive::kProtected,
+           .field = &Config::dbfilename,
+           .help = "File of BGSAVE, SAVE and the save points, inside dir."},
+          Bool("rdbcompression", &Config::rdbcompression, 0, "Compress long strings in RDB files and bases (LZF)."),
+          Bool("rdbchecksum", &Config::rdbchecksum, 0, "Put a checksum at the end of RDB files and bases."),
+          Bool("rdb-save-incremental-fsync", &Config::rdb_save_incremental_fsync, 0,
+               "Sync an RDB file every 4 MB while it is written."),
+          Bool("aof-rewrite-incremental-fsync", &Config::aof_rewrite_incremental_fsync, 0,
+               "Sync a base every 4 MB while it is written."),
+          Bool("stop-writes-on-bgsave-error", &Config::stop_writes_on_bgsave_error, 0,
+               "With save points, refuse writes after a failed background save, until one succeeds."),
+          Integer("auto-aof-rewrite-percentage", &Config::auto_aof_rewrite_percentage, 0, kMaxInt, 0,
+                  "Rewrite the log of a shard when its files have grown by so much since the last time; 0: never."),
+          Memory("auto-aof-rewrite-min-size", &Config::auto_aof_rewrite_min_size, 0, 0,
+                 "The log of a shard is not rewritten by growth before its files have this size."),
+          Memory("snapshot-buffer-limit", &Config::snapshot_buffer_limit, 64 << 10, 0,
+                 "Bytes a shard may have on their way to the file of a save or rewrite; at twice this, writes that "
+                 "would add to them wait."),
+          Memory("snapshot-max-rate", &Config::snapshot_max_rate, 0, 0,
+                 "Bytes a second that saves and rewrites may write; 0: no limit."),
           String("appenddirname", &Config::appenddirname, kImmutable, "Folder of the log, inside dir."),
           Custom("appendfsync", 0, ParseNamed<&Config::appendfsync, kFsyncNames>,
                  FormatNamed<&Config::appendfsync, kFsyncNames>,

@@ -128,7 +128,6 @@ std::vector<std::string> Notes(const Config& config) {
   }
   std::vector<std::string> notes;
   for (const auto& [why, names] : by_reason) notes.push_back(Cat("no effect: ", names, " (", why, ")"));
-  if (!config.save.empty()) notes.push_back("no effect: save (the log keeps every change)");
   return notes;
 }
 

@@ -181,7 +181,8 @@ TEST(Load, Combinations) {
   EXPECT_NE(Refusal({"--cluster-enabled", "no", "--storage-shards", "2"}).find("'storage-shards 2'"),
             std::string::npos);
   EXPECT_NE(Refusal({"--port", "60000"}).find("no room for the cluster bus"), std::string::npos);
-  EXPECT_NE(Refusal({"--save", "900", "1"}).find("'save 900 1' with 'appendonly no'"), std::string::npos);
+  EXPECT_EQ(Start({"--save", "900", "1"})->save, "900 1");
+  EXPECT_NE(Refusal({"--dbfilename", "a/b.rdb"}).find("dbfilename"), std::string::npos);
   EXPECT_NE(Refusal({"--dir", "/nonexistent"}).find("'dir /nonexistent'"), std::string::npos);
   EXPECT_NE(Refusal({"--appenddirname", "a/b"}).find("appenddirname"), std::string::npos);
   EXPECT_NE(Refusal({"--bind", "example.org"}).find("not a numeric address"), std::string::npos);

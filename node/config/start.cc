@@ -8,6 +8,7 @@
 
 #include "node/config/check.h"
 #include "node/config/text.h"
+#include "node/version.h"
 
 namespace skein::node {
 namespace {
@@ -43,9 +44,30 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config) {
   options.append_only = config.appendonly;
   options.fsync = EffectiveFsync(config);
   options.databases = config.databases;
+  options.save = SaveOptionsOf(config);
   options.shards = ShardCount(config);
   // Outside a cluster one shard is not a default but the only number there is.
   options.shards_configured = ShardsConfigured(config) || !config.cluster_enabled;
+  return options;
+}
+
+storage::SaveOptions SaveOptionsOf(const Config& config) {
+  storage::SaveOptions options;
+  options.rdb_name = config.dbfilename;
+  options.compress = config.rdbcompression;
+  options.checksum = config.rdbchecksum;
+  const std::vector<std::string> words = SplitBlanks(EffectiveSave(config));
+  for (size_t i = 0; i + 1 < words.size(); i += 2) {
+    options.save_points.push_back({*ParseInteger(words[i]), static_cast<uint64_t>(*ParseInteger(words[i + 1]))});
+  }
+  options.stop_writes_on_error = config.stop_writes_on_bgsave_error;
+  options.incremental_sync = config.rdb_save_incremental_fsync;
+  options.rewrite_incremental_sync = config.aof_rewrite_incremental_fsync;
+  options.rewrite_percentage = config.auto_aof_rewrite_percentage;
+  options.rewrite_min_size = config.auto_aof_rewrite_min_size;
+  options.buffer_limit = config.snapshot_buffer_limit;
+  options.max_rate = config.snapshot_max_rate;
+  options.redis_version = kRedisVersion;
   return options;
 }
 

@@ -14,6 +14,7 @@ namespace skein::node {
 
 // Callbacks are the caller's to add.
 storage::DataSetOptions DataSetOptionsOf(const Config& config);
+storage::SaveOptions SaveOptionsOf(const Config& config);
 // With cluster-enabled yes.
 bus::BusOptions BusOptionsOf(const Config& config);
 

@@ -47,10 +47,8 @@ class Server:
         self.name, self.folder, self.core, self.redis = name, pathlib.Path(folder), core, redis
         self.port = free_port()
         self.directives = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), "cluster-enabled": "yes",
-                           "appendonly": "no", "protected-mode": "no", **directives}
-        if redis:
-            self.directives["save"] = ""
-        else:
+                           "appendonly": "no", "protected-mode": "no", "save": "", **directives}
+        if not redis:
             self.directives["cluster-bootstrap"] = "yes"
         self.process = None
 

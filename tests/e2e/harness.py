@@ -62,9 +62,9 @@ class Node:
         self.port = port or free_port()
         self.directives = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), "cluster_enabled": "yes",
                            "cluster_node_timeout": NODE_TIMEOUT_MS}
+        self.directives["save"] = ""  # what a test does not ask for is not in its way
         self.directives.update(directives)
         if not IS_SKEIN:
-            self.directives.setdefault("save", "")
             for name in ("client_loops", "storage_shards", "cluster_bootstrap"):
                 self.directives.pop(name, None)
         self.wants_all_slots = not IS_SKEIN and directives.get("cluster_bootstrap") == "yes"

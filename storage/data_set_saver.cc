@@ -1,0 +1,31 @@
+#include "storage/data_set_saver.h"
+
+#include "storage/layout.h"
+
+namespace skein::storage {
+
+DataSetSaver::DataSetSaver(const DataSetOptions& options, LogSet* logs)
+    : options_(options), logs_(logs != nullptr ? std::make_unique<LogSetForSaver>(logs) : nullptr) {}
+
+void DataSetSaver::Begin(uint32_t shards, DataSet::RunOnShard run_on_shard) {
+  SaverEnv env;
+  env.fs = FileSystemOf(options_);
+  env.dir = options_.dir;
+  env.shards = shards;
+  env.run_on_shard = std::move(run_on_shard);
+  env.logs = logs_.get();
+  // Writers that wait for room ask again when they are told of progress, as with room in the log.
+  env.on_room = options_.on_progress;
+  saver_ = std::make_unique<SaverImpl>(std::move(env), options_.save);
+}
+
+void DataSetSaver::End() {
+  if (saver_ != nullptr) saver_->Stop();
+}
+
+absl::Status DataSetSaver::SaveNow(const std::vector<Shard*>& shards) const {
+  return SaveRdbNow(FileSystemOf(options_), options_.dir, saver_ != nullptr ? saver_->options() : options_.save,
+                    shards);
+}
+
+}  // namespace skein::storage
