@@ -11,6 +11,8 @@
 
 namespace skein::node {
 
+struct Config;
+
 using Partials = std::span<const std::string_view>;
 
 // generic_keys.cc
@@ -54,6 +56,11 @@ void RunObjectFreq(Call& call);
 void RunObjectHelp(Call& call);
 void RunObjectIdletime(Call& call);
 void RunObjectRefcount(Call& call);
+// Whether maxmemory-policy makes access data a counter (LFU) rather than a clock.
+bool UsesLfu(const Config& config);
+// generic_dump.cc
+void RunDump(Call& call);
+void RunRestore(Call& call);
 
 }  // namespace skein::node
 

@@ -15,8 +15,6 @@ using storage::Entry;
 // counter (LFU).
 constexpr uint32_t kClockMask = 0xffffff;
 
-bool UsesLfu(const Config& config) { return config.maxmemory_policy.find("lfu") != std::string::npos; }
-
 // The entry that OBJECT looks at, without being seen to; if there is none, the reply is null.
 const Entry* Examine(Call& call) {
   const Entry* entry = FindToRead(call, call.key(2), Touch::kNo);
@@ -25,6 +23,8 @@ const Entry* Examine(Call& call) {
 }
 
 }  // namespace
+
+bool UsesLfu(const Config& config) { return config.maxmemory_policy.find("lfu") != std::string::npos; }
 
 void RunObjectEncoding(Call& call) {
   if (const Entry* entry = Examine(call)) call.reply->Bulk(storage::EncodingName(entry->encoding()));

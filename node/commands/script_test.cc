@@ -37,7 +37,7 @@ TEST_P(Script, RepliesAsRedisDoes) {
   EXPECT_GT(compared, 15);
 }
 
-INSTANTIATE_TEST_SUITE_P(Commands, Script, testing::Values("string", "generic", "cluster", "command"),
+INSTANTIATE_TEST_SUITE_P(Commands, Script, testing::Values("string", "generic", "cluster", "command", "dump"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

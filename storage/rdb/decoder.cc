@@ -50,20 +50,6 @@ std::string_view LibraryName(std::string_view source) {
   return name.substr(0, name.find_first_of(" \t\r"));
 }
 
-// The bits of access data for a key that was last used `seconds` before `now`.
-uint32_t AccessOfIdle(UnixMillis now, uint64_t seconds) {
-  const auto clock = static_cast<uint64_t>(std::max<UnixMillis>(now, 0)) / 1000;
-  // The clock wraps: a key cannot be idle for longer than that.
-  const uint64_t idle = std::min<uint64_t>({seconds, clock, kAccessMask - 1});
-  return static_cast<uint32_t>(clock - idle) & kAccessMask;
-}
-
-// The bits of access data for an LFU counter: 16 bits of minutes, 8 bits of counter.
-uint32_t AccessOfFrequency(UnixMillis now, uint8_t counter) {
-  const auto minutes = static_cast<uint64_t>(std::max<UnixMillis>(now, 0)) / 60'000;
-  return static_cast<uint32_t>(minutes << 8 | counter) & kAccessMask;
-}
-
 // One reading of one file.
 class Reading {
  public:

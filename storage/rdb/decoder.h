@@ -36,7 +36,7 @@ struct RdbDecoderOptions {
   bool verify_checksum = true;                // rdbchecksum; a checksum of 0 in the file is never checked
   uint64_t max_string = uint64_t{512} << 20;  // longer strings are refused
   // Told now and then: bytes read so far. For progress bars. May be null.
-  std::function<void(uint64_t offset)> progress;
+  std::function<void(uint64_t offset)> progress = {};
 };
 
 struct RdbInfo {

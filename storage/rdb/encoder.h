@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "storage/rdb/item.h"
+#include "storage/rdb/lzf.h"
 
 namespace skein::storage {
 
@@ -51,7 +52,9 @@ class RdbEncoder {
   uint64_t crc_ = 0;
   bool db_selected_ = false;
   uint32_t db_ = 0;
-  std::string scratch_;  // a string while it is compressed
+  // For strings while they are compressed.
+  LzfCompressor compressor_;
+  std::string scratch_;
 };
 
 // The payload of DUMP, compressed where that saves something: the value without key and expiry, the RDB version, the

@@ -2,6 +2,7 @@
 #ifndef SKEIN_STORAGE_RDB_ITEM_H_
 #define SKEIN_STORAGE_RDB_ITEM_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -19,6 +20,18 @@ struct RdbItem {
   ValueType type = ValueType::kString;
   std::string_view string;  // kString: its bytes (an integer as its decimal text)
 };
+
+// Access data of a key that was last used `seconds` before `now` (LRU). At most what the clock can tell.
+inline uint32_t AccessOfIdle(UnixMillis now, uint64_t seconds) {
+  const uint64_t clock = static_cast<uint64_t>(std::max<UnixMillis>(now, 0)) / 1000;
+  return static_cast<uint32_t>(clock - std::min<uint64_t>({seconds, clock, kAccessMask - 1})) & kAccessMask;
+}
+
+// Access data of a key whose counter was `counter` at `now` (LFU): 16 bits of minutes, 8 bits of counter.
+inline uint32_t AccessOfFrequency(UnixMillis now, uint8_t counter) {
+  const uint64_t minutes = static_cast<uint64_t>(std::max<UnixMillis>(now, 0)) / 60'000;
+  return static_cast<uint32_t>(minutes << 8 | counter) & kAccessMask;
+}
 
 }  // namespace skein::storage
 
