@@ -137,25 +137,28 @@ def e2e():
 
 
 def crash():
-    """The judge's own tests, then every cell of the matrix for a few rounds."""
+    """The judge's own tests; then every cell of the matrix for a few rounds, killed and without power."""
     counts = bazel.Counts()
-    environment = with_node("crash", counts)
+    power_loss = "//tests/crash:power_loss"
+    environment = with_node("crash", counts, power_loss)
     if environment is None:
         return counts
+    output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0])
+    environment["SKEIN_POWER_LOSS"] = str(output / "tests" / "crash" / "power_loss")
     folder = bazel.ROOT / "tests" / "crash"
     counts.add(run_pytest("crash", environment, "-q", str(folder)))
-    with tempfile.TemporaryDirectory(prefix="skein-crash-") as work:
-        table = pathlib.Path(work) / "table.json"
-        code = subprocess.run([str(folder / "run"), "--short", "--json", str(table)], cwd=bazel.ROOT, env=environment,
-                              stdin=subprocess.DEVNULL, check=False).returncode
-        rows = json.loads(table.read_text(encoding="utf-8")) if table.exists() else []
-    for row in rows:
-        if row["failure"] is None:
-            counts.passed += 1
-        else:
+    for options in (["--short"], ["--short", "--power-loss"]):
+        with tempfile.TemporaryDirectory(prefix="skein-crash-") as work:
+            table = pathlib.Path(work) / "table.json"
+            code = subprocess.run([str(folder / "run"), *options, "--json", str(table)], cwd=bazel.ROOT,
+                                  env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+            rows = json.loads(table.read_text(encoding="utf-8")) if table.exists() else []
+        failed = [row for row in rows if row["failure"] is not None]
+        counts.passed += len(rows) - len(failed)
+        for row in failed:
             counts.fail("crash %s: %s" % (row["cell"], row["failure"].splitlines()[0]))
-    if code != 0 and not counts.failed or not rows:
-        counts.fail("crash: tests/crash/run ended with exit code %d" % code)
+        if not rows or code != 0 and not failed:
+            counts.fail("crash: tests/crash/run %s ended with exit code %d" % (" ".join(options), code))
     return counts
 
 

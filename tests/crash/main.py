@@ -7,15 +7,18 @@ A round that fails prints the seed that leads to the same commands again, and ke
 """
 
 import argparse
+import collections
 import fnmatch
 import json
 import os
 import pathlib
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 import cells
 import bazel
@@ -24,6 +27,11 @@ import resp
 import terminal
 from cells import Failure
 from clients import Wrong
+
+
+POWER_LOSS = "//tests/crash:power_loss"
+PowerCounts = collections.namedtuple("PowerCounts", "rounds acknowledged lost rewrites")
+PowerCounts.missing = 0
 
 
 def row(name, run, text):
@@ -59,40 +67,81 @@ def run_cell(cell, options, seed, keep):
             "lost": run.lost, "rewrites": run.rewrites, "failure": failure}
 
 
+def run_power_cell(binary, cell, options, seed):
+    """As run_cell, for a data set alone, on a disk in memory whose power fails."""
+    started = time.monotonic()
+    number = int(seed, 16) if all(letter in "0123456789abcdef" for letter in seed) else zlib.crc32(seed.encode())
+    done = subprocess.run([str(binary), str(cell.shards), cell.policy, "rewrite" if cell.rewrite else "calm",
+                           str(cell.loops), str(number), str(options.rounds)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    lines = done.stdout.splitlines()
+    counts = PowerCounts(0, 0, 0, 0)
+    failure = "\n".join(lines[-20:]) or "exit code %d" % done.returncode
+    if lines and done.returncode in (0, 1):
+        counts = PowerCounts(*(int(word) for word in lines[0].split()))
+        failure = "\n".join(lines[1:]) if done.returncode else None
+        if failure is None and cell.rewrite and not counts.rewrites:
+            failure = "no rewrite began"
+    text = terminal.paint("ok", "green") if failure is None else terminal.paint("FAILED", "red")
+    if cell.rewrite and failure is None:
+        text += ", %s rewrites" % terminal.count(counts.rewrites)
+    name = "power-" + cell.name
+    row(name, counts, text + terminal.paint("  %s" % terminal.seconds(time.monotonic() - started), "dim"))
+    if failure is not None:
+        terminal.say("    %s\n    again: tests/crash/run --power-loss --cell %s --rounds %d --seed %s"
+                     % (failure, cell.name, options.rounds, seed))
+    return {"cell": name, "rounds": counts.rounds, "acknowledged": counts.acknowledged, "missing": 0,
+            "lost": counts.lost, "rewrites": counts.rewrites, "failure": failure}
+
+
+def built(target):
+    if bazel.build("-c", "opt", target) != 0:
+        sys.exit("%s failed to build" % target)
+    package, name = target[2:].split(":")
+    return pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / package / name
+
+
 def find_node():
     if os.environ.get("SKEIN_NODE"):
         return
-    if bazel.build("-c", "opt", "//node:skein-node") != 0:
-        sys.exit("//node:skein-node failed to build")
-    harness.BINARY = str(pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node")
+    harness.BINARY = str(built("//node:skein-node"))
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/crash/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="what ops/test runs: about two minutes")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds a cell (10; short: 3)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds a cell (10; short: 3, or 40 of --power-loss)")
     parser.add_argument("--seconds", type=float, metavar="S", help="the longest load of a round (1.5; short: 0.5)")
     parser.add_argument("--cell", action="append", metavar="PATTERN", help="these cells alone, as 4-always-* (all)")
+    parser.add_argument("--power-loss", action="store_true",
+                        help="the power fails under a data set on a disk in memory; no node, no SIGKILL")
     parser.add_argument("--seed", default=None, help="as a failed round prints it (random)")
     parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()),
                         help="where the folders of failed rounds are kept (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the table here")
     options = parser.parse_args()
-    options.rounds = options.rounds or (3 if options.short else 10)
+    options.rounds = options.rounds or ((40 if options.power_loss else 3) if options.short else 10)
     options.seconds = options.seconds or (0.5 if options.short else 1.5)
-    find_node()
+    power = None
+    if options.power_loss:
+        power = pathlib.Path(os.environ["SKEIN_POWER_LOSS"]) if os.environ.get("SKEIN_POWER_LOSS") else built(POWER_LOSS)
+    else:
+        find_node()
     seed = options.seed or "%08x" % random.getrandbits(32)
     wanted = [cell for cell in cells.matrix()
               if not options.cell or any(fnmatch.fnmatch(cell.name, pattern) for pattern in options.cell)]
     if not wanted:
         sys.exit("no cell is called %s" % " or ".join(options.cell))
-    terminal.title("crash matrix, seed %s" % seed)
+    terminal.title("%s, seed %s" % ("power loss" if power else "crash matrix", seed))
     terminal.say("  %-24s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
     results = []
     try:
         for cell in wanted:
-            results.append(run_cell(cell, options, seed, options.keep))
+            if power:
+                results.append(run_power_cell(power, cell, options, seed))
+            else:
+                results.append(run_cell(cell, options, seed, options.keep))
     finally:
         if options.json:
             options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
