@@ -11,6 +11,7 @@
 #include "node/config/check.h"
 #include "node/listener.h"
 #include "node/node_impl.h"
+#include "storage/memory.h"
 
 namespace skein::node {
 namespace {
@@ -101,6 +102,7 @@ void LoopImpl::Join() {
 void LoopImpl::ThreadMain() {
   current_loop = this;
   pthread_setname_np(pthread_self(), ("loop-" + std::to_string(index_)).c_str());
+  storage::AllocateFromReserve(index_);
   RefreshClock();
   alive_ms_.store(mono_ms_, std::memory_order_relaxed);
   OnMailbox();

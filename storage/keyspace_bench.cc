@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "storage/keyspace.h"
+#include "storage/memory.h"
 #include "storage/shard.h"
 
 namespace skein::storage {
@@ -191,6 +192,7 @@ class Longest {
 
 // The longest operations while a shard grows to `keys` and shrinks to nothing again.
 void LongestOperations(uint64_t keys, bool one_slot) {
+  AllocateFromReserve(0);
   Shard shard({0, 1, 16}, nullptr);
   const TableContext& context = shard.keyspace().db(0).context();
   const Order order(keys);

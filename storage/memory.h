@@ -32,6 +32,21 @@ void* Reallocate(void* old, size_t size);
 // As Allocate, aligned to a cache line; `size` is a multiple of 64.
 void* AllocateLines(size_t size);
 
+// From now on the calling thread allocates apart from other threads, from pages that a thread of the reserve has made
+// present before (storage/page_reserve.h), and gives none back to the system itself. Threads with the same index share
+// one such part of the memory; it lasts as long as the process, so indexes are few: at most kMaxReservedParts, others
+// change nothing. False if nothing has changed, as under sanitizers, which have no jemalloc. Any thread.
+inline constexpr uint32_t kMaxReservedParts = 256;
+bool AllocateFromReserve(uint32_t index);
+
+// What the reserve has and has done; nothing if no thread has asked for it.
+struct ReserveFigures {
+  uint32_t ready = 0, wanted = 0;     // pieces of 256 KiB
+  uint64_t taken = 0, missed = 0;     // pieces asked for that were ready, and that were not
+  uint64_t unused_address_bytes = 0;  // given back to the system, and will be used again
+};
+ReserveFigures ReadReserve();
+
 }  // namespace skein::storage
 
 #endif  // SKEIN_STORAGE_MEMORY_H_
