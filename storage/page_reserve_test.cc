@@ -71,6 +71,7 @@ TEST(AddressRanges, KeepsWhatAnAlignmentLeaves) {
 }
 
 TEST(PageReserve, PagesArePresentWhenTheyAreTaken) {
+  if (mallctl == nullptr) GTEST_SKIP() << "sanitizers have pages of their own for each of ours";
   PageReserve reserve;
   reserve.Refill();
   ASSERT_EQ(reserve.ready(), PageReserve::kLeast);
@@ -175,6 +176,7 @@ TEST(PageReserve, MapsLargeAndAligned) {
 }
 
 TEST(PageReserve, RefusalOfTheSystemChangesNothing) {
+  if (mallctl == nullptr) GTEST_SKIP() << "sanitizers lock no page";
   PageReserve reserve(Untouched, Always);
   char* const p = static_cast<char*>(reserve.Map(PageReserve::kPiece, kPage));
   if (mlock(p, kPage) != 0) GTEST_SKIP() << "no page may be locked here";
