@@ -75,6 +75,31 @@ absl::StatusOr<AofReader::Found> AofReader::Next() {
   }
 }
 
+bool AofReader::NextIsInWindow() const {
+  const uint64_t end = window_at_ + window_.size();
+  uint64_t at = offset_;
+  const auto head = [&] { return std::string_view(window_).substr(at - window_at_); };
+  while (at + kRecordHeaderSize <= end && head().starts_with(MarkMagic())) at += kMarkSize;
+  if (at < window_at_ || at + kRecordHeaderSize > end) return false;
+  return RawBodySize(head().data()) <= end - at - kRecordHeaderSize;
+}
+
+absl::StatusOr<AofReader::Found> AofReader::NextBatch(size_t limit, std::vector<Item>* items) {
+  items->clear();
+  if (held_back_.has_value()) return *held_back_;
+  do {
+    const uint64_t before = offset_;
+    absl::StatusOr<Found> found = Next();
+    if (!found.ok() || *found != Found::kRecord) {
+      if (items->empty()) return found;
+      held_back_ = std::move(found);
+      return Found::kRecord;
+    }
+    items->push_back({record_, body_, before});
+  } while (items->size() < limit && NextIsInWindow());
+  return Found::kRecord;
+}
+
 AofReader::Found AofReader::Damaged(std::string_view why) {
   damage_ = why;
   return Found::kDamage;
@@ -96,8 +121,8 @@ absl::StatusOr<Lsn> AofReader::HighestMarkAhead() {
   return highest;
 }
 
-std::string AofReader::Describe(std::string_view what) const {
-  return path_ + ": at offset " + std::to_string(offset_) + " (LSN " + std::to_string(lsn_) + "): " + std::string(what);
+std::string AofReader::Describe(uint64_t offset, Lsn lsn, std::string_view what) const {
+  return path_ + ": at offset " + std::to_string(offset) + " (LSN " + std::to_string(lsn) + "): " + std::string(what);
 }
 
 }  // namespace skein::storage

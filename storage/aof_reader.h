@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,6 +33,16 @@ class AofReader {
   // for a kind of record that this version does not know, others for failed reads.
   absl::StatusOr<Found> Next();
 
+  // A record of a batch. The body's view lives until the next call of Next or NextBatch.
+  struct Item {
+    RecordHeader header;
+    std::string_view body;
+    uint64_t offset;  // in the file
+  };
+  // As Next, but takes as many records, `limit` at most, as stand whole in the memory that one read filled. kRecord:
+  // there is at least one in `*items`. What comes after them (end, damage, an error) is told by the next call.
+  absl::StatusOr<Found> NextBatch(size_t limit, std::vector<Item>* items);
+
   const RecordHeader& record() const { return record_; }
   std::string_view body() const { return body_; }
   const std::string& damage() const { return damage_; }
@@ -47,7 +59,8 @@ class AofReader {
   absl::StatusOr<Lsn> HighestMarkAhead();
 
   // "PATH: at offset O (LSN L): what".
-  std::string Describe(std::string_view what) const;
+  std::string Describe(std::string_view what) const { return Describe(offset_, lsn_, what); }
+  std::string Describe(uint64_t offset, Lsn lsn, std::string_view what) const;
 
  private:
   AofReader(std::unique_ptr<File> file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
@@ -55,6 +68,8 @@ class AofReader {
   // A view of `size` bytes at `offset`, fewer at the end of the file; valid until the next call.
   absl::StatusOr<std::string_view> View(uint64_t offset, uint64_t size);
   Found Damaged(std::string_view why);
+  // Whether the next record, with marks before it, can be taken without moving the window.
+  bool NextIsInWindow() const;
 
   const std::unique_ptr<File> file_;
   const std::string path_;
@@ -68,6 +83,7 @@ class AofReader {
   std::string damage_;
   std::string window_;  // the file's bytes from window_at_ on
   uint64_t window_at_ = 0;
+  std::optional<absl::StatusOr<Found>> held_back_;  // what NextBatch found behind its records
 };
 
 }  // namespace skein::storage

@@ -81,7 +81,7 @@ enum class Verb {
 struct Shard::Effect {
   Verb verb;
   uint32_t db;
-  std::string_view key;
+  Key key;
   std::string_view text;  // value or second key
   int64_t number = 0;     // time, offset or database
 };
@@ -104,7 +104,7 @@ absl::Status Shard::ParseRecord(uint32_t db, std::string_view body, std::vector<
     const auto& arg = arguments.values;
     const size_t n = arguments.count;
     const std::string_view name = arg[0];
-    Effect effect{Verb::kSet, db, n > 1 ? arg[1] : std::string_view(), n > 2 ? arg[2] : std::string_view(), 0};
+    Effect effect{Verb::kSet, db, Key({}, kNoSlot), n > 2 ? arg[2] : std::string_view(), 0};
     bool known = true;
     int keys = 1;
     if (name == "SET" && n == 3) {
@@ -162,8 +162,9 @@ absl::Status Shard::ParseRecord(uint32_t db, std::string_view body, std::vector<
     if (!known)
       return bad("unknown effect '" + std::string(name.substr(0, 32)) + "' with " + std::to_string(n - 1) +
                  " arguments");
-    const auto is_ours = [&](std::string_view key) { return KeySlot(key) % options_.count == options_.index; };
-    if ((keys > 0 && !is_ours(effect.key)) || (keys > 1 && !is_ours(effect.text))) {
+    if (keys > 0) effect.key = Key(arg[1]);
+    const auto is_ours = [&](uint16_t slot) { return slot % options_.count == options_.index; };
+    if ((keys > 0 && !is_ours(effect.key.slot)) || (keys > 1 && !is_ours(KeySlot(effect.text)))) {
       return bad("a key of another shard than " + std::to_string(options_.index) + " of " +
                  std::to_string(options_.count));
     }
@@ -221,13 +222,49 @@ void Shard::ApplyEffect(const Effect& effect) {
 }
 
 absl::Status Shard::ApplyRecord(uint32_t db, UnixMillis time, std::string_view body) {
-  std::vector<Effect> effects;
-  if (absl::Status status = ParseRecord(db, body, &effects); !status.ok()) return status;
-  now_ = time;
+  const RecordRef record{db, time, body};
+  size_t applied;
+  return ApplyRecords({&record, 1}, &applied);
+}
+
+absl::Status Shard::ApplyRecords(std::span<const RecordRef> records, size_t* applied) {
+  thread_local std::vector<Effect> effects;
+  thread_local std::vector<size_t> ends;  // of each record's effects
+  effects.clear();
+  ends.clear();
+  absl::Status status;
+  for (const RecordRef& record : records) {
+    if (status = ParseRecord(record.db, record.body, &effects); !status.ok()) break;
+    ends.push_back(effects.size());
+  }
+  *applied = ends.size();
+  // Of a record that is malformed nothing is applied.
+  effects.erase(effects.begin() + static_cast<ptrdiff_t>(ends.empty() ? 0 : ends.back()), effects.end());
+  if (records.size() > 1) {
+    for (int stage = 0; stage < 3; ++stage) {
+      for (const Effect& effect : effects) {
+        if (effect.key.slot != kNoSlot) Prefetch(effect.db, effect.key, stage);
+      }
+    }
+  }
   applying_ = true;
-  for (const Effect& effect : effects) ApplyEffect(effect);
+  size_t at = 0;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    now_ = records[i].time;
+    for (; at < ends[i]; ++at) ApplyEffect(effects[at]);
+  }
   applying_ = false;
-  return absl::OkStatus();
+  return status;
+}
+
+void Shard::LoadItems(std::span<const RdbItem> items) {
+  thread_local std::vector<Key> keys;
+  keys.clear();
+  for (const RdbItem& item : items) keys.emplace_back(item.key);
+  for (int stage = 0; stage < 3; ++stage) {
+    for (size_t i = 0; i < items.size(); ++i) Prefetch(items[i].db, keys[i], stage);
+  }
+  for (const RdbItem& item : items) LoadItem(item);
 }
 
 }  // namespace skein::storage

@@ -1,27 +1,22 @@
 #include "storage/data_set.h"
 
+#include <chrono>
+#include <optional>
 #include <utility>
 
 #include "glog/logging.h"
 #include "storage/background_free.h"
 #include "storage/data_set_saver.h"
 #include "storage/file.h"
+#include "storage/flip.h"
+#include "storage/import/import.h"
+#include "storage/layout.h"
 #include "storage/log_set.h"
 #include "storage/manifest.h"
+#include "storage/recovery.h"
 
 namespace skein::storage {
 namespace {
-
-class ShardSink : public RecordSink {
- public:
-  explicit ShardSink(Shard* shard) : shard_(shard) {}
-  absl::Status Apply(uint32_t db, UnixMillis time, std::string_view body) override {
-    return shard_->ApplyRecord(db, time, body);
-  }
-
- private:
-  Shard* const shard_;
-};
 
 class DataSetImpl : public DataSet {
  public:
@@ -41,20 +36,43 @@ class DataSetImpl : public DataSet {
 
   absl::Status Recover() {
     std::vector<ShardSink> sinks;
-    for (const std::unique_ptr<Shard>& shard : shards_) {
-      // A record of the log has been decided already: a key that is past its time goes when its DEL comes.
-      shard->set_decides_expiry(false);
-      sinks.emplace_back(shard.get());
-    }
+    sinks.reserve(shards_.size());
+    for (const std::unique_ptr<Shard>& shard : shards_) sinks.emplace_back(shard.get());
     if (absl::Status status = logs_->Recover([&](uint32_t i) { return &sinks[i]; }); !status.ok()) return status;
     for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(true);
     report_ = logs_->report();
     for (uint32_t i = 0; i < shard_count(); ++i) {
       const RecoveryReport::PerShard& found = report_.shards[i];
-      LOG(INFO) << "shard " << i << ": replayed " << found.records << " records, " << found.bytes
-                << " bytes, up to LSN " << found.end;
+      LOG(INFO) << "shard " << i << ": loaded " << found.keys << " keys of a base, replayed " << found.records
+                << " records, " << found.bytes << " bytes, up to LSN " << found.end;
+    }
+    // ops/bench reads this line.
+    LOG(INFO) << "data set loaded in " << report_.seconds << " seconds";
+    return absl::OkStatus();
+  }
+
+  // Without logs: what the RDB file holds, if there is one.
+  absl::Status LoadRdb(const DataSetOptions& options) {
+    const std::string path = JoinPath(options.dir, options.save.rdb_name);
+    const auto started = std::chrono::steady_clock::now();
+    const absl::StatusOr<ImportReport> report = ReadRdbIfThere(options, path, shards_);
+    if (!report.ok()) return report.status();
+    for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(true);
+    report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    if (report->keys + report->expired > 0) {
+      LOG(INFO) << path << ": loaded " << report->keys << " keys; " << report->expired << " were past their time";
+      LOG(INFO) << "data set loaded in " << report_.seconds << " seconds";
     }
     return absl::OkStatus();
+  }
+
+  static absl::StatusOr<ImportReport> ReadRdbIfThere(const DataSetOptions& options, const std::string& path,
+                                                     const std::vector<std::unique_ptr<Shard>>& shards) {
+    if (options.save.rdb_name.empty()) return ImportReport();
+    const absl::StatusOr<bool> there = FileSystemOf(options)->Exists(path);
+    if (!there.ok()) return there.status();
+    if (!*there) return ImportReport();
+    return ReadRdbFile(options, path, WallClock(), shards);
   }
 
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
@@ -79,27 +97,73 @@ class DataSetImpl : public DataSet {
   DataSetSaver saver_;  // ends before the shards and logs go
 };
 
-absl::Status CheckWithoutLogs(const DataSetOptions& options) {
+absl::Status CheckOptions(const DataSetOptions& options) {
   if (options.shards == 0 || options.shards > kMaxShards) {
     return absl::FailedPreconditionError("storage-shards must be 1 to " + std::to_string(kMaxShards));
   }
   return absl::OkStatus();
 }
 
+absl::Status CheckWithoutLogs(const DataSetOptions& options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  const std::vector<std::unique_ptr<Shard>> shards = ScratchShards(options, options.shards);
+  const std::string path = JoinPath(options.dir, options.save.rdb_name);
+  return DataSetImpl::ReadRdbIfThere(options, path, shards).status();
+}
+
+// What has to be done to a folder before its data set can be opened: an interrupted change is finished, what Redis or
+// Valkey left is converted.
+absl::Status MakeReady(const DataSetOptions& options) {
+  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
+  const absl::StatusOr<std::unique_ptr<FileLock>> lock = LockFolder(options);
+  if (!lock.ok()) return lock.status();
+  if (absl::Status status = FinishInterrupted(options); !status.ok()) return status;
+  const absl::StatusOr<std::optional<ImportSource>> source = FindImport(options);
+  if (!source.ok()) return source.status();
+  return source->has_value() ? Convert(options, **source) : absl::OkStatus();
+}
+
+// Reads the data set in `dir`, as its manifest says, into shards that are thrown away.
+absl::Status CheckFolder(const DataSetOptions& options, const std::string& dir) {
+  const absl::StatusOr<std::optional<Manifest>> manifest = LoadManifestFrom(dir, options);
+  if (!manifest.ok()) return manifest.status();
+  if (!manifest->has_value()) return absl::OkStatus();
+  const auto count = static_cast<uint32_t>((*manifest)->shards.size());
+  const std::vector<std::unique_ptr<Shard>> shards = ScratchShards(options, count);
+  return InParallel(count, [&](uint32_t i) {
+    ShardSink sink(shards[i].get());
+    return RecoverShard(FileSystemOf(options), dir, **manifest, i, &sink).status();
+  });
+}
+
+absl::Status CheckWithLogs(const DataSetOptions& options) {
+  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
+  if (absl::Status status = CheckLock(options); !status.ok()) return status;
+  const absl::StatusOr<std::optional<std::vector<Move>>> pending =
+      PendingFlip(FileSystemOf(options), options.dir, options.append_dir);
+  if (!pending.ok()) return pending.status();
+  if (pending->has_value()) return CheckFolder(options, AppendDir(options) + ".new");
+  const absl::StatusOr<std::optional<ImportSource>> source = FindImport(options);
+  if (!source.ok()) return source.status();
+  if (!source->has_value()) return CheckFolder(options, AppendDir(options));
+  return ReadImport(options, **source, ScratchShards(options, options.shards)).status();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DataSet>> DataSet::Open(const DataSetOptions& options) {
   if (!options.append_only) {
-    if (absl::Status status = CheckWithoutLogs(options); !status.ok()) return status;
-    FileSystem* const fs = options.fs != nullptr ? options.fs : RealFileSystem();
-    const std::string manifest = JoinPath(JoinPath(options.dir, options.append_dir), kManifestName);
-    if (const absl::StatusOr<bool> exists = fs->Exists(manifest); exists.ok() && *exists) {
+    if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+    const std::string manifest = JoinPath(AppendDir(options), kManifestName);
+    if (const absl::StatusOr<bool> exists = FileSystemOf(options)->Exists(manifest); exists.ok() && *exists) {
       LOG(WARNING) << manifest
-                   << ": there is a data set here, which is neither read nor changed, because appendonly is no; "
-                   << "this node starts empty";
+                   << ": there is a data set here, which is neither read nor changed, because appendonly is no";
     }
-    return std::make_unique<DataSetImpl>(options, nullptr);
+    auto set = std::make_unique<DataSetImpl>(options, nullptr);
+    if (absl::Status status = set->LoadRdb(options); !status.ok()) return status;
+    return set;
   }
+  if (absl::Status status = MakeReady(options); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<LogSet>> logs = LogSet::Open(options);
   if (!logs.ok()) return logs.status();
   auto set = std::make_unique<DataSetImpl>(options, *std::move(logs));
@@ -108,7 +172,7 @@ absl::StatusOr<std::unique_ptr<DataSet>> DataSet::Open(const DataSetOptions& opt
 }
 
 absl::Status DataSet::Check(const DataSetOptions& options) {
-  return options.append_only ? LogSet::Check(options) : CheckWithoutLogs(options);
+  return options.append_only ? CheckWithLogs(options) : CheckWithoutLogs(options);
 }
 
 }  // namespace skein::storage

@@ -34,9 +34,11 @@ struct DataSetOptions {
   FileSystem* fs = nullptr;               // null: the real one
   SaveOptions save;
   std::string append_file = "appendonly.aof";  // --appendfilename: what a folder of Redis or Valkey calls its files
-  // Runs one command of a Redis append-only file on a shard without a log, for import (node/commands has the commands).
-  // Null: such files are refused in words.
-  std::function<absl::Status(Shard& shard, uint32_t db, UnixMillis now, const std::vector<std::string_view>& argv)>
+  // Runs one command of a Redis append-only file on those of the shards that it is about, for import (node/commands has
+  // the commands). They have no logs, nothing in them expires meanwhile. `annotated`: the time that the file tells for
+  // it, 0 if it tells none. Null: such files are refused in words.
+  std::function<absl::Status(const std::vector<Shard*>& shards, uint32_t db, UnixMillis annotated,
+                             const std::vector<std::string_view>& argv)>
       run_command;
   // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed, until Close has
   // returned. Must not block.
@@ -49,6 +51,7 @@ struct DataSetOptions {
 // What recovery found, for the log, INFO and tests.
 struct RecoveryReport {
   struct PerShard {
+    uint64_t keys = 0;  // of the base
     uint64_t records = 0;
     uint64_t bytes = 0;
     uint64_t cut_bytes = 0;  // torn tail
@@ -61,11 +64,13 @@ struct RecoveryReport {
 class DataSet {
  public:
   // Opens or creates. Refusals (DESIGN "Recovery", L13) are FailedPrecondition or DataLoss with one message that names
-  // the file and the way out; the process exits with code 2 on them. With append_only false: makes shards without logs
-  // and touches no file.
+  // the file, the way out and its page; the process exits with code 2 on them. Without a data set in the folder, what
+  // Redis or Valkey left there is converted (storage/import/import.h). With append_only false: makes shards without
+  // logs, reads save.rdb_name if it is there, and changes no file.
   static absl::StatusOr<std::unique_ptr<DataSet>> Open(const DataSetOptions& options);
 
-  // The same refusals in the same words, without side effects (L14, --check-config).
+  // The same refusals in the same words, without side effects (L14, --check-config). Reads everything that Open would
+  // read, into memory.
   static absl::Status Check(const DataSetOptions& options);
 
   virtual ~DataSet() = default;

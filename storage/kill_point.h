@@ -41,6 +41,17 @@ inline constexpr std::string_view kKillPoints[] = {
     "revive.folder-synced",
     "revive.listed",
     "revive.adopted",
+    // A data set written out of memory: conversion, reshard.
+    "layout.base-synced",
+    "layout.incr-synced",
+    "layout.shards-synced",
+    "layout.manifest-synced",
+    // It takes the place of what the folder held.
+    "flip.new-synced",
+    "flip.moved",
+    "flip.move-synced",
+    "flip.renamed",
+    "flip.synced",
     // Closing.
     "close.logs-ended",
     "close.listed",

@@ -3,6 +3,8 @@
 #include <chrono>
 
 #include "glog/logging.h"
+#include "storage/flip.h"
+#include "storage/runbook.h"
 
 namespace skein::storage {
 namespace {
@@ -30,7 +32,20 @@ UnixMillis WallClock() {
 
 absl::Status InUse(const DataSetOptions& options) {
   return absl::FailedPreconditionError(AppendDir(options) + ": is in use by another process (it holds " +
-                                       LockPath(options) + "); stop that one, or choose another dir");
+                                       LockPath(options) + "); stop that one, or choose another dir" +
+                                       SeeRunbook("folder-in-use"));
+}
+
+absl::StatusOr<std::unique_ptr<FileLock>> LockFolder(const DataSetOptions& options) {
+  absl::StatusOr<std::unique_ptr<FileLock>> lock = FileSystemOf(options)->Lock(LockPath(options));
+  if (absl::IsFailedPrecondition(lock.status())) return InUse(options);
+  return lock;
+}
+
+absl::Status CheckLock(const DataSetOptions& options) {
+  const absl::StatusOr<bool> locked = FileSystemOf(options)->IsLocked(LockPath(options));
+  if (!locked.ok()) return locked.status();
+  return *locked ? InUse(options) : absl::OkStatus();
 }
 
 absl::Status CheckPlace(const DataSetOptions& options) {
@@ -50,41 +65,65 @@ absl::Status CheckPlace(const DataSetOptions& options) {
 }
 
 absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& options) {
+  return LoadManifestFrom(AppendDir(options), options);
+}
+
+absl::StatusOr<std::optional<Manifest>> LoadManifestFrom(const std::string& dir, const DataSetOptions& options) {
   FileSystem* const fs = FileSystemOf(options);
-  const std::string dir = AppendDir(options);
   const std::string path = JoinPath(dir, kManifestName);
   const absl::StatusOr<std::string> text = fs->ReadFile(path, kMaxManifestSize);
   if (absl::IsNotFound(text.status())) {
     const absl::StatusOr<std::vector<std::string>> names = fs->List(dir);
     if (absl::IsNotFound(names.status()) || (names.ok() && names->empty())) return std::optional<Manifest>();
     if (!names.ok()) return names.status();
-    return absl::DataLossError(path + ": is missing, but the folder holds " + names->front() +
-                               (names->size() > 1 ? " and more" : "") +
-                               "; put back the manifest, or move the folder away to start empty");
+    return absl::DataLossError(
+        path + ": is missing, but the folder holds " + names->front() + (names->size() > 1 ? " and more" : "") +
+        "; put back the manifest, or move the folder away to start empty" + SeeRunbook("corrupt-manifest"));
   }
   if (!text.ok()) return text.status();
   absl::StatusOr<Manifest> manifest = ParseManifest(*text);
   if (absl::IsUnimplemented(manifest.status())) {
     return absl::FailedPreconditionError(path + ": " + std::string(manifest.status().message()) +
-                                         "; start the version that wrote it");
+                                         "; start the version that wrote it" + SeeRunbook("newer-version"));
   }
   if (!manifest.ok()) {
     return absl::DataLossError(path + ": is corrupt: " + std::string(manifest.status().message()) +
-                               "; put it back from a copy, or move the folder away to start empty");
+                               "; put it back from a copy, or move the folder away to start empty" +
+                               SeeRunbook("corrupt-manifest"));
   }
   const size_t count = manifest->shards.size();
   if (count != options.shards && options.shards_configured && manifest->chosen != Manifest::Chosen::kInherited) {
     return absl::FailedPreconditionError(
         path + ": manifest=" + std::to_string(count) + ", config=" + std::to_string(options.shards) +
-        ": the number of shards of a data set cannot be changed; set storage-shards to " + std::to_string(count) +
-        ", or start on an empty folder");
+        ": the number of shards of a data set is part of it; set storage-shards to " + std::to_string(count) +
+        ", or change it with skein-aof reshard" + SeeRunbook("shard-count"));
   }
   if (manifest->databases > options.databases) {
     return absl::FailedPreconditionError(path + ": databases: manifest=" + std::to_string(manifest->databases) +
                                          ", config=" + std::to_string(options.databases) +
-                                         ": set databases to at least " + std::to_string(manifest->databases));
+                                         ": set databases to at least " + std::to_string(manifest->databases) +
+                                         SeeRunbook("shard-count"));
   }
   return std::optional<Manifest>(*std::move(manifest));
+}
+
+absl::Status FinishInterrupted(const DataSetOptions& options) {
+  return FinishFlip(FileSystemOf(options), options.dir, options.append_dir);
+}
+
+uint64_t SizeOfListed(FileSystem* fs, const std::string& dir, const Manifest& manifest) {
+  uint64_t sum = 0;
+  const auto add = [&](const std::string& name) {
+    const absl::StatusOr<std::unique_ptr<File>> file = fs->Open(JoinPath(dir, name), FileSystem::Mode::kRead);
+    if (!file.ok()) return;
+    if (const absl::StatusOr<uint64_t> size = (*file)->Size(); size.ok()) sum += *size;
+  };
+  for (uint32_t i = 0; i < manifest.shards.size(); ++i) {
+    const Manifest::Shard& shard = manifest.shards[i];
+    if (shard.base.has_value()) add(BaseName(i, shard.base->sequence));
+    for (const Manifest::FileRef& incr : shard.incrs) add(IncrName(i, incr.sequence));
+  }
+  return sum;
 }
 
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir) {
@@ -126,6 +165,10 @@ absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t sha
 absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
   FileSystem* const fs = FileSystemOf(options);
   const std::string aside = AppendDir(options) + ".new";
+  // What is in there may be all there is: it is not ours to remove.
+  const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
+  if (!pending.ok()) return pending.status();
+  if (pending->has_value()) return absl::InternalError(aside + ": an interrupted change has to be finished first");
   if (absl::Status status = RemoveAside(fs, aside); !status.ok()) return status;
   if (absl::Status status = fs->CreateDir(aside); !status.ok()) return status;
   Manifest manifest;

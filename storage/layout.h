@@ -5,6 +5,7 @@
 #define SKEIN_STORAGE_LAYOUT_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -24,12 +25,25 @@ UnixMillis WallClock();
 
 // The refusal of a folder whose lock another process holds.
 absl::Status InUse(const DataSetOptions& options);
+// Takes the folder's lock, or says who is in the way.
+absl::StatusOr<std::unique_ptr<FileLock>> LockFolder(const DataSetOptions& options);
+// The same words if somebody holds it now, without side effects.
+absl::Status CheckLock(const DataSetOptions& options);
 
 // What is wrong with the options or the place by themselves.
 absl::Status CheckPlace(const DataSetOptions& options);
 
 // The folder's manifest, if it fits the options; nothing if there is no data set yet.
 absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& options);
+
+// The same for the folder `dir`, whatever the options call it.
+absl::StatusOr<std::optional<Manifest>> LoadManifestFrom(const std::string& dir, const DataSetOptions& options);
+
+// Finishes a flip (storage/flip.h) that was interrupted, under the lock. Before LoadManifest.
+absl::Status FinishInterrupted(const DataSetOptions& options);
+
+// How many bytes the files have that the manifest lists: for progress bars, so those that are not there count nothing.
+uint64_t SizeOfListed(FileSystem* fs, const std::string& dir, const Manifest& manifest);
 
 // Removes a folder of the kind that CreateDataSet makes, as far as it is there.
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir);

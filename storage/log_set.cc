@@ -116,8 +116,11 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
 
   for (uint32_t shard = 0; shard < count; ++shard) {
     const ShardRecovery& recovery = found[shard];
-    report_.shards.push_back(
-        {.records = recovery.records, .bytes = recovery.bytes, .cut_bytes = recovery.cut_bytes, .end = recovery.end});
+    report_.shards.push_back({.keys = recovery.keys,
+                              .records = recovery.records,
+                              .bytes = recovery.bytes,
+                              .cut_bytes = recovery.cut_bytes,
+                              .end = recovery.end});
     logs_[shard]->Start(std::move(files[shard]));
   }
   open_ = true;

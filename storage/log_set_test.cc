@@ -326,7 +326,7 @@ TEST_F(Refusal, L13_ABaseIsNotPassedOver) {
   Manifest manifest = *ParseManifest(fs_.Bytes(kManifest));
   manifest.shards[1].base = Manifest::FileRef{1, 0};
   fs_.SetBytes(kManifest, EncodeManifest(manifest));
-  ExpectRefused(Options(), absl::StatusCode::kUnimplemented, {"/appendonlydir/shard-1/base.1.rdb"});
+  ExpectRefused(Options(), absl::StatusCode::kDataLoss, {"/appendonlydir/shard-1/base.1.rdb", "is missing"});
 }
 
 TEST_F(Refusal, L13_TheFileOfAnotherShard) {

@@ -14,6 +14,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -138,6 +139,14 @@ class Shard {
   // malformed body is DataLoss, and nothing of the record has been applied. An effect on a key that is not there
   // changes nothing. Not inside a Begin/End bracket; `time` is now() while it runs. Observers see the changes.
   absl::Status ApplyRecord(uint32_t db, UnixMillis time, std::string_view body);
+  // The same for several records in order, whose memory is fetched beforehand. `*applied`: how many; after an error,
+  // those before the malformed one.
+  struct RecordRef {
+    uint32_t db;
+    UnixMillis time;
+    std::string_view body;
+  };
+  absl::Status ApplyRecords(std::span<const RecordRef> records, size_t* applied);
 
   // ---- Snapshots (storage/snapshot.h) -------------------------------------------------------------------------------
   // Begins a snapshot of the state after the last record; not inside a bracket. FailedPrecondition if one is running.
@@ -164,6 +173,8 @@ class Shard {
   // Puts a key of a base or an RDB file into the tables: no log, no observers, whatever the key held goes. Not inside a
   // bracket. For recovery and import.
   void LoadItem(const RdbItem& item);
+  // The same for several, whose memory is fetched beforehand.
+  void LoadItems(std::span<const RdbItem> items);
   // Changes (effects on keys; FLUSHALL and FLUSHDB count each key) since start: what save points count.
   uint64_t changes() const { return changes_; }
 
