@@ -137,15 +137,16 @@ def e2e():
 
 
 def crash():
-    """The judge's own tests; then every cell of the matrix for a few rounds, killed and without power."""
+    """The judge's own tests, and disks that fail; then every cell of the matrix for a few rounds, killed and without
+    power."""
     counts = bazel.Counts()
-    power_loss = "//tests/crash:power_loss"
-    environment = with_node("crash", counts, power_loss)
+    environment = with_node("crash", counts, "//tests/crash:power_loss", "//tests/crash:libfaulty_disk.so")
     if environment is None:
         return counts
-    output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0])
-    environment["SKEIN_POWER_LOSS"] = str(output / "tests" / "crash" / "power_loss")
     folder = bazel.ROOT / "tests" / "crash"
+    output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "tests" / "crash"
+    environment["SKEIN_POWER_LOSS"] = str(output / "power_loss")
+    environment["SKEIN_FAULTY_DISK"] = str(output / "libfaulty_disk.so")
     counts.add(run_pytest("crash", environment, "-q", str(folder)))
     for options in (["--short"], ["--short", "--power-loss"]):
         with tempfile.TemporaryDirectory(prefix="skein-crash-") as work:

@@ -44,7 +44,7 @@ class Cell:
 
 def matrix():
     return [Cell(shards, policy, rewrite, loops) for shards in (1, 2, 4, 8) for policy in ("always", "everysec", "no")
-            for rewrite in (False,) for loops in (1, 2)]
+            for rewrite in (False, True) for loops in (1, 2)]
 
 
 class Failure(Exception):

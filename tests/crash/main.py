@@ -125,7 +125,7 @@ def main():
     options.seconds = options.seconds or (0.5 if options.short else 1.5)
     power = None
     if options.power_loss:
-        power = pathlib.Path(os.environ["SKEIN_POWER_LOSS"]) if os.environ.get("SKEIN_POWER_LOSS") else built(POWER_LOSS)
+        power = pathlib.Path(os.environ.get("SKEIN_POWER_LOSS") or built(POWER_LOSS))
     else:
         find_node()
     seed = options.seed or "%08x" % random.getrandbits(32)

@@ -157,12 +157,14 @@ void PowerWorld::RewriteAgainAndAgain() {
       absl::Status status;
     } ended;
     bool scheduled = false;
-    const absl::Status started = saver->StartRewrite(&scheduled, [&](const absl::Status& status) {
+    Saver::Callbacks callbacks;
+    callbacks.ended = [&](const absl::Status& status) {
       const std::lock_guard<std::mutex> lock(ended.mutex);
       ended.ended = true;
       ended.status = status;
       ended.changed.notify_one();
-    });
+    };
+    const absl::Status started = saver->StartRewrite(&scheduled, std::move(callbacks));
     CHECK(started.ok() && !scheduled) << started;
     std::unique_lock<std::mutex> lock(ended.mutex);
     ended.changed.wait(lock, [&] { return ended.ended; });
@@ -192,7 +194,8 @@ void PowerWorld::RunLoop(Loop* loop, uint64_t records) {
     for (const std::function<void()>& task : tasks) task();
     for (const uint32_t at : loop->shards) {
       Shard& shard = set_->shard(at);
-      if (left == 0 || !shard.log()->MayWrite().ok()) continue;
+      if (shard.snapshot_running()) shard.StepSnapshot(1 + loop->rng() % 4);
+      if (left == 0 || !shard.MayWrite().ok()) continue;
       for (uint64_t n = 1 + loop->rng() % 4; n > 0; --n) models_[at].RunOne(&shard, &loop->rng);
       shard.log()->Kick();
     }
