@@ -18,7 +18,7 @@ absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
 
 void LoopImpl::RegisterGate(ClientSession& s) {
   const Barrier& b = s.barriers.front();
-  waiters_[b.shard].push(Waiter{b.lsn, s.st.id});
+  waiters_[b.shard].push(Waiter{b.lsn, s.st.id, /*wait=*/false});
   s.gate_registered = true;
 }
 
@@ -55,9 +55,14 @@ void LoopImpl::OnLogProgress() {
     if (waiters.empty()) continue;
     const storage::Lsn durable = log(shard)->durable();
     while (!waiters.empty() && waiters.top().lsn <= durable) {
+      const bool wait = waiters.top().wait;
       ClientSession* s = Find(waiters.top().session_id);
       waiters.pop();
       if (s == nullptr) continue;
+      if (wait) {
+        PassWait(*s);
+        continue;
+      }
       s->gate_registered = false;
       PassBarriers(*s);
       Touch(*s);
@@ -78,6 +83,11 @@ void LoopImpl::FailShard(uint32_t shard, const std::string& why) {
   for (; !waiters.empty(); waiters.pop()) {
     ClientSession* s = Find(waiters.top().session_id);
     if (s == nullptr) continue;
+    if (waiters.top().wait) {
+      s->wait_registered = false;
+      if (s->wait != nullptr) FinishWait(*s, why);
+      continue;
+    }
     s->gate_registered = false;
     FailBarriers(*s, shard);
     PassBarriers(*s);
@@ -127,6 +137,7 @@ void LoopImpl::FailBarriers(ClientSession& s, uint32_t shard) {
 
 void LoopImpl::AddBarriers(ClientSession& s, size_t begin, const std::vector<ShardPart>& parts) {
   for (const ShardPart& part : parts) {
+    if (part.wrote != 0) s.NoteWrite(part.shard, part.wrote);
     if (part.lsn != 0) s.AddBarrier(begin, part.shard, part.lsn);
   }
 }

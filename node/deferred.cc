@@ -98,6 +98,7 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
     p.bytes = part(*this, *host->shard);
     const storage::Lsn end = host->shard->End();
     if (end != 0) host->dirty = true;
+    p.wrote = end;
     p.lsn = Requirement(*host, storage::kNoSlot, end);
   }
 }

@@ -238,7 +238,9 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
     Finish(s, p.info, /*executed=*/false, buffer, start, before);
     return Outcome::kDone;
   }
-  const storage::Lsn need = RunInBracket(call, host, p.key_index >= 0 ? p.slot : storage::kNoSlot);
+  storage::Lsn wrote = 0;
+  const storage::Lsn need = RunInBracket(call, host, p.key_index >= 0 ? p.slot : storage::kNoSlot, &wrote);
+  if (wrote != 0) s.NoteWrite(p.shard, wrote);
   Finish(s, p.info, /*executed=*/true, buffer, start, before);
   if (need != 0 && buffer->size() > start) {
     if (s.segments.empty()) {
@@ -251,10 +253,11 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
   return Outcome::kDone;
 }
 
-storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot) {
+storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot, storage::Lsn* wrote) {
   host.shard->Begin(unix_ms_);
   call.spec->run(call);
   const storage::Lsn end = host.shard->End();
+  *wrote = end;
   if (end != 0) {
     host.dirty = true;
   } else if (!gating_) {

@@ -156,6 +156,7 @@ void LoopImpl::TakeBack(std::unique_ptr<HandoverBatch> batch) {
               s == nullptr ? std::string() : s->st.name, c.cycles);
     }
     if (s == nullptr) continue;  // the client has gone
+    if (c.wrote != 0) s->NoteWrite(c.shard, c.wrote);
     Segment& segment = s->segments[c.sequence - s->first_sequence];
     segment.ready = true;
     Touch(*s);
@@ -265,7 +266,7 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
       reply.Error(TextOf(room));
       c.rejected = true;
     } else {
-      c.lsn = RunInBracket(call, host, c.slot);
+      c.lsn = RunInBracket(call, host, c.slot, &c.wrote);
     }
     c.cycles = ReadCycles() - start;
     c.reply_end = b.replies.size();

@@ -30,7 +30,8 @@ struct RemoteCommand {
   bool rejected = false;  // not executed: redirection, MISCONF
   size_t reply_end = 0;
   uint64_t cycles = 0;
-  storage::Lsn lsn = 0;  // what the reply must wait for; 0: nothing
+  storage::Lsn lsn = 0;    // what the reply must wait for; 0: nothing
+  storage::Lsn wrote = 0;  // end of the record it appended; 0: none
 };
 
 class HandoverBatch final : public Message {

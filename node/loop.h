@@ -20,6 +20,14 @@ struct PauseState {
   bool writes_only = false;
 };
 
+// What WAIT and WAITAOF wait for.
+struct WaitFor {
+  bool aof = false;    // WAITAOF: durable copies; else received ones
+  bool local = false;  // this node's own
+  int64_t replicas = 0;
+  int64_t timeout_ms = 0;  // 0: for ever
+};
+
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -38,6 +46,14 @@ class Loop {
   // All sessions of this loop. `fn` may mark sessions for closing, not destroy them.
   virtual void ForEachSession(const std::function<void(Session&)>& fn) = 0;
   virtual Session* FindSession(uint64_t client_id) = 0;
+  // Whether this node takes writes itself, by this loop's snapshot of the topology.
+  virtual bool is_primary() const = 0;
+  // Answers the running command (kSession), now or once what the session has written is where `what` says, or its time
+  // is over: how many have it. The session's later commands wait behind it.
+  virtual void Wait(Call& call, const WaitFor& what) = 0;
+  // Ends the wait of one of this loop's sessions, as its time-out would, or with the error of CLIENT UNBLOCK. False if
+  // it has no such session that waits.
+  virtual bool Unblock(uint64_t client_id, bool with_error) = 0;
   // All shards of this loop.
   virtual void ForEachShard(const std::function<void(storage::Shard&)>& fn) = 0;
 };

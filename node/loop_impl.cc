@@ -44,7 +44,7 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   mailbox_poll_.data = this;
   uv_check_init(&uv_, &check_);
   check_.data = this;
-  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_}) {
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_}) {
     uv_timer_init(&uv_, t);
     t->data = this;
   }
@@ -313,8 +313,9 @@ void LoopImpl::ForEachShard(const std::function<void(storage::Shard&)>& fn) {
 }
 
 void LoopImpl::ResetStats() {
-  const uint64_t clients = stats_.clients, output = stats_.output_bytes;
+  const uint64_t clients = stats_.clients, output = stats_.output_bytes, blocked = stats_.blocked;
   stats_ = LoopStats{};
+  stats_.blocked = blocked;
   stats_.clients = clients;
   stats_.output_bytes = output;
   error_stats_.clear();
@@ -396,6 +397,7 @@ void LoopImpl::BeginDrain() {
     s->query.Release();
     s->stop_reading = true;
     s->st.close_after_reply = true;
+    if (s->wait != nullptr) FinishWait(*s, {});
     if (s->park != Park::kDeferred) s->park = Park::kNo;
     Flush(*s);
   }
@@ -419,7 +421,7 @@ void LoopImpl::Stop() {
   while (!sessions_.empty()) CloseSession(*sessions_.back());
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
-  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_}) uv_close(AsHandle(t), nullptr);
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_}) uv_close(AsHandle(t), nullptr);
 }
 
 }  // namespace skein::node

@@ -5,6 +5,7 @@
 //   dispatch.cc    from bytes to executed commands
 //   handover.cc    commands for shards of other loops
 //   commit.cc      replies that wait for their commit point
+//   wait.cc        WAIT and WAITAOF
 //   deferred.cc    replies that are owed, and questions to all loops or shards
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
 #define SKEIN_NODE_LOOP_IMPL_H_
@@ -16,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -93,8 +95,9 @@ struct Prepared {
 struct ShardPart {
   uint32_t shard = 0;
   std::string bytes;
-  std::string error;     // not executed, and why (MISCONF)
-  storage::Lsn lsn = 0;  // what the answer must wait for; 0: nothing
+  std::string error;       // not executed, and why (MISCONF)
+  storage::Lsn lsn = 0;    // what the answer must wait for; 0: nothing
+  storage::Lsn wrote = 0;  // end of the record it appended; 0: none
 };
 using ShardTask = std::function<std::string(LoopImpl&, storage::Shard&)>;
 
@@ -116,6 +119,7 @@ class LoopImpl final : public Loop {
   }
   // A session is on its way here (counted at once, so that the next one goes elsewhere).
   void Expect() { session_count_.fetch_add(1, std::memory_order_relaxed); }
+  uint32_t node_shard_count() const { return static_cast<uint32_t>(hosts_.size()); }
   uint32_t session_count() const { return session_count_.load(std::memory_order_relaxed); }
   int64_t alive_ms() const { return alive_ms_.load(std::memory_order_relaxed); }  // CLOCK_MONOTONIC, of its last tick
   // Bytes of values, tables and log tails of this loop's shards, as last published (PublishUsed). Any thread.
@@ -139,6 +143,9 @@ class LoopImpl final : public Loop {
   const ErrorStats& error_stats() const override { return error_stats_; }
   void ForEachSession(const std::function<void(Session&)>& fn) override;
   Session* FindSession(uint64_t client_id) override { return Find(client_id); }
+  bool is_primary() const override { return routing_.is_primary(); }
+  void Wait(Call& call, const WaitFor& what) override;
+  bool Unblock(uint64_t client_id, bool with_error) override;
   void ForEachShard(const std::function<void(storage::Shard&)>& fn) override;
 
   NodeImpl& node() { return *node_; }
@@ -250,7 +257,8 @@ class LoopImpl final : public Loop {
   bool MayServe(const CommandSpec& spec, const Caller& caller, Args argv, uint16_t slot, bool multiple_keys,
                 ShardHost& host, ReplyWriter* reply);
   // Runs the command in its bracket. Returns the LSN that its reply must wait for.
-  storage::Lsn RunInBracket(Call& call, ShardHost& host, uint16_t slot);
+  // `wrote`: the end of what it appended, or 0.
+  storage::Lsn RunInBracket(Call& call, ShardHost& host, uint16_t slot, storage::Lsn* wrote);
   storage::Lsn Requirement(ShardHost& host, uint16_t slot, storage::Lsn end);
 
   // handover.cc
@@ -270,6 +278,18 @@ class LoopImpl final : public Loop {
   void PassBarriers(ClientSession& s);
   void FailBarriers(ClientSession& s, uint32_t shard);
 
+  // wait.cc
+  bool OwnWritesDurable(const ClientSession& s) const;
+  void WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const;
+  void RegisterWait(ClientSession& s);
+  // Its entry in a queue has come to the front.
+  void PassWait(ClientSession& s);
+  void ForgetWait(ClientSession& s);
+  // Answers: how far it has come, or the error.
+  void FinishWait(ClientSession& s, std::string_view error);
+  void ArmWaitTimer();
+  void OnWaitTimer();
+
   NodeImpl* const node_;
   const uint32_t index_;
   Mailbox mailbox_;
@@ -277,7 +297,7 @@ class LoopImpl final : public Loop {
   uv_loop_t uv_;
   uv_poll_t mailbox_poll_;
   uv_check_t check_;
-  uv_timer_t tick_, expire_timer_, pause_timer_;
+  uv_timer_t tick_, expire_timer_, pause_timer_, wait_timer_;
   std::unique_ptr<Listener> listener_;
 
   const storage::Saver* saver_ = nullptr;
@@ -334,11 +354,13 @@ class LoopImpl final : public Loop {
   struct Waiter {
     storage::Lsn lsn;
     uint64_t session_id;
+    bool wait;  // WAITAOF: not a reply
     bool operator>(const Waiter& o) const { return lsn > o.lsn; }
   };
   using Waiters = std::priority_queue<Waiter, std::vector<Waiter>, std::greater<>>;
-  std::vector<Waiters> waiters_;       // by shard
-  std::vector<std::string> failures_;  // by shard
+  std::vector<Waiters> waiters_;                           // by shard
+  std::vector<std::string> failures_;                      // by shard
+  std::set<std::pair<int64_t, uint64_t>> wait_deadlines_;  // with the session's id
   std::atomic<bool> progress_{false};
   bool gating_ = false;
 

@@ -32,6 +32,7 @@ class StepLog final : public storage::Log {
   storage::Lsn written() const override { return durable_.load(); }
   uint64_t pending_bytes() const override { return kicked_.load() - durable_.load(); }
   void set_fsync(storage::AppendFsync) override {}
+  void AskSync(storage::Lsn lsn) override { asked_ = lsn; }
 
   // ---- The test's thread. Each tells the loops.
   void Advance() { AdvanceTo(kicked_.load()); }
@@ -40,14 +41,15 @@ class StepLog final : public storage::Log {
   // Every Kick is durable at once.
   void set_automatic(bool yes) { automatic_ = yes; }
   storage::Lsn kicked() const { return kicked_.load(); }
-  std::vector<uint16_t> slots() const;  // of all effects
+  storage::Lsn asked() const { return asked_.load(); }  // by the last AskSync
+  std::vector<uint16_t> slots() const;                  // of all effects
 
   std::function<void()> on_progress;
 
  private:
   storage::Lsn end_ = 0;
   bool open_ = false;
-  std::atomic<storage::Lsn> kicked_{0}, durable_{0};
+  std::atomic<storage::Lsn> kicked_{0}, durable_{0}, asked_{0};
   std::atomic<bool> automatic_{true};
   mutable std::mutex mutex_;
   absl::Status may_write_;

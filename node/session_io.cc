@@ -84,6 +84,12 @@ void ClientSession::Advance() {
   }
 }
 
+void ClientSession::NoteWrite(uint32_t shard, storage::Lsn end) {
+  if (shard >= wrote.size()) [[unlikely]]
+    wrote.resize(loop->node_shard_count());
+  wrote[shard] = end;
+}
+
 void ClientSession::AddBarrier(size_t begin, uint32_t shard, storage::Lsn lsn) {
   storage::Log* log = loop->log(shard);
   if (log == nullptr || log->durable() >= lsn || begin == out.size()) return;
@@ -145,7 +151,9 @@ bool ClientSession::Send() {
 void ClientSession::UpdatePoll() {
   if (closing) return;
   const bool reading = !stop_reading && !end_of_input;
-  const uint8_t events = (reading ? UV_READABLE : 0) | (want_write ? UV_WRITABLE : 0);
+  // One that waits, perhaps for ever, is not read from: its end must be noticed all the same.
+  const uint8_t events =
+      (reading ? UV_READABLE : 0) | (want_write ? UV_WRITABLE : 0) | (wait != nullptr ? UV_DISCONNECT : 0);
   if (events == armed) return;
   armed = events;
   if (events == 0) {
@@ -157,6 +165,10 @@ void ClientSession::UpdatePoll() {
     LoopImpl& loop = *s.loop;
     if (s.closing) return;
     if (status < 0) ready = UV_READABLE | UV_WRITABLE;  // the system call finds out what is wrong
+    if (s.wait != nullptr && (status < 0 || (ready & UV_DISCONNECT))) {
+      loop.CloseSession(s);
+      return;
+    }
     if (ready & UV_WRITABLE) loop.Flush(s);
     if ((ready & UV_READABLE) && !s.closing) loop.OnReadable(s);
   });
@@ -317,6 +329,7 @@ void LoopImpl::CloseLater(ClientSession& s) { close_later_.push_back(s.st.id); }
 void LoopImpl::CloseSession(ClientSession& s) {
   if (s.closing) return;
   s.closing = true;
+  ForgetWait(s);
   stats_.output_bytes -= s.counted_output;
   by_id_.erase(s.st.id);
   sessions_.back()->position = s.position;

@@ -12,6 +12,7 @@
 
 #include "node/admission.h"
 #include "node/buffer.h"
+#include "node/loop.h"
 #include "node/resp.h"
 #include "node/session.h"
 #include "storage/types.h"
@@ -86,6 +87,13 @@ struct Segment {
   Buffer bytes;
 };
 
+// A WAIT or WAITAOF that has not been answered.
+struct PendingWait {
+  WaitFor what;
+  uint64_t ticket = 0;
+  int64_t deadline_ms = 0;  // CLOCK_MONOTONIC; 0: none
+};
+
 // Why a session does not go on with its commands.
 enum class Park : uint8_t {
   kNo,
@@ -121,6 +129,8 @@ class ClientSession final : public Session {
   // Bytes of `out` that may leave.
   size_t Sendable() const { return barriers_empty() ? out.size() : const_cast<ClientSession*>(this)->FrontBegin(); }
   bool barriers_empty() const { return barriers.empty(); }
+  // It has appended a record that ends at `end`.
+  void NoteWrite(uint32_t shard, storage::Lsn end);
   // Sends what may leave. False: the connection is broken.
   bool Send();
   // Nothing is owed and nothing is left to send.
@@ -152,6 +162,10 @@ class ClientSession final : public Session {
   size_t reply_hint = 128u << 10;
   Fifo<Barrier> barriers;
   bool gate_registered = false;
+  // By shard, the end of the last record that it wrote; empty until it has written one.
+  std::vector<storage::Lsn> wrote;
+  std::unique_ptr<PendingWait> wait;  // null: it does not wait
+  bool wait_registered = false;       // in the queue of a shard, for this wait or one before
   int64_t over_soft_limit_since = 0;  // CLOCK_MONOTONIC ms; 0: below
 
   Park park = Park::kNo;

@@ -31,6 +31,7 @@ std::string Flags(const ClientState& c) {
   if (c.close_now) flags += 'A';
   if (c.no_evict) flags += 'e';
   if (c.no_touch) flags += 'T';
+  if (c.blocked) flags += 'b';
   if (flags.empty()) flags = "N";
   return flags;
 }
@@ -314,8 +315,6 @@ void ClientUnpause(Call& call) {
   OnAllLoops(call, [](Loop& loop) { loop.pause() = PauseState{}; });
 }
 
-// No command of this version blocks its client, so there is never one to unblock: 0, as for any client that is not
-// blocked.
 void ClientUnblock(Call& call) {
   if (call.argv.size() > 4) return WrongArity(*call.spec, call.reply);
   if (call.argv.size() == 4 && !IsWord(call.argv[3], "TIMEOUT") && !IsWord(call.argv[3], "ERROR")) {
@@ -323,7 +322,15 @@ void ClientUnblock(Call& call) {
   }
   int64_t id;
   if (!ParseInt64(call.argv[2], &id)) return call.reply->NotAnInteger();
-  call.reply->Integer(0);
+  const bool with_error = call.argv.size() == 4 && IsWord(call.argv[3], "ERROR");
+  call.node->GatherLoops(
+      call,
+      [id, with_error](Loop& loop) {
+        return std::string(loop.Unblock(static_cast<uint64_t>(id), with_error) ? "1" : "");
+      },
+      [](ReplyWriter& reply, const std::vector<std::string>& parts) {
+        reply.Integer(std::any_of(parts.begin(), parts.end(), [](const std::string& part) { return !part.empty(); }));
+      });
 }
 
 void ClientHelp(Call& call) {

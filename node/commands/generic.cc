@@ -215,6 +215,12 @@ constexpr CommandSpec kObjectSubcommands[] = {
      .tips = kNondeterministicTips},
 };
 
+constexpr ArgDoc kWaitArgs[] = {{.name = "numreplicas", .type = "integer"}, {.name = "timeout", .type = "integer"}};
+constexpr ArgDoc kWaitaofArgs[] = {{.name = "numlocal", .type = "integer"},
+                                   {.name = "numreplicas", .type = "integer"},
+                                   {.name = "timeout", .type = "integer"}};
+constexpr const char* kWaitTips[] = {"request_policy:all_shards", "response_policy:agg_min"};
+
 constexpr CommandSpec kGenericCommands[] = {
     {.name = "del",
      .group = "generic",
@@ -597,6 +603,32 @@ constexpr CommandSpec kGenericCommands[] = {
      .keys = kOwUpdate,
      .args = kRestoreArgs,
      .history = kRestoreHistory},
+    {.name = "wait",
+     .group = "generic",
+     .since = "3.0.0",
+     .summary =
+         "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagNoscript,
+     .acl = kAclConnection,
+     .scope = Scope::kSession,
+     .run = RunWait,
+     .args = kWaitArgs,
+     .tips = kWaitTips},
+    {.name = "waitaof",
+     .group = "generic",
+     .since = "7.2.0",
+     .summary = "Blocks until all of the preceding write commands sent by the connection are written to the "
+                "append-only file of the master and/or replicas.",
+     .complexity = "O(1)",
+     .arity = 4,
+     .flags = kFlagBlocking,
+     .acl = kAclConnection,
+     .scope = Scope::kSession,
+     .run = RunWaitaof,
+     .args = kWaitaofArgs,
+     .tips = kWaitTips},
 };
 
 }  // namespace

@@ -35,6 +35,9 @@ void RunPexpiretime(Call& call);
 void RunTtl(Call& call);
 void RunPttl(Call& call);
 void RunPersist(Call& call);
+// generic_wait.cc
+void RunWait(Call& call);
+void RunWaitaof(Call& call);
 // generic_scan.cc
 void RunKeys(Call& call);
 void MergeKeys(Call& call, Partials partials);

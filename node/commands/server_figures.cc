@@ -80,6 +80,7 @@ LoopStats Figures::Total() const {
     sum.handed_over += s.handed_over;
     sum.timeouts += s.timeouts;
     sum.clients += s.clients;
+    sum.blocked += s.blocked;
     sum.output_bytes += s.output_bytes;
     sum.query_bytes += s.query_bytes;
   }

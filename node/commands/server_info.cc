@@ -146,7 +146,7 @@ void Server(const View& v) {
 void Clients(const View& v) {
   v.Line("connected_clients", v.node->connected_clients());
   v.Line("maxclients", v.config->maxclients);
-  v.Line("blocked_clients", 0);
+  v.Line("blocked_clients", v.total.blocked);
   v.Line("tracking_clients", 0);
   v.Line("clients_in_timeout_table", 0);
   v.Line("total_blocking_keys", 0);

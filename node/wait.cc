@@ -1,0 +1,115 @@
+// WAIT and WAITAOF: a session that waits until its own writes are where it wants them. It stands in the same queues as
+// the replies that wait for their commit point (commit.cc), at most once: what a session has written only grows, so an
+// entry left by a wait that has timed out is never too late for the next one.
+#include <algorithm>
+#include <utility>
+
+#include "node/loop_impl.h"
+#include "node/node_impl.h"
+
+namespace skein::node {
+
+bool LoopImpl::OwnWritesDurable(const ClientSession& s) const {
+  if (!config_->appendonly) return false;
+  for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
+    if (s.wrote[shard] != 0 && log(shard)->durable() < s.wrote[shard]) return false;
+  }
+  return true;
+}
+
+// No replicas yet: none has acknowledged anything.
+void LoopImpl::WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const {
+  if (!aof) return reply.Integer(0);
+  reply.Array(2);
+  reply.Integer(OwnWritesDurable(s) ? 1 : 0);
+  reply.Integer(0);
+}
+
+void LoopImpl::Wait(Call& call, const WaitFor& what) {
+  auto& s = static_cast<ClientSession&>(*call.session);
+  const bool local_missing = what.local && !OwnWritesDurable(s);
+  if (what.replicas <= 0 && !local_missing) return WriteAcknowledged(s, what.aof, *call.reply);
+  if (local_missing) {
+    for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
+      if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
+      if (!failures_[shard].empty()) return call.reply->Error(failures_[shard]);
+      // At once, whatever the policy is; the record itself becomes visible at the end of the batch.
+      log(shard)->AskSync(s.wrote[shard]);
+    }
+  }
+  s.wait = std::make_unique<PendingWait>();
+  s.wait->what = what;
+  s.wait->ticket = DeferReply(s);
+  s.st.blocked = true;
+  ++stats_.blocked;
+  if (what.timeout_ms != 0) {
+    s.wait->deadline_ms = mono_ms_ + what.timeout_ms;
+    wait_deadlines_.emplace(s.wait->deadline_ms, s.st.id);
+    ArmWaitTimer();
+  }
+  if (local_missing) RegisterWait(s);
+}
+
+void LoopImpl::RegisterWait(ClientSession& s) {
+  if (s.wait_registered) return;
+  for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
+    if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
+    waiters_[shard].push(Waiter{s.wrote[shard], s.st.id, /*wait=*/true});
+    s.wait_registered = true;
+    return;
+  }
+}
+
+void LoopImpl::PassWait(ClientSession& s) {
+  s.wait_registered = false;
+  if (s.wait == nullptr || !s.wait->what.local) return;
+  RegisterWait(s);
+  if (!s.wait_registered && s.wait->what.replicas <= 0) FinishWait(s, {});
+}
+
+void LoopImpl::ForgetWait(ClientSession& s) {
+  if (s.wait == nullptr) return;
+  if (s.wait->deadline_ms != 0) wait_deadlines_.erase({s.wait->deadline_ms, s.st.id});
+  --stats_.blocked;
+  s.st.blocked = false;
+  s.wait.reset();
+}
+
+void LoopImpl::FinishWait(ClientSession& s, std::string_view error) {
+  const uint64_t ticket = s.wait->ticket;
+  const bool aof = s.wait->what.aof;
+  ForgetWait(s);
+  CompleteDeferred(s.st.id, ticket, [&](ClientSession& session, ReplyWriter& reply) {
+    if (!error.empty()) return reply.Error(error);
+    WriteAcknowledged(session, aof, reply);
+  });
+}
+
+bool LoopImpl::Unblock(uint64_t client_id, bool with_error) {
+  ClientSession* const s = Find(client_id);
+  if (s == nullptr || s->wait == nullptr) return false;
+  FinishWait(*s, with_error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : "");
+  return true;
+}
+
+void LoopImpl::ArmWaitTimer() {
+  if (wait_deadlines_.empty()) {
+    uv_timer_stop(&wait_timer_);
+    return;
+  }
+  const int64_t left = std::max<int64_t>(1, wait_deadlines_.begin()->first - mono_ms_);
+  uv_update_time(&uv_);
+  uv_timer_start(&wait_timer_, Call_<&LoopImpl::OnWaitTimer, uv_timer_t>, static_cast<uint64_t>(left), 0);
+}
+
+void LoopImpl::OnWaitTimer() {
+  RefreshClock();
+  while (!wait_deadlines_.empty() && wait_deadlines_.begin()->first <= mono_ms_) {
+    ClientSession* const s = Find(wait_deadlines_.begin()->second);
+    FinishWait(*s, {});  // takes its deadline out
+  }
+  ArmWaitTimer();
+  EndOfBatch();
+}
+
+}  // namespace skein::node
