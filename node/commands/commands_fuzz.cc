@@ -1,7 +1,8 @@
 // Any words to any command of the string, generic and COMMAND families: each answers with exactly one well-formed
 // reply, and the log makes the same data again.
 //
-// An input is lines; a line's first byte chooses the command, its words are what stands between spaces.
+// An input is lines; a line's first byte chooses the command, its words are what stands between spaces
+// (but see FinishPayload).
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -11,6 +12,7 @@
 #include "glog/logging.h"
 #include "node/command.h"
 #include "node/commands/harness.h"
+#include "storage/rdb/crc64.h"
 #include "storage/shard_testing.h"
 
 namespace skein::node {
@@ -37,6 +39,15 @@ bool TakeReply(std::string_view* in, int depth) {
     if (!TakeReply(in, depth + 1)) return false;
   }
   return true;
+}
+
+// A word "!bytes" becomes the bytes with the end of a DUMP payload, which chance does not find.
+void FinishPayload(std::string* word) {
+  if (!word->starts_with('!')) return;
+  word->erase(0, 1);
+  word->append("\x0a\0", 2);
+  const uint64_t crc = storage::RdbCrc64(0, *word);
+  word->append(reinterpret_cast<const char*>(&crc), sizeof(crc));
 }
 
 std::vector<std::vector<std::string>> AllNames() {
@@ -68,6 +79,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (size_t at = 1; at <= line.size();) {
       const size_t end = std::min(line.find(' ', at), line.size());
       words.emplace_back(line.substr(at, end - at));
+      node::FinishPayload(&words.back());
       at = end + 1;
     }
     h.now_ms += static_cast<unsigned char>(line[0]);

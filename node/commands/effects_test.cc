@@ -5,9 +5,20 @@
 
 #include "gtest/gtest.h"
 #include "node/commands/harness.h"
+#include "storage/rdb/crc64.h"
 
 namespace skein::node {
 namespace {
+
+// What DUMP gives of the string "5".
+#define PAYLOAD_OF_5 "\"\\x00\\xc0\\x05\\x0a\\x00\\x63\\x2f\\x5f\\x66\\x83\\x2f\\xb3\\x51\""
+
+std::string Payload(std::string_view value, uint16_t version, char type = 0) {
+  std::string payload = type + std::string(value);
+  payload.append(reinterpret_cast<const char*>(&version), sizeof(version));
+  const uint64_t crc = storage::RdbCrc64(0, payload);
+  return payload.append(reinterpret_cast<const char*>(&crc), sizeof(crc));
+}
 
 struct Case {
   std::vector<const char*> before;
@@ -45,6 +56,14 @@ TEST(Events, AreThoseThatRedisPublishes) {
       {{"SET a 1"}, "RENAME a a", ""},
       {{"SET a 1"}, "COPY a b", "copy_to b"},
       {{"SET a 1"}, "MOVE a 1", "move_from a, move_to a @1"},
+      {{}, "RESTORE a 0 " PAYLOAD_OF_5, "restore a"},
+      {{"SET a 1"}, "RESTORE a 0 " PAYLOAD_OF_5 " REPLACE", "restore a"},
+      {{"SET a 1"}, "RESTORE a 0 " PAYLOAD_OF_5, ""},
+      {{}, "RESTORE a 1000 " PAYLOAD_OF_5, "restore a"},
+      {{}, "RESTORE a 1 " PAYLOAD_OF_5 " ABSTTL", ""},
+      {{"SET a 1"}, "RESTORE a 1 " PAYLOAD_OF_5 " ABSTTL REPLACE", "del a"},
+      {{"SET a 1 PX 5"}, "!RESTORE a 0 " PAYLOAD_OF_5, "expired a, restore a"},
+      {{"SET a 1 PX 5"}, "!DUMP a", "expired a"},
       {{"SET a 1 PX 5"}, "!GET a", "expired a"},
       {{"SET a 1 PX 5"}, "!DEL a", "expired a"},
       {{"SET a 1 PX 5"}, "!INCR a", "expired a, incrby a"},
@@ -90,6 +109,13 @@ TEST(Log, L08_HoldsFactsOnly) {
   EXPECT_EQ(log("GETDEL a"), "");
   EXPECT_EQ(log("MSET a 1 b 2"), "SET a 1;SET b 2");
   EXPECT_EQ(log("DEL a b c"), "DEL a;DEL b");
+  EXPECT_EQ(log("RESTORE a 0 " PAYLOAD_OF_5 " REPLACE"), "SET a 5");
+  EXPECT_EQ(log("RESTORE b 1000 " PAYLOAD_OF_5 " REPLACE IDLETIME 7"), "SET b 5 PXAT 1700000001000");
+  EXPECT_EQ(log("RESTORE-ASKING b 1800000000000 " PAYLOAD_OF_5 " REPLACE ABSTTL"), "SET b 5 PXAT 1800000000000");
+  EXPECT_EQ(log("RESTORE b 1 " PAYLOAD_OF_5 " REPLACE ABSTTL"), "DEL b");
+  EXPECT_EQ(log("RESTORE b 1 " PAYLOAD_OF_5 " REPLACE ABSTTL"), "");
+  EXPECT_EQ(log("RESTORE a 0 " PAYLOAD_OF_5), "");  // BUSYKEY
+  EXPECT_EQ(log("DUMP a"), "");
   h.Run("SET a 1 PX 5");
   h.TakeLog();
   h.now_ms += 100;
@@ -130,6 +156,33 @@ TEST(Object, IdleTimeAndFrequencyFollowThePolicy) {
   EXPECT_EQ(h.Run("OBJECT IDLETIME a"),
             "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between "
             "policies at runtime LRU and LFU data will take some time to adjust.\r\n");
+}
+
+TEST(Restore, SetsAccessDataAsThePolicyHasIt) {
+  Harness h;
+  EXPECT_EQ(h.Run("RESTORE a 0 " PAYLOAD_OF_5 " IDLETIME 100"), "+OK\r\n");
+  EXPECT_EQ(h.Run("OBJECT IDLETIME a"), ":100\r\n");
+  EXPECT_EQ(h.Run("RESTORE a 0 " PAYLOAD_OF_5 " FREQ 9 REPLACE"), "+OK\r\n");  // said of another policy: ignored
+  EXPECT_EQ(h.Run("OBJECT IDLETIME a"), ":0\r\n");
+  h.config.maxmemory_policy = "allkeys-lfu";
+  EXPECT_EQ(h.Run("RESTORE a 0 " PAYLOAD_OF_5 " FREQ 9 REPLACE"), "+OK\r\n");
+  EXPECT_EQ(h.Run("OBJECT FREQ a"), ":9\r\n");
+}
+
+// Redis wraps around and drops the key. Ours, versions of Redis 7.4 and Valkey 9 are taken, which 7.0 refuses.
+TEST(Restore, DiffersFromRedisWhereThatLosesData) {
+  Harness h;
+  h.Run("SET a 1");
+  EXPECT_EQ(h.Run("RESTORE a 9223372036854775807 " PAYLOAD_OF_5 " REPLACE"),
+            "-ERR invalid expire time in 'restore' command\r\n");
+  EXPECT_EQ(h.Run("GET a"), "$1\r\n1\r\n");
+  for (const uint16_t version : {11, 12, 80}) {
+    EXPECT_EQ(h.Run({"RESTORE", "a", "0", Payload("\xc0\x07", version), "REPLACE"}), "+OK\r\n") << version;
+    EXPECT_EQ(h.Run("GET a"), "$1\r\n7\r\n");
+  }
+  EXPECT_EQ(h.Run({"RESTORE", "b", "0", Payload("\x01\x01v", 10, /*type=*/18)}),
+            "-ERR the value is a list (quicklist), which this version cannot hold\r\n");
+  EXPECT_EQ(h.Run("EXISTS b"), ":0\r\n");
 }
 
 TEST(Limits, ProtoMaxBulkLenBoundsStrings) {

@@ -30,8 +30,8 @@ bool RdbFileInput::Refill(uint64_t size) {
   Checksum();
   const auto kept = static_cast<size_t>(end_ - at_);
   // A string that is larger than the window has one of its own for as long as it is looked at.
-  const size_t capacity = std::max<size_t>(size, kWindow);
-  if (capacity != capacity_) {
+  const size_t capacity = std::max<uint64_t>(size, std::min<uint64_t>(kWindow, left()));
+  if (capacity > capacity_ || (capacity_ > kWindow && size <= kWindow)) {
     auto window = std::make_unique_for_overwrite<char[]>(capacity);
     if (kept != 0) std::memcpy(window.get(), at_, kept);
     window_ = std::move(window);

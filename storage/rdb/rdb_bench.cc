@@ -1,6 +1,7 @@
-// What a key of 100 bytes costs to encode and to decode: rdb_bench.
+// What a key of 100 bytes costs to encode, to decode and to load: rdb_bench.
 #include <benchmark/benchmark.h>
 
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "storage/rdb/decoder.h"
 #include "storage/rdb/encoder.h"
 #include "storage/rdb/rdb_testing.h"
+#include "storage/shard.h"
 
 namespace skein::storage {
 namespace {
@@ -108,6 +110,35 @@ void BM_Decode(benchmark::State& state) {
       benchmark::Counter(static_cast<double>(keys), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(BM_Decode)->Args({kNoise, 0})->Args({kText, 0})->Args({kText, 1});
+
+// A million keys into the tables of a shard, as they come from an RDB file of another server.
+void BM_Load(benchmark::State& state) {
+  const Data data = Make(kText, 1'000'000, 100);
+  const std::string bytes = Encode(data, false);
+  BytesFile file(bytes);
+  struct Loading : RdbVisitor {
+    explicit Loading(Shard* s) : shard(s) {}
+    absl::Status OnItem(const RdbItem& item) override {
+      shard->LoadItem(item);
+      return absl::OkStatus();
+    }
+    Shard* shard;
+  };
+  uint64_t keys = 0;
+  for (auto _ : state) {
+    auto shard = std::make_unique<Shard>(ShardOptions{}, nullptr);
+    Loading loading(shard.get());
+    const auto info = ReadRdb(&file, "bench", 0, {}, &loading);
+    CHECK(info.ok());
+    keys += info->keys;
+    state.PauseTiming();
+    shard.reset();
+    state.ResumeTiming();
+  }
+  state.counters["ns/key"] =
+      benchmark::Counter(static_cast<double>(keys), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+BENCHMARK(BM_Load)->Unit(benchmark::kMillisecond)->Iterations(2);
 
 }  // namespace
 }  // namespace skein::storage

@@ -31,7 +31,7 @@ RULES = (
      'worded as in 7.2'),
     (r'cluster\|(slots|shards)', r'info/flags', 'loading is a flag of it since 7.2'),
     (r'config\|(resetstat|rewrite|set)', r'info/tips', 'has policies since 7.2'),
-    (r'debug', r'docs/doc_flags', 'rows do not keep the flag syscmd'),
+    (r'debug|restore-asking', r'docs/doc_flags', 'rows do not keep the flag syscmd'),
 )
 INFO_FIELDS = ('name', 'arity', 'flags', 'first key', 'last key', 'step', 'categories', 'tips', 'key specs',
                'subcommands')

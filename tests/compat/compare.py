@@ -63,6 +63,8 @@ class Generator:
             (1, 'CLUSTER ADDSLOTS n'), (1, 'CLUSTER DELSLOTS junkword'), (1, 'CLUSTER SETSLOT n junkword'),
             (1, 'CLUSTER junkword'), (1, 'CONFIG GET junkword'), (1, 'CONFIG SET junkword v'), (1, 'CONFIG junkword'),
             (1, 'INFO junkword'), (1, 'MEMORY USAGE nokey'), (1, 'MEMORY junkword'), (1, 'SLOWLOG junkword'),
+            (1, 'DUMP nokey'), (2, 'RESTORE k ttl payload'), (2, 'RESTORE k ttl payload restoreopt'),
+            (1, 'RESTORE k ttl payload restoreopt restoreopt'), (1, 'RESTORE-ASKING k ttl payload REPLACE'),
             (1, 'DEBUG SLEEP 0'), (1, 'TIME x'), (1, 'SHUTDOWN junkword'), (1, 'ACL WHOAMI'), (1, 'ACL CAT junkword'),
         )]
         self.weights = [weight for weight, _ in self.templates]
@@ -119,6 +121,15 @@ class Generator:
         if kind == 'getexopt':
             return r.choice([['PERSIST'], ['EX', *self.word('secs')], ['PX', *self.word('millis')],
                              ['EXAT', *self.word('at')], ['PXAT', *self.word('atms')], ['KEEPTTL'], ['PX']])
+        if kind == 'ttl':
+            return [r.choice([b'0', b'0', b'100000', b'-1', b'x', b'1.5', b'%d' % (now * 1000 + 1000000)])]
+        if kind == 'payload':  # 5, "hello", twelve times 'a' compressed; then damaged ones
+            return [r.choice([bytes.fromhex('00c0050a00632f5f66832fb351'), bytes.fromhex('000568656c6c6f0a006372df766534200a'),
+                              bytes.fromhex('00c3050c0061e002000a0083ed21ee2cda53ce'), b'', b'junk',
+                              bytes.fromhex('00c0060a00632f5f66832fb351'), bytes.fromhex('0a005d9b5c400f7fa2da')])]
+        if kind == 'restoreopt':
+            return r.choice([['REPLACE'], ['replace'], ['ABSTTL'], ['IDLETIME', '5'], ['IDLETIME', '-5'], ['FREQ', '5'],
+                             ['FREQ', '256'], ['FREQ'], ['nosuch']])
         if kind == 'off':
             return [r.choice([b'0', b'3', b'20', b'100', self.number() if r.random() < 0.3 else b'7'])]
         if kind == 'idx':
