@@ -16,10 +16,11 @@ constexpr std::string_view kClearLine = "\r\x1b[K";
 
 }  // namespace
 
-Progress::Progress(Console* console, std::string label, uint64_t total)
+Progress::Progress(Console* console, std::string label, uint64_t total, Unit unit)
     : console_(console),
       label_(std::move(label)),
       total_(total),
+      unit_(unit),
       started_(std::chrono::steady_clock::now()),
       next_(started_ + kFirst) {}
 
@@ -27,8 +28,7 @@ Progress::~Progress() {
   if (drawn_) console_->Err(kClearLine);
 }
 
-void Progress::Advance(uint64_t bytes) {
-  done_.fetch_add(bytes, std::memory_order_relaxed);
+void Progress::Reach(uint64_t done) {
   if (!console_->ShowsProgress()) return;
   const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return;
@@ -36,20 +36,22 @@ void Progress::Advance(uint64_t bytes) {
   if (now < next_) return;
   next_ = now + kInterval;
   drawn_ = true;
-  Draw();
+  Draw(done);
 }
 
-void Progress::Draw() {
-  const uint64_t done = done_.load(std::memory_order_relaxed);
+void Progress::Draw(uint64_t done) {
   const double share = total_ == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   const auto full = static_cast<size_t>(share * kWidth);
   std::string bar(kClearLine);
   bar.append(label_).append(" [").append(full, '#').append(kWidth - full, '.').append("] ");
-  char rest[64];
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  std::snprintf(rest, sizeof(rest), "%3.0f %%  ", share * 100);
-  bar.append(rest).append(SizeText(done)).append(" of ").append(SizeText(total_));
-  bar.append(", ").append(SizeText(static_cast<uint64_t>(static_cast<double>(done) / seconds))).append("/s");
+  char percent[16];
+  std::snprintf(percent, sizeof(percent), "%3.0f %%", share * 100);
+  bar.append(percent);
+  if (unit_ == Unit::kBytes) {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    bar.append("  ").append(SizeText(done)).append(" of ").append(SizeText(total_));
+    bar.append(", ").append(SizeText(static_cast<uint64_t>(static_cast<double>(done) / seconds))).append("/s");
+  }
   console_->Err(bar);
 }
 

@@ -30,20 +30,24 @@ class Console {
 // rest: one.
 class Progress {
  public:
-  // `total`: bytes that the work will go through; may turn out to be wrong.
-  Progress(Console* console, std::string label, uint64_t total);
+  enum class Unit : uint8_t { kBytes, kOther };  // bytes are shown as such, else only the share that is done
+  // `total`: how much the work will go through; may turn out to be wrong.
+  Progress(Console* console, std::string label, uint64_t total, Unit unit = Unit::kBytes);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void Advance(uint64_t bytes);
+  void Advance(uint64_t more) { Reach(done_.fetch_add(more, std::memory_order_relaxed) + more); }
+  // So much is done in all.
+  void Reach(uint64_t done);
 
  private:
-  void Draw();
+  void Draw(uint64_t done);
 
   Console* const console_;
   const std::string label_;
   const uint64_t total_;
+  const Unit unit_;
   const std::chrono::steady_clock::time_point started_;
   std::atomic<uint64_t> done_{0};
   std::mutex mutex_;  // over what follows

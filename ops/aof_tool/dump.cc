@@ -196,7 +196,7 @@ int Dump(const Tool& tool, const Arguments& arguments) {
   }
   const absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());
-  SayIfInUse(tool, *folder);
+  SayState(tool, *folder);
   if (!folder->manifest.ok()) return Fail(tool, folder->manifest.status());
   const size_t count = folder->manifest->shards.size();
   if (filter->shard.has_value() && *filter->shard >= count) {

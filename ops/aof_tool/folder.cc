@@ -1,10 +1,14 @@
 #include "ops/aof_tool/folder.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <tuple>
 
 #include "ops/aof_tool/text.h"
+#include "storage/flip.h"
+#include "storage/import/import.h"
 #include "storage/layout.h"
+#include "storage/runbook.h"
 
 namespace skein::ops {
 
@@ -47,20 +51,26 @@ storage::DataSetOptions OptionsOf(const Tool& tool, const std::string& path) {
 }
 
 absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments) {
-  std::string given = arguments.dir();
+  // The lock stands beside the folder: "." must become a name.
+  std::string given = std::filesystem::absolute(arguments.dir()).lexically_normal().string();
   while (given.size() > 1 && given.back() == '/') given.pop_back();
   const std::string inner = JoinPath(given, arguments.append_dir());
   Folder folder;
-  if (IsFolder(tool.fs, inner)) {
-    folder.path = inner;
+  if (IsFolder(tool.fs, inner) || IsFolder(tool.fs, inner + ".new")) {
+    folder.place = inner;
   } else if (LooksAppendOnly(tool.fs, given)) {
-    folder.path = given;
+    folder.place = given;
   } else if (IsFolder(tool.fs, given)) {
     return absl::NotFoundError(given + ": there is no append-only folder (" + arguments.append_dir() +
                                ") here, and this is none");
   } else {
     return absl::NotFoundError(given + ": there is no such folder, or it cannot be read");
   }
+  const storage::DataSetOptions options = OptionsOf(tool, folder.place);
+  const absl::StatusOr<std::optional<std::vector<storage::Move>>> pending =
+      storage::PendingFlip(tool.fs, options.dir, options.append_dir);
+  if (!pending.ok()) return pending.status();
+  folder.path = pending->has_value() ? folder.place + ".new" : folder.place;
   const absl::StatusOr<bool> locked = tool.fs->IsLocked(folder.lock_path());
   if (!locked.ok()) return locked.status();
   folder.in_use = *locked;
@@ -68,14 +78,30 @@ absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments) 
   return folder;
 }
 
-void SayIfInUse(const Tool& tool, const Folder& folder) {
-  if (!folder.in_use) return;
-  tool.console->Err("note: a running process has " + folder.path +
-                    "; what is shown may be behind it, and an incomplete end may be a write that is under way\n");
+void SayState(const Tool& tool, const Folder& folder) {
+  if (folder.in_use) {
+    tool.console->Err("note: a running process has " + folder.place +
+                      "; what is shown may be behind it, and an incomplete end may be a write that is under way\n");
+  }
+  if (folder.path != folder.place) {
+    tool.console->Err("note: an interrupted change is finished by the next start; shown is what it makes, " +
+                      folder.path + "\n");
+  }
 }
 
 absl::Status LoadManifestOf(const Tool& tool, Folder* folder) {
-  absl::StatusOr<std::optional<Manifest>> manifest = storage::LoadManifest(OptionsOf(tool, folder->path));
+  const storage::DataSetOptions options = OptionsOf(tool, folder->place);
+  // Before the first start on it, a folder of Redis or Valkey.
+  if (folder->path == folder->place) {
+    const absl::StatusOr<std::optional<storage::ImportSource>> redis = storage::FindImport(options);
+    if (!redis.ok()) return redis.status();
+    if (redis->has_value()) {
+      return absl::FailedPreconditionError((*redis)->path +
+                                           ": is data of Redis or Valkey, which skein-node takes in when it starts" +
+                                           storage::SeeRunbook("from-redis"));
+    }
+  }
+  absl::StatusOr<std::optional<Manifest>> manifest = storage::LoadManifestFrom(folder->path, options);
   if (!manifest.ok()) {
     folder->manifest = manifest.status();
   } else if (manifest->has_value()) {
@@ -86,10 +112,15 @@ absl::Status LoadManifestOf(const Tool& tool, Folder* folder) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<storage::FileLock>> LockFolder(const Tool& tool, const Folder& folder) {
-  absl::StatusOr<std::unique_ptr<storage::FileLock>> lock = tool.fs->Lock(folder.lock_path());
-  if (!absl::IsFailedPrecondition(lock.status())) return lock;
-  return storage::InUse(OptionsOf(tool, folder.path));
+absl::StatusOr<std::unique_ptr<storage::FileLock>> TakeFolder(const Tool& tool, Folder* folder) {
+  const storage::DataSetOptions options = OptionsOf(tool, folder->place);
+  absl::StatusOr<std::unique_ptr<storage::FileLock>> lock = storage::LockFolder(options);
+  if (!lock.ok()) return lock;
+  if (absl::Status status = storage::FinishInterrupted(options); !status.ok()) return status;
+  folder->path = folder->place;
+  // Between looking and locking another process may have changed it.
+  if (absl::Status status = LoadManifestOf(tool, folder); !status.ok()) return status;
+  return lock;
 }
 
 absl::StatusOr<std::vector<FoundFile>> ListFiles(FileSystem* fs, const std::string& path) {

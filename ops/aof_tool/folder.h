@@ -17,25 +17,27 @@
 namespace skein::ops {
 
 struct Folder {
-  std::string path;
+  std::string path;     // where its files are
+  std::string place;    // where it belongs: another path only while an interrupted change waits to be finished
   bool in_use = false;  // by a process that holds its lock
   // What the manifest says, or why it says nothing, in the words of a start that refuses it.
   absl::StatusOr<storage::Manifest> manifest;
 
-  std::string lock_path() const { return path + ".lock"; }
+  std::string lock_path() const { return place + ".lock"; }
   std::string manifest_path() const { return storage::JoinPath(path, storage::kManifestName); }
 };
 
 // Finds it; takes no lock and changes nothing. NotFound if there is no such folder, or nothing in it.
 absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments);
-// For commands that only read: says on standard error if a running process has the folder. What is read then may be
-// behind, and may end inside a record.
-void SayIfInUse(const Tool& tool, const Folder& folder);
+// For commands that only read: says on standard error if a running process has the folder (what is read then may be
+// behind, and may end inside a record), and if an interrupted change waits for the next start.
+void SayState(const Tool& tool, const Folder& folder);
 // Reads its manifest (again).
 absl::Status LoadManifestOf(const Tool& tool, Folder* folder);
 
-// For commands that change something: FailedPrecondition if another process has the folder.
-absl::StatusOr<std::unique_ptr<storage::FileLock>> LockFolder(const Tool& tool, const Folder& folder);
+// For commands that change something: takes the lock, finishes an interrupted change, reads the manifest again.
+// FailedPrecondition if another process has the folder.
+absl::StatusOr<std::unique_ptr<storage::FileLock>> TakeFolder(const Tool& tool, Folder* folder);
 
 // What a node would open this folder with: as many databases as there can be, and no number of shards asked for.
 storage::DataSetOptions OptionsOf(const Tool& tool, const std::string& path);

@@ -20,6 +20,7 @@ struct Seen {
   FoundFile file;
   bool listed = false;
   std::optional<storage::Lsn> base_lsn;  // of a base that is listed
+  std::optional<uint64_t> base_keys;     // and whole
   std::optional<IncrFacts> facts;        // of an incr whose header reads
   std::string problem;                   // why there are none
 };
@@ -55,7 +56,11 @@ absl::StatusOr<Shown> Look(const Tool& tool, Folder* folder) {
     seen.file = file;
     seen.listed = folder->manifest.ok() && Lists(*folder->manifest, file);
     if (file.base) {
-      if (seen.listed) seen.base_lsn = folder->manifest->shards[file.shard].base->lsn;
+      if (seen.listed) {
+        seen.base_lsn = folder->manifest->shards[file.shard].base->lsn;
+        const ShardJudgement& judgement = shown.judgements[file.shard];
+        if (judgement.status.ok()) seen.base_keys = judgement.recovery.keys;
+      }
       progress.Advance(file.size);
     } else {
       absl::StatusOr<IncrFacts> facts =
@@ -113,7 +118,8 @@ Json FileJson(const Seen& seen) {
   json.Set("file", seen.file.name).Set("kind", seen.file.base ? "base" : "incr").Set("listed", seen.listed);
   json.Set("sequence", seen.file.sequence).Set("size", seen.file.size);
   if (seen.file.base) {
-    return json.Set("lsn", seen.base_lsn.has_value() ? Json(*seen.base_lsn) : Json::Null());
+    json.Set("lsn", seen.base_lsn.has_value() ? Json(*seen.base_lsn) : Json::Null());
+    return json.Set("keys", seen.base_keys.has_value() ? Json(*seen.base_keys) : Json::Null());
   }
   if (!seen.facts.has_value()) return json.Set("problem", seen.problem);
   const IncrFacts& facts = *seen.facts;
@@ -160,6 +166,7 @@ std::string FileText(const Seen& seen) {
   std::string text = "  " + seen.file.name + ", " + SizeText(seen.file.size);
   if (!seen.listed) text += ", not listed by the manifest";
   if (seen.file.base) {
+    if (seen.base_keys.has_value()) text += ", " + Count(*seen.base_keys, "key");
     if (seen.base_lsn.has_value()) text += ", the state at LSN " + std::to_string(*seen.base_lsn);
     return text + "\n";
   }
@@ -204,7 +211,7 @@ std::string ShardText(const Folder& folder, const Shown& shown, uint32_t shard) 
 int Inspect(const Tool& tool, const Arguments& arguments) {
   absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());
-  SayIfInUse(tool, *folder);
+  SayState(tool, *folder);
   const absl::StatusOr<Shown> shown = Look(tool, &*folder);
   if (!shown.ok()) return Fail(tool, shown.status());
   const absl::Status problem = folder->manifest.ok() ? FirstRefusal(shown->judgements) : folder->manifest.status();

@@ -19,18 +19,16 @@ constexpr int kTries = 3;  // when a running node changes the manifest under us
 // applied does not hang on what was applied before.
 class ScratchSink : public storage::RecordSink {
  public:
-  ScratchSink(const Manifest& manifest, uint32_t index, Progress* progress)
+  ScratchSink(const Manifest& manifest, uint32_t index)
       : shard_({.index = index,
                 .count = static_cast<uint32_t>(manifest.shards.size()),
                 .databases = manifest.databases,
                 .background_free = nullptr},
-               nullptr),
-        progress_(progress) {
+               nullptr) {
     shard_.set_decides_expiry(false);
   }
 
   absl::Status Apply(uint32_t db, storage::UnixMillis time, std::string_view body) override {
-    progress_->Advance(storage::kRecordHeaderSize + body.size());
     if (shard_.used_bytes() > kScratchBytes) {
       shard_.Begin(time);
       shard_.FlushAll(false);
@@ -43,7 +41,6 @@ class ScratchSink : public storage::RecordSink {
 
  private:
   storage::Shard shard_;
-  Progress* const progress_;
 };
 
 }  // namespace
@@ -56,16 +53,16 @@ std::vector<ShardJudgement> JudgeShards(const Tool& tool, Folder* folder, const 
       Progress progress(tool.console, label, ListedBytes(tool.fs, folder->path, manifest));
       const absl::Status all =
           storage::InParallel(static_cast<uint32_t>(judgements.size()), [&](uint32_t shard) -> absl::Status {
-            ScratchSink sink(manifest, shard, &progress);
-            absl::StatusOr<storage::ShardRecovery> recovery =
-                storage::RecoverShard(tool.fs, folder->path, manifest, shard, &sink);
+            ScratchSink sink(manifest, shard);
+            absl::StatusOr<storage::ShardRecovery> recovery = storage::RecoverShard(
+                tool.fs, folder->path, manifest, shard, &sink, [&](uint64_t bytes) { progress.Advance(bytes); });
             judgements[shard].status = recovery.status();
             if (recovery.ok()) judgements[shard].recovery = *std::move(recovery);
             return recovery.status();
           });
       if (all.ok() || !folder->in_use || tries == kTries) return judgements;
     }
-    absl::StatusOr<std::optional<Manifest>> again = storage::LoadManifest(OptionsOf(tool, folder->path));
+    absl::StatusOr<std::optional<Manifest>> again = storage::LoadManifest(OptionsOf(tool, folder->place));
     if (!again.ok() || !again->has_value() || (*again)->sequence == manifest.sequence) return judgements;
     folder->manifest = **std::move(again);
   }

@@ -1,9 +1,10 @@
 // Makes a manifest from the files themselves, when they leave no choice.
 //
-// What must hold: every incr file reads whole to its end but the newest of its shard, which may have a torn tail; all
-// say the same number of shards, and no shard is missing; in each shard the files follow each other without a gap, the
-// histories agree, and the first starts at LSN 0 or at or before the newest whole base. A file that was made and never
-// written to is left out. Anything else is refused: two stories about one log are not for a program to choose between.
+// What must hold: all files say the same number of shards, and no shard is missing. In each shard, from the newest
+// whole base on that allows it, or from LSN 0, the incr files follow each other without a gap up to the newest of them,
+// their histories agree, and all read whole but the newest, which may have a torn tail. A base that is not whole and an
+// incr that was made and never written to are left out. Anything else is refused: two stories about one log are not for
+// a program to choose between.
 //
 // What nobody can know afterwards: whether the newest file of a shard has gone as well, and up to where the log was on
 // disk beyond the marks in it.

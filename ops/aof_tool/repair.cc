@@ -76,7 +76,11 @@ class Repairer {
 
  private:
   void Say(const std::string& text) {
-    if (!arguments_.json()) tool_.console->Out(text);
+    if (!arguments_.json()) {
+      tool_.console->Out(text);
+    } else if (tool_.console->CanAsk()) {
+      tool_.console->Err(text);  // standard output is for the JSON, but who is asked must know what
+    }
   }
 
   // Whether a change that was shown is to be made; OK and *yes false if it only was to be shown.
@@ -179,10 +183,8 @@ class Repairer {
 int Repair(const Tool& tool, const Arguments& arguments) {
   absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());
-  const absl::StatusOr<std::unique_ptr<storage::FileLock>> lock = LockFolder(tool, *folder);
+  const absl::StatusOr<std::unique_ptr<storage::FileLock>> lock = TakeFolder(tool, &*folder);
   if (!lock.ok()) return Fail(tool, lock.status());
-  // Between looking and locking another process may have changed it.
-  if (absl::Status status = LoadManifestOf(tool, &*folder); !status.ok()) return Fail(tool, status);
   return Repairer(tool, arguments, *std::move(folder)).Run();
 }
 

@@ -8,6 +8,7 @@ int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kOk;
+    case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kUnimplemented:

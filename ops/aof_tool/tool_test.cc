@@ -92,10 +92,11 @@ TEST_F(ToolTest, VerifiesAWholeFolder) {
   EXPECT_EQ(ran.code, kOk) << ran.out;
   EXPECT_EQ(ran.out, "shard 0: ok, 2 records to LSN 328\nshard 1: ok, 1 record to LSN 168\n/data/appendonlydir: ok\n");
   ran = Run({"verify", "/data", "--json"});
-  EXPECT_EQ(ran.out, R"({"folder": "/data/appendonlydir", "in_use": false, "ok": true, "problem": null, "shards": [)"
-                     R"({"shard": 0, "ok": true, "records": 2, "bytes": 328, "end": 328, "torn_tail": null}, )"
-                     R"({"shard": 1, "ok": true, "records": 1, "bytes": 168, "end": 168, "torn_tail": null}]})"
-                     "\n");
+  EXPECT_EQ(ran.out,
+            R"({"folder": "/data/appendonlydir", "in_use": false, "ok": true, "problem": null, "shards": [)"
+            R"({"shard": 0, "ok": true, "base_keys": 0, "records": 2, "bytes": 328, "end": 328, "torn_tail": null}, )"
+            R"({"shard": 1, "ok": true, "base_keys": 0, "records": 1, "bytes": 168, "end": 168, "torn_tail": null}]})"
+            "\n");
   EXPECT_EQ(fs_.Tree(), tree) << "reading changes nothing";
 }
 

@@ -12,7 +12,10 @@ Json ShardJson(uint32_t shard, const ShardJudgement& judgement) {
   json.Set("shard", shard).Set("ok", judgement.status.ok());
   if (!judgement.status.ok()) return json.Set("problem", Message(judgement.status));
   const storage::ShardRecovery& recovery = judgement.recovery;
-  json.Set("records", recovery.records).Set("bytes", recovery.bytes).Set("end", recovery.end);
+  json.Set("base_keys", recovery.keys)
+      .Set("records", recovery.records)
+      .Set("bytes", recovery.bytes)
+      .Set("end", recovery.end);
   if (recovery.cut_bytes == 0) return json.Set("torn_tail", Json::Null());
   return json.Set("torn_tail", Json::Object()
                                    .Set("file", recovery.path)
@@ -26,7 +29,9 @@ std::string ShardText(uint32_t shard, const ShardJudgement& judgement) {
   std::string text = "shard " + std::to_string(shard) + ": ";
   if (!judgement.status.ok()) return text + "refused: " + Message(judgement.status) + "\n";
   const storage::ShardRecovery& recovery = judgement.recovery;
-  text += "ok, " + Count(recovery.records, "record") + " to LSN " + std::to_string(recovery.end) + "\n";
+  text += "ok, ";
+  if (recovery.base_bytes > 0) text += "a base of " + Count(recovery.keys, "key") + " and ";
+  text += Count(recovery.records, "record") + " to LSN " + std::to_string(recovery.end) + "\n";
   if (recovery.cut_bytes == 0) return text;
   return text + "  torn tail: " + recovery.path + ": " + Count(recovery.cut_bytes, "byte") + " at offset " +
          std::to_string(recovery.size) + " (LSN " + std::to_string(recovery.end) + "): " + recovery.cut_reason +
@@ -38,7 +43,7 @@ std::string ShardText(uint32_t shard, const ShardJudgement& judgement) {
 int Verify(const Tool& tool, const Arguments& arguments) {
   absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());
-  SayIfInUse(tool, *folder);
+  SayState(tool, *folder);
   absl::Status problem = folder->manifest.status();
   std::vector<ShardJudgement> judgements;
   if (problem.ok()) {
