@@ -38,6 +38,7 @@ void HandoverBatch::AddArgs(Args words) {
 
 void HandoverBatch::Reset() {
   answered = false;
+  counted = true;
   next = 0;
   commands.clear();
   arg_sizes.clear();
@@ -47,6 +48,37 @@ void HandoverBatch::Reset() {
     b->Clear();
     if (b->capacity() > kKeepBytes) b->Release();
   }
+}
+
+bool HandoverBatch::AllOf(const std::unordered_set<uint64_t>& sessions) const {
+  return std::all_of(commands.begin() + static_cast<ptrdiff_t>(next), commands.end(),
+                     [&](const RemoteCommand& c) { return sessions.contains(c.session_id); });
+}
+
+std::unique_ptr<HandoverBatch> HandoverBatch::SplitOff(const std::unordered_set<uint64_t>& sessions) {
+  auto off = std::make_unique<HandoverBatch>();
+  off->source = source;
+  off->target = target;
+  off->counted = false;
+  size_t kept = next;
+  for (size_t i = next; i < commands.size(); ++i) {
+    RemoteCommand& c = commands[i];
+    if (!sessions.contains(c.session_id)) {
+      if (kept != i) {
+        commands[kept] = c;
+        keys[kept] = keys[i];
+      }
+      ++kept;
+      continue;
+    }
+    RemoteCommand& moved = off->commands.emplace_back(c);
+    moved.argv_begin = static_cast<uint32_t>(off->arg_sizes.size());
+    off->AddArgs(Args(argv.data() + c.argv_begin, c.argc));
+  }
+  commands.erase(commands.begin() + static_cast<ptrdiff_t>(kept), commands.end());
+  keys.resize(commands.size());
+  if (off->commands.empty()) off.reset();
+  return off;
 }
 
 // ---- The session's loop --------------------------------------------------------------------------------------------
@@ -175,9 +207,10 @@ void LoopImpl::TakeBack(std::unique_ptr<HandoverBatch> batch) {
     segment.lsn = c.lsn;
     s->held_bytes += reply.size();
   }
+  const bool counted = batch->counted;
   batch->Reset();
   if (spare_batches_.size() < 2 * kCredits) spare_batches_.push_back(std::move(batch));
-  --box.outstanding;
+  if (counted) --box.outstanding;
   if (!box.waiting.empty()) {
     for (uint64_t id : box.waiting) resume_later_.push_back(id);
     box.waiting.clear();
@@ -222,16 +255,13 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
       if (c.key_index >= 0) b.keys[i].emplace(b.argv[c.argv_begin + c.key_index], c.slot);
     }
   }
-  if (!stalled_.empty()) {
-    stalled_.push_back(std::move(batch));  // behind those that came before
-    return;
-  }
+  if (!stalled_.empty() && SetAside(batch)) return;
   RefreshClock();
-  const size_t count = b.commands.size();
+  worked_ = true;
   size_t fetched = b.next;
-  while (b.next < count) {
+  while (b.next < b.commands.size()) {
     if (b.next == fetched) {
-      const size_t end = std::min(count, fetched + kBatch);
+      const size_t end = std::min(b.commands.size(), fetched + kBatch);
       for (int stage = 0; stage < 3 && end - fetched > 1; ++stage) {
         for (size_t i = fetched; i < end; ++i) {
           const RemoteCommand& c = b.commands[i];
@@ -246,8 +276,10 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
     if (c.spec->flags & kFlagWrite) {
       room = MayWrite(host);
       if (room.code() == absl::StatusCode::kUnavailable) {
-        stalled_.push_back(std::move(batch));
-        return;
+        stalled_sessions_.insert(c.session_id);
+        if (SetAside(batch)) return;
+        fetched = b.next;
+        continue;
       }
     }
     if (room.ok() && OverMemory(*c.spec)) room = absl::ResourceExhaustedError(kOutOfMemory);
@@ -277,7 +309,17 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
   node_->loop(source).mailbox().Post(std::move(batch));
 }
 
+bool LoopImpl::SetAside(std::unique_ptr<HandoverBatch>& batch) {
+  if (batch->next == 0 && batch->AllOf(stalled_sessions_)) {
+    stalled_.push_back(std::move(batch));
+    return true;
+  }
+  if (std::unique_ptr<HandoverBatch> off = batch->SplitOff(stalled_sessions_)) stalled_.push_back(std::move(off));
+  return false;
+}
+
 void LoopImpl::RunStalled() {
+  stalled_sessions_.clear();
   std::vector<std::unique_ptr<HandoverBatch>> waiting;
   waiting.swap(stalled_);
   for (auto& batch : waiting) RunBatch(std::move(batch));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "node/buffer.h"
@@ -45,10 +46,16 @@ class HandoverBatch final : public Message {
   void AddArgs(Args argv);
   // Ready for use again; large buffers are given back.
   void Reset();
+  // Whether all commands from `next` on are of these sessions.
+  bool AllOf(const std::unordered_set<uint64_t>& sessions) const;
+  // Takes the commands from `next` on that are of these sessions into a batch of their own, in order; null: none are.
+  std::unique_ptr<HandoverBatch> SplitOff(const std::unordered_set<uint64_t>& sessions);
 
   uint32_t source = 0, target = 0;
   bool answered = false;
-  size_t next = 0;  // the first command not executed yet
+  bool counted = true;  // it holds a credit of its source; one that was split off does not, and is bounded by its
+                        // sessions' segments
+  size_t next = 0;      // the first command not executed yet
   std::vector<RemoteCommand> commands;
   Buffer bytes;  // the arguments, one after the other
   std::vector<uint32_t> arg_sizes;

@@ -44,7 +44,9 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   mailbox_poll_.data = this;
   uv_check_init(&uv_, &check_);
   check_.data = this;
-  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_}) {
+  uv_idle_init(&uv_, &slice_idle_);
+  slice_idle_.data = this;
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_}) {
     uv_timer_init(&uv_, t);
     t->data = this;
   }
@@ -137,7 +139,10 @@ void LoopImpl::OnMailbox() {
   mailbox_.Wake();
 }
 
-void LoopImpl::OnCheck() { EndOfBatch(); }
+void LoopImpl::OnCheck() {
+  EndOfBatch();
+  SnapshotSlices();
+}
 
 void LoopImpl::EndOfBatch() {
   if (!resume_later_.empty()) {
@@ -201,7 +206,8 @@ void LoopImpl::OnTick() {
   PublishUsed();
   AppendTimes();
   // A log that has failed or recovered is also noticed without a writer that says so.
-  if (config_->appendonly) OnLogProgress();
+  // Nor do writes wait for ever for the room of a snapshot that is no more.
+  OnLogProgress();
   ExpireSlice();
   EndOfBatch();
 }
@@ -421,7 +427,8 @@ void LoopImpl::Stop() {
   while (!sessions_.empty()) CloseSession(*sessions_.back());
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
-  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_}) uv_close(AsHandle(t), nullptr);
+  uv_close(AsHandle(&slice_idle_), nullptr);
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_}) uv_close(AsHandle(t), nullptr);
 }
 
 }  // namespace skein::node

@@ -7,6 +7,7 @@
 //   commit.cc      replies that wait for their commit point
 //   wait.cc        WAIT and WAITAOF
 //   deferred.cc    replies that are owed, and questions to all loops or shards
+//   snapshot_slices.cc  slices of running snapshots
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
 #define SKEIN_NODE_LOOP_IMPL_H_
 
@@ -22,6 +23,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "node/clock.h"
@@ -31,6 +33,7 @@
 #include "node/resp.h"
 #include "node/routing.h"
 #include "node/session_io.h"
+#include "node/slice_pace.h"
 #include "storage/log.h"
 #include "storage/shard.h"
 
@@ -220,6 +223,12 @@ class LoopImpl final : public Loop {
     (static_cast<LoopImpl*>(handle->data)->*F)();
   }
 
+  // snapshot_slices.cc
+  void SnapshotSlices();
+  // Works until `begin` + `length`; false if no shard of this loop has anything to do now.
+  bool SnapshotSlice(int64_t begin, int64_t length);
+  void StopSlices();
+
   // session_io.cc
   void Process(ClientSession& s, char* data, size_t size, bool own);
   // Replies of one session past which its commands wait until it has read some.
@@ -272,6 +281,9 @@ class LoopImpl final : public Loop {
   void SendBatch(Outbox& box);
   void Touch(ClientSession& s);
   void FlushTouched();
+  // Puts what must wait behind writes without room among stalled_; false if the batch has something else as well, which
+  // it keeps.
+  bool SetAside(std::unique_ptr<HandoverBatch>& batch);
   void RunStalled();
 
   // commit.cc
@@ -297,7 +309,8 @@ class LoopImpl final : public Loop {
   uv_loop_t uv_;
   uv_poll_t mailbox_poll_;
   uv_check_t check_;
-  uv_timer_t tick_, expire_timer_, pause_timer_, wait_timer_;
+  uv_timer_t tick_, expire_timer_, pause_timer_, wait_timer_, slice_timer_;
+  uv_idle_t slice_idle_;
   std::unique_ptr<Listener> listener_;
 
   const storage::Saver* saver_ = nullptr;
@@ -316,6 +329,10 @@ class LoopImpl final : public Loop {
   std::atomic<uint64_t> used_{0};
   uint32_t expire_next_ = 0;
   int64_t timed_ms_ = 0;  // when the logs were last told the time
+  SlicePace pace_;
+  uint32_t slice_next_ = 0;
+  bool slicing_ = false;  // idle handle or timer may be armed
+  bool worked_ = false;   // commands have run since the last look at the snapshots
 
   std::vector<ClientSession*> sessions_;
   std::unordered_map<uint64_t, ClientSession*> by_id_;
@@ -348,7 +365,10 @@ class LoopImpl final : public Loop {
   std::vector<Outbox> outboxes_;  // by target loop
   std::vector<uint32_t> open_boxes_;
   std::vector<std::unique_ptr<HandoverBatch>> spare_batches_;
-  std::vector<std::unique_ptr<HandoverBatch>> stalled_;  // waiting for room in a log, in order
+  // Commands that wait for room in a log or a snapshot, in order, and the sessions that they are of: what these send on
+  // waits as well, what others send does not.
+  std::vector<std::unique_ptr<HandoverBatch>> stalled_;
+  std::unordered_set<uint64_t> stalled_sessions_;
   std::vector<uint64_t> touched_;
 
   struct Waiter {

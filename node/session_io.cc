@@ -177,6 +177,7 @@ void ClientSession::UpdatePoll() {
 // ---- The loop's side -----------------------------------------------------------------------------------------------
 
 void LoopImpl::OnReadable(ClientSession& s) {
+  worked_ = true;
   if (s.park != Park::kNo || s.end_of_input) {
     // Lazily disarmed: most parks are over before the client sends more.
     s.stop_reading = true;
