@@ -286,21 +286,17 @@ bool Database::FreeSome(size_t entries, Reclaimer* large) {
 // ---- Snapshots -----------------------------------------------------------------------------------------------------
 
 void Database::BeginVersion(BucketSaver* saver) {
-  // Refreshing begins long before it is needed, and is through after some ten thousand versions. Should a database have
-  // grown faster than that, the rest of it is done at once.
+  // Refreshing begins long before it is needed and gets on faster the later it is: a round of it takes some thousand
+  // versions at first, and a single one from the version before the last 4096 on.
   constexpr uint32_t kRefreshFrom = 1u << 10;
-  constexpr uint32_t kOldest = UINT16_MAX;
   DCHECK(context_.saver == nullptr);
   if (keys_ == 0) age_ = 0;  // no keys, no buckets
-  if (age_ >= kRefreshFrom) Refresh(keys_ / 8192 + 64);
-  if (age_ == kOldest) {
-    refresh_ = Walk();
-    refresh_age_ = 0;
-    Refresh(SIZE_MAX);
-  }
+  // At worst there is a bucket a key.
+  if (age_ >= kRefreshFrom) Refresh((keys_ / 8192 + 64) << (age_ >> 12));
   ++context_.version;
   ++age_;
   ++refresh_age_;
+  DCHECK_LE(age_, UINT16_MAX);
   context_.saver = saver;
 }
 

@@ -54,7 +54,10 @@ void Reclaimer::Hand(std::unique_ptr<BackgroundFree::Job> job, uint64_t bytes) {
 }
 
 void Reclaimer::Add(std::unique_ptr<Database> detached) {
-  if (!detached->FreeSome(kStepEntries)) return;
+  if (detached->FreeSome(kStepEntries)) AddLater(std::move(detached));
+}
+
+void Reclaimer::AddLater(std::unique_ptr<Database> detached) {
   const uint64_t bytes = detached->bytes();
   Hand(std::make_unique<DatabaseJob>(std::move(detached), freed_), bytes);
 }

@@ -24,7 +24,10 @@ class Reclaimer {
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
 
+  // A small database is freed at once.
   void Add(std::unique_ptr<Database> detached);
+  // None is: for several in a row.
+  void AddLater(std::unique_ptr<Database> detached);
   void Add(Entry* entry);
   // Frees a bounded amount of what waits on this thread; true if more is left.
   bool Step();

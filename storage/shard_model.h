@@ -51,12 +51,13 @@ class Model {
   void Pass(UnixMillis milliseconds) { now_ += milliseconds; }
 
  private:
+  static constexpr int kDelete = 600;  // the first roll that deletes
   using Data = std::unordered_map<std::string, ModelValue>;
 
   int Roll(int n) { return static_cast<int>(random_() % static_cast<uint32_t>(n)); }
   static std::string Name(int i) {
-    // Short, long, and very long names.
-    std::string name = "key:" + std::to_string(i);
+    // Short, long, and very long names; every other one in the same slot, whose table grows and shrinks.
+    std::string name = (i % 2 == 0 ? "key:" : "{t}:") + std::to_string(i);
     if (i % 50 == 0) name += std::string(300, 'k');
     return name;
   }
@@ -109,7 +110,9 @@ class Model {
     Check(db, key);
     Check(db, other);
     ModelValue* value = Live(db, key);
-    const int roll = Roll(1000);
+    // In turn keys come until most are there, and go until most are not.
+    const bool shrinking = ++effects_ / (5 * keys_) % 2 == 1;
+    const int roll = shrinking && Roll(8) != 0 ? kDelete : Roll(1000);
     if (roll < 300) {
       const std::string text = RandomValue();
       const UnixMillis at = RandomExpiry();
@@ -132,7 +135,7 @@ class Model {
         ASSERT_TRUE(shard_.Delete(db, key, "del", true));
         data_[db].erase(key);
       }
-    } else if (roll < 600) {
+    } else if (roll < kDelete) {
       const auto offset = static_cast<size_t>(Roll(700));
       const std::string bytes = RandomValue();
       ModelValue& v = data_[db][key];
@@ -190,6 +193,7 @@ class Model {
   const int keys_;
   Shard& shard_;
   std::vector<Data> data_;
+  int effects_ = 0;
   UnixMillis now_ = 1'700'000'000'000;
 };
 

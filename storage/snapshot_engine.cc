@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/reclaimer.h"
 
 namespace skein::storage {
 
@@ -44,7 +45,7 @@ Snapshot::Snapshot(const SnapshotOptions& options, uint32_t shard, Keyspace* key
 void Snapshot::End(const absl::Status& status) {
   for (Part& part : parts_) {
     if (part.database != nullptr) part.database->EndVersion(/*whole=*/false);
-    if (part.kept != nullptr) keyspace_->FreeLater(std::move(part.kept));
+    if (part.kept != nullptr) keyspace_->reclaimer()->AddLater(std::move(part.kept));
   }
   if (status.ok()) HandOver();
   chunk_.reset();

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -70,6 +71,51 @@ class HoldingSink final : public SnapshotSink {
 
  private:
   std::deque<std::unique_ptr<SnapshotChunk>> chunks_;
+  Collected collected_;
+  std::optional<absl::Status> end_;
+  int ends_ = 0;
+};
+
+// Keeps chunks back until it is opened, then reads each at once; any thread.
+class GateSink final : public SnapshotSink {
+ public:
+  void Take(uint32_t /*shard*/, std::unique_ptr<SnapshotChunk> chunk) override {
+    const std::lock_guard lock(mutex_);
+    if (open_) {
+      collected_.Add(*chunk);
+    } else {
+      held_.push_back(std::move(chunk));
+    }
+  }
+  void End(uint32_t /*shard*/, absl::Status status) override {
+    const std::lock_guard lock(mutex_);
+    ++ends_;
+    end_ = std::move(status);
+  }
+  void Open() {
+    std::deque<std::unique_ptr<SnapshotChunk>> held;
+    {
+      const std::lock_guard lock(mutex_);
+      open_ = true;
+      held.swap(held_);
+      for (const auto& chunk : held) collected_.Add(*chunk);
+    }
+  }
+  int ends() const {
+    const std::lock_guard lock(mutex_);
+    return ends_;
+  }
+  // After the end.
+  absl::Status end() const {
+    const std::lock_guard lock(mutex_);
+    return *end_;
+  }
+  const Collected& collected() const { return collected_; }
+
+ private:
+  mutable std::mutex mutex_;
+  bool open_ = false;
+  std::deque<std::unique_ptr<SnapshotChunk>> held_;
   Collected collected_;
   std::optional<absl::Status> end_;
   int ends_ = 0;
