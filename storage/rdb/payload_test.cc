@@ -36,7 +36,8 @@ TEST(DumpPayload, ComesBackAsItWas) {
   for (const std::string& value : {std::string(), std::string("0"), std::string("-129"), std::string("12345678901234"),
                                    std::string("text"), binary, std::string(1 << 20, 'x')}) {
     std::string storage;
-    const auto item = DecodeDumpPayload(Encoded(value), &storage);
+    const std::string payload = Encoded(value);  // what the item may be a view of
+    const auto item = DecodeDumpPayload(payload, &storage);
     ASSERT_TRUE(item.ok()) << MessageOf(item.status());
     EXPECT_EQ(item->type, ValueType::kString);
     EXPECT_TRUE(std::string(item->string) == value) << value.size();
