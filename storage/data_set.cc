@@ -78,18 +78,20 @@ class DataSetImpl : public DataSet {
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
   Shard& shard(uint32_t i) override { return *shards_[i]; }
   const RecoveryReport& report() const override { return report_; }
-  void BeginServing(RunOnShard run_on_shard) override { saver_.Begin(shard_count(), std::move(run_on_shard)); }
+  void BeginServing(RunOnShard run_on_shard) override { saver_.Begin(AllShards(), std::move(run_on_shard)); }
   void EndServing() override { saver_.End(); }
   Saver* saver() override { return saver_.saver(); }
-  absl::Status SaveNow() override {
-    std::vector<Shard*> shards;
-    for (const std::unique_ptr<Shard>& shard : shards_) shards.push_back(shard.get());
-    return saver_.SaveNow(shards);
-  }
+  absl::Status SaveNow() override { return saver_.SaveNow(AllShards()); }
   Stats stats() const override { return logs_ != nullptr ? logs_->stats() : Stats(); }
   absl::Status Close() override { return logs_ != nullptr ? logs_->Close() : absl::OkStatus(); }
 
  private:
+  std::vector<Shard*> AllShards() {
+    std::vector<Shard*> all;
+    for (const std::unique_ptr<Shard>& shard : shards_) all.push_back(shard.get());
+    return all;
+  }
+
   RecoveryReport report_;
   std::unique_ptr<LogSet> logs_;    // outlives the shards
   BackgroundFree background_free_;  // likewise: their last jobs run in its destructor

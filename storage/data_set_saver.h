@@ -41,7 +41,8 @@ class DataSetSaver {
  public:
   // `logs` may be null; it outlives this.
   DataSetSaver(const DataSetOptions& options, LogSet* logs);
-  void Begin(uint32_t shards, DataSet::RunOnShard run_on_shard);
+  // Looks at the shards, which nobody else does yet.
+  void Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard);
   void End();
   Saver* saver() { return saver_.get(); }
   // With the options that are set now.

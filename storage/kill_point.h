@@ -26,6 +26,15 @@ inline constexpr std::string_view kKillPoints[] = {
     "open.reign-synced",
     "open.listed",
     "open.leftovers-removed",
+    // An RDB file.
+    "rdb.made",
+    "rdb.synced",
+    "rdb.renamed",
+    "rdb.folder-synced",
+    // A rewrite, around rotate and install.
+    "rewrite.base-made",
+    "rewrite.base-synced",
+    "rewrite.log-durable",
     // A new incr file.
     "rotate.file-made",
     "rotate.folder-synced",

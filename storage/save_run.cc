@@ -12,6 +12,7 @@
 
 #include "glog/logging.h"
 #include "storage/base_head.h"
+#include "storage/kill_point.h"
 #include "storage/shard.h"
 
 namespace skein::storage {
@@ -100,6 +101,7 @@ absl::Status SaveRun::BeginRdb() {
   rdb_output_ = std::make_unique<Output>(env_.fs, JoinPath(env_.dir, TempName()), plan_.options.incremental_sync,
                                          &pace_, plan_.options);
   if (absl::Status status = rdb_output_->file.Open(); !status.ok()) return status;
+  KillPoint("rdb.made");
   for (Part& part : parts_) StartSnapshot(part);
   return absl::OkStatus();
 }
@@ -126,6 +128,7 @@ absl::Status SaveRun::PrepareRewrite(Part& part) {
   part.output =
       std::make_unique<Output>(env_.fs, part.base.path, plan_.options.rewrite_incremental_sync, &pace_, plan_.options);
   if (absl::Status status = part.output->file.Open(); !status.ok()) return status;
+  KillPoint("rewrite.base-made");
   if (part.revive) return absl::OkStatus();
   absl::StatusOr<Lsn> first = env_.logs->Rotate(part.shard);
   if (!first.ok()) return first.status();
@@ -293,19 +296,25 @@ absl::Status SaveRun::FinishRdb() {
   rdb_output_->encoder.End();
   SaveFile& file = rdb_output_->file;
   if (absl::Status status = file.Finish(); !status.ok()) return status;
+  KillPoint("rdb.synced");
   plan_.progress->bytes_written = file.written();
   if (plan_.queue->interrupted()) return absl::CancelledError("cancelled");
   const std::string path = JoinPath(env_.dir, plan_.options.rdb_name);
   if (absl::Status status = env_.fs->Rename(file.path(), path); !status.ok()) return status;
-  return env_.fs->SyncDir(env_.dir);
+  KillPoint("rdb.renamed");
+  if (absl::Status status = env_.fs->SyncDir(env_.dir); !status.ok()) return status;
+  KillPoint("rdb.folder-synced");
+  return absl::OkStatus();
 }
 
 absl::Status SaveRun::FinishRewrite(Part& part) {
   part.output->encoder.End();
   if (absl::Status status = part.output->file.Finish(); !status.ok()) return status;
+  KillPoint("rewrite.base-synced");
   const Lsn lsn = part.start->lsn;
   if (!part.revive) {
     if (absl::Status status = env_.logs->WaitDurable(part.shard, lsn); !status.ok()) return status;
+    KillPoint("rewrite.log-durable");
   }
   if (plan_.queue->interrupted()) return absl::CancelledError("cancelled");
   // From here on the manifest on disk may list the base, whatever is answered: it stays.

@@ -53,6 +53,7 @@ struct SaverEnv {
   uint32_t shards = 0;
   DataSet::RunOnShard run_on_shard;
   SaverLogs* logs = nullptr;                    // null with appendonly no
+  uint64_t changes = 0;                         // of the shards while they were loaded: as good as saved
   std::function<void(uint32_t shard)> on_room;  // its snapshot's budget has room again; may be null
   // Changed by tests only.
   std::chrono::milliseconds tick{100};

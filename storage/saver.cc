@@ -33,6 +33,7 @@ void SaverImpl::BackOff::Failed(std::chrono::milliseconds first, std::chrono::mi
 SaverImpl::SaverImpl(SaverEnv env, const SaveOptions& options)
     : env_(std::move(env)), changes_(std::make_shared<Changes>(env_.shards)) {
   status_.last_save = WallClock();
+  status_.changes_at_save = env_.changes;
   SetOptions(options);
   RemoveLeftovers(env_.fs, env_.dir);
   thread_ = std::thread([this] { ThreadMain(); });
