@@ -37,8 +37,13 @@ struct SaveRun::Output {
   Output(FileSystem* fs, std::string path, bool incremental_sync, SavePace* pace, const SaveOptions& options)
       : file(fs, std::move(path), incremental_sync, pace),
         encoder(RdbEncoderOptions{.compress = options.compress, .checksum = options.checksum}, file.buffer()) {}
+  // What has been written since it was last asked.
+  uint64_t NewBytes() { return file.written() - std::exchange(counted_, file.written()); }
   SaveFile file;
   RdbEncoder encoder;
+
+ private:
+  uint64_t counted_ = 0;
 };
 
 struct SaveRun::Part {
@@ -281,14 +286,13 @@ absl::Status SaveRun::Head(Output& output, const Part* part) {
 void SaveRun::Encode(Part& part, const SnapshotChunk& chunk) {
   Output& output = output_of(part);
   absl::Status status;
-  const uint64_t before = output.file.written();
   chunk.ForEach([&](const RdbItem& item) {
     if (!status.ok()) return;
     output.encoder.Add(item);
     status = output.file.WriteSome();
   });
   plan_.progress->keys_done += chunk.keys();
-  plan_.progress->bytes_written += output.file.written() - before;
+  plan_.progress->bytes_written += output.NewBytes();
   if (!status.ok()) Fail(part, status);
 }
 
@@ -297,7 +301,7 @@ absl::Status SaveRun::FinishRdb() {
   SaveFile& file = rdb_output_->file;
   if (absl::Status status = file.Finish(); !status.ok()) return status;
   KillPoint("rdb.synced");
-  plan_.progress->bytes_written = file.written();
+  plan_.progress->bytes_written += rdb_output_->NewBytes();
   if (plan_.queue->interrupted()) return absl::CancelledError("cancelled");
   const std::string path = JoinPath(env_.dir, plan_.options.rdb_name);
   if (absl::Status status = env_.fs->Rename(file.path(), path); !status.ok()) return status;
@@ -311,6 +315,7 @@ absl::Status SaveRun::FinishRewrite(Part& part) {
   part.output->encoder.End();
   if (absl::Status status = part.output->file.Finish(); !status.ok()) return status;
   KillPoint("rewrite.base-synced");
+  plan_.progress->bytes_written += part.output->NewBytes();
   const Lsn lsn = part.start->lsn;
   if (!part.revive) {
     if (absl::Status status = env_.logs->WaitDurable(part.shard, lsn); !status.ok()) return status;

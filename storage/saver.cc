@@ -343,7 +343,9 @@ bool SaverImpl::SavePointReached() const {
 }
 
 void SaverImpl::AskForChanges() {
-  if (changes_->asked.load(std::memory_order_acquire) != 0) return;
+  // Once a second, the unit of save points: the shards' threads may be busy.
+  if (changes_->asked.load(std::memory_order_acquire) != 0 || Clock::now() < next_question_) return;
+  next_question_ = Clock::now() + 10 * env_.tick;
   changes_->asked.store(env_.shards, std::memory_order_relaxed);
   for (uint32_t i = 0; i < env_.shards; ++i) {
     env_.run_on_shard(i, [changes = changes_](Shard& shard) {

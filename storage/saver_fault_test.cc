@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/fault_file.h"
+#include "storage/log.h"
 #include "storage/saver_testing.h"
 
 namespace skein::storage {
@@ -22,7 +23,11 @@ void Fill(ServedData* data, const std::string& tag) {
   }
 }
 
+// Of a data set that syncs each second: asks for it now.
 void AwaitDurable(ServedData* data) {
+  for (uint32_t i = 0; i < data->data().shard_count(); ++i) {
+    data->Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
+  }
   const auto durable = [&] {
     for (const DataSet::Stats::PerShard& shard : data->data().stats().shards) {
       if (shard.durable != shard.end) return false;
@@ -135,6 +140,52 @@ TEST(SaverFault, L12_RdbAtPowerLossIsTheOldOrTheNewOne) {
   }
   EXPECT_GT(olds, 0);
   EXPECT_EQ(ReadRdbFile(disks.back().get(), "/data/dump.rdb")->keys, new_state) << "what was reported is kept";
+}
+
+TEST(SaverFault, L12_RewriteAtAnyFailedStepLosesNothing) {
+  for (const bool from_there_on : {false, true}) {
+    bool reached = true;
+    for (int nth = 0; reached; ++nth) {
+      ASSERT_LT(nth, 200);
+      FaultFileSystem fs;
+      Contents state;
+      {
+        DataSetOptions options = ServedData::OptionsOn(&fs, true, 2);
+        ServedData data(options);
+        Fill(&data, "v");
+        AwaitDurable(&data);
+        FailAt fail(&fs, nth, from_there_on);
+        const absl::Status status = data.Rewrite();
+        reached = fail.End(nth);
+        EXPECT_TRUE(reached || status.ok()) << status;
+        const SaveStatus after = data.saver().status();
+        EXPECT_TRUE(after.running == SaveStatus::Kind::kNone || after.rewrites > 1) << nth << ": L17, the flag";
+        state = data.Read();
+      }
+      ServedData again(ServedData::OptionsOn(&fs, true, 2));
+      EXPECT_EQ(again.Read(), state) << nth;
+      again.Set(0, "later", "1");
+      EXPECT_TRUE(again.Rewrite().ok()) << nth;
+    }
+  }
+}
+
+TEST(SaverFault, L12_RewriteAtPowerLossLosesNothing) {
+  FaultFileSystem fs;
+  ServedData data(ServedData::OptionsOn(&fs, true, 2));
+  Fill(&data, "old");
+  ASSERT_TRUE(data.Rewrite().ok());
+  Fill(&data, "new");
+  AwaitDurable(&data);
+  const Contents state = data.Read();
+  PowerCuts cuts(&fs);
+  ASSERT_TRUE(data.Rewrite().ok());
+  const auto disks = cuts.End();
+  ASSERT_GT(disks.size(), 30u);
+  for (size_t i = 0; i < disks.size(); ++i) {
+    ServedData found(ServedData::OptionsOn(disks[i].get(), true, 2));
+    ASSERT_EQ(found.Read(), state) << i;
+  }
 }
 
 TEST(SaverFault, FullDiskGivesItsRoomBack) {

@@ -93,6 +93,7 @@ class SaverImpl final : public Saver {
     explicit Changes(uint32_t shards) : of_shard(shards) {}
   };
   const std::shared_ptr<Changes> changes_;
+  Clock::time_point next_question_{};
   std::thread thread_;
 };
 

@@ -377,8 +377,12 @@ TEST(Saver, LargeValuesPassThroughASmallBuffer) {
   DataSetOptions options = ServedData::OptionsOn(&fs, false, 2);
   options.save.buffer_limit = 64 << 10;
   ServedData data(options);
-  for (int i = 0; i < 20; ++i)
-    data.Set(0, "large:" + std::to_string(i), std::string(300'000, static_cast<char>('a' + i)));
+  std::mt19937_64 random(3);
+  for (int i = 0; i < 20; ++i) {
+    std::string value(300'000, '\0');
+    for (char& c : value) c = static_cast<char>(random());
+    data.Set(0, "large:" + std::to_string(i), value);
+  }
   Fill(&data, 1000, "v");
   ASSERT_TRUE(data.SaveRdb().ok());
   EXPECT_EQ(ReadRdbFile(&fs, "/data/dump.rdb")->keys, data.Read());
