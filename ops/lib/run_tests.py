@@ -130,8 +130,10 @@ def with_node(stage, counts, *more):
 
 def e2e():
     counts = bazel.Counts()
-    environment = with_node("e2e", counts)
+    environment = with_node("e2e", counts, "//ops:skein-aof")
     if environment is not None:
+        output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0])
+        environment["SKEIN_AOF"] = str(output / "ops" / "skein-aof")
         counts.add(run_pytest("e2e", environment, "-v", "--durations=10", str(bazel.ROOT / "tests" / "e2e")))
     return counts
 
