@@ -3,9 +3,13 @@
   ops/bench           operations a second, server CPU time an operation, p99: SET and GET at pipeline 1, 16 and 64
   ops/bench memory    bytes a key, for 16-byte names and 16-byte values
   ops/bench stalls    the longest single command, as the loop's CPU time, while a table grows and shrinks
+  ops/bench always    appendfsync always: writes a second and their p99, and p99 of reads beside them
+  ops/bench everysec  what the append-only file costs the loops, as CPU time an operation; the writers' beside it
+  ops/bench snapshot  memory, p99 and the longest wait while BGSAVE and BGREWRITEAOF run under a load of writes
+  ops/bench recovery  the time of a restart, from the log, a rewritten log and an RDB file
 
 The server is pinned to one core and the client (redis-benchmark, one thread) to another; both servers are cluster nodes
-that own all slots, without persistence unless --appendfsync is given. Runs alternate, A B A B; medians are reported.
+that own all slots, without persistence unless that is what is measured. Runs alternate, A B A B; medians are reported.
 """
 
 import argparse
@@ -21,6 +25,8 @@ import sys
 import tempfile
 
 import bazel
+import bench_log
+import bench_snapshot
 import servers
 import terminal
 
@@ -193,7 +199,8 @@ def stalls(options):
 def main():
     parser = argparse.ArgumentParser(prog="ops/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("throughput", "memory", "stalls", "all"), default="throughput")
+    parser.add_argument("what", nargs="?", default="throughput",
+                        choices=("throughput", "memory", "stalls", "always", "everysec", "snapshot", "recovery", "all"))
     parser.add_argument("--quick", action="store_true", help="an eighth of the work: a first look")
     parser.add_argument("--json", action="store_true", help="results as JSON on standard output, instead of tables")
     parser.add_argument("--pairs", type=int, help="runs of each server a cell (5; 2 with --quick)")
@@ -204,6 +211,7 @@ def main():
     parser.add_argument("--keys", type=int, help="keys that commands choose among (1,000,000); with memory: keys written")
     parser.add_argument("--clients", type=int, default=50, help="connections (50)")
     parser.add_argument("--appendfsync", choices=("always", "everysec", "no"), help="measure with the append-only file")
+    parser.add_argument("--load-pipeline", type=int, default=1, metavar="P", help="with snapshot: of the writes (1)")
     parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
     options = parser.parse_args()
     options.pairs = options.pairs or (2 if options.quick else 5)
@@ -215,11 +223,14 @@ def main():
         parser.error("at least one pair and 1000 keys")
     if os.cpu_count() < 2:
         parser.error("server and client need a core each")
+    if options.load_pipeline < 1:
+        parser.error("a pipeline is at least 1 deep")
     busy = os.getloadavg()[0]
     if busy > 0.7 and not options.json:
         terminal.say(terminal.paint("  the machine is busy (load %.1f): the figures are not to be trusted" % busy, "yellow"))
-    parts = {"throughput": [throughput], "memory": [memory], "stalls": [stalls],
-             "all": [throughput, memory, stalls]}[options.what]
+    every = {"throughput": throughput, "memory": memory, "stalls": stalls, "always": bench_log.always,
+             "everysec": bench_log.everysec, "snapshot": bench_snapshot.snapshot, "recovery": bench_log.recovery}
+    parts = every.values() if options.what == "all" else [every[options.what]]
     result = {"load_before": busy}
     try:
         for part in parts:
