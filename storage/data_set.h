@@ -34,6 +34,8 @@ struct DataSetOptions {
   FileSystem* fs = nullptr;               // null: the real one
   SaveOptions save;
   std::string append_file = "appendonly.aof";  // --appendfilename: what a folder of Redis or Valkey calls its files
+  // Databases below this one may hold imported keys; 0: all that there are. A cluster has database 0 only.
+  uint32_t import_databases = 0;
   // Runs one command of a Redis append-only file on those of the shards that it is about, for import (node/commands has
   // the commands). They have no logs, nothing in them expires meanwhile. `annotated`: the time that the file tells for
   // it, 0 if it tells none. Null: such files are refused in words.

@@ -14,7 +14,7 @@ struct ExportOptions {
   OfflinePlace place;
   std::string path;  // of the RDB file; must not exist
   bool compress = true;
-  OfflineProgress progress;
+  OfflineProgress progress = nullptr;
 };
 
 struct ExportReport {

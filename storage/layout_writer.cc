@@ -60,18 +60,6 @@ class Meter {
   uint64_t done_ = 0;
 };
 
-RdbItem ItemOf(uint32_t db, const Entry& entry, IntText* scratch) {
-  CHECK(entry.type() == ValueType::kString) << "a type that cannot be written";
-  RdbItem item;
-  item.db = db;
-  item.key = entry.key();
-  item.expire_at = entry.expire_at();
-  item.access = entry.access();
-  item.type = entry.type();
-  item.string = entry.string(scratch);
-  return item;
-}
-
 absl::Status WriteKeys(const Shard& shard, RdbEncoder* encoder, Appender* out, Meter* meter) {
   for (uint32_t db = 0; db < shard.databases(); ++db) {
     if (shard.KeyCount(db) == 0) continue;
@@ -108,6 +96,18 @@ absl::Status WriteBase(FileSystem* fs, const std::string& path, const Shard& sha
 }
 
 }  // namespace
+
+RdbItem ItemOf(uint32_t db, const Entry& entry, IntText* scratch) {
+  CHECK(entry.type() == ValueType::kString) << "a type that cannot be written";
+  RdbItem item;
+  item.db = db;
+  item.key = entry.key();
+  item.expire_at = entry.expire_at();
+  item.access = entry.access();
+  item.type = entry.type();
+  item.string = entry.string(scratch);
+  return item;
+}
 
 absl::StatusOr<Manifest> WriteLayout(FileSystem* fs, const std::string& dir,
                                      const std::vector<std::unique_ptr<Shard>>& shards,

@@ -19,6 +19,9 @@
 
 namespace skein::storage {
 
+// The entry as an RDB file carries it; its views are of the entry and of `scratch`.
+RdbItem ItemOf(uint32_t db, const Entry& entry, IntText* scratch);
+
 struct LayoutWriterOptions {
   uint32_t databases = 16;
   Manifest::Chosen chosen = Manifest::Chosen::kConfigured;

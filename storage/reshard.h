@@ -15,8 +15,8 @@ struct ReshardOptions {
   uint32_t to = 0;  // 1 to 1024
   // The --dir of the new data set, an existing folder without one. Empty: in place, crash-safe; the old folder is kept
   // aside.
-  std::string target_dir;
-  OfflineProgress progress;
+  std::string target_dir = {};
+  OfflineProgress progress = nullptr;
 };
 
 struct ReshardReport {

@@ -14,12 +14,12 @@ namespace skein::storage {
 
 struct RestoreOptions {
   OfflinePlace place;
-  std::string target_dir;  // the --dir of the new data set: an existing folder without one
+  std::string target_dir = {};  // the --dir of the new data set: an existing folder without one
   // One of the two. Up to and with the last record at or before this time, in every shard.
-  std::optional<UnixMillis> to_time;
+  std::optional<UnixMillis> to_time = {};
   // Everything before this LSN, shard by shard; as many as there are shards. A record that goes on past it stays away.
-  std::vector<Lsn> to_lsn;
-  OfflineProgress progress;
+  std::vector<Lsn> to_lsn = {};
+  OfflineProgress progress = nullptr;
 };
 
 struct RestoreReport {

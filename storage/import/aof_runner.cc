@@ -90,10 +90,8 @@ absl::Status AofRunner::RunOne(const std::string& path, uint64_t offset, UnixMil
     if (argv.size() != 2 || !ParseCanonicalInteger(argv[1], &db) || db < 0) {
       return Damaged(At(path, offset) + ": malformed SELECT");
     }
-    if (db >= options_.databases) {
-      return Refused(At(path, offset), "the data is in database " + std::to_string(db) + ", but databases is " +
-                                           std::to_string(options_.databases) + ": set it to more than " +
-                                           std::to_string(db));
+    if (absl::Status status = CheckImportDatabase(options_, static_cast<uint64_t>(db)); !status.ok()) {
+      return Refused(At(path, offset), std::string(status.message()));
     }
     db_ = static_cast<uint32_t>(db);
     return absl::OkStatus();

@@ -57,11 +57,7 @@ class Loader : public RdbVisitor {
     for (const std::unique_ptr<Shard>& shard : shards) sinks_.emplace_back(shard.get());
   }
   absl::Status OnItem(const RdbItem& item) override {
-    if (item.db >= options_.databases) {
-      return absl::FailedPreconditionError("the data is in database " + std::to_string(item.db) +
-                                           ", but databases is " + std::to_string(options_.databases) +
-                                           ": set it to more than " + std::to_string(item.db));
-    }
+    if (absl::Status status = CheckImportDatabase(options_, item.db); !status.ok()) return status;
     if (now_ != 0 && item.expire_at != kNoExpiry && item.expire_at < now_) {
       ++report_->expired;
       return absl::OkStatus();
@@ -164,6 +160,19 @@ absl::StatusOr<std::optional<ImportSource>> FindImport(const DataSetOptions& opt
     if (*there) return None({kind, name, path});
   }
   return None();
+}
+
+absl::Status CheckImportDatabase(const DataSetOptions& options, uint64_t db) {
+  if (db >= options.databases) {
+    return absl::FailedPreconditionError("the data is in database " + std::to_string(db) + ", but databases is " +
+                                         std::to_string(options.databases) + ": set it to more than " +
+                                         std::to_string(db));
+  }
+  if (options.import_databases != 0 && db >= options.import_databases) {
+    return absl::FailedPreconditionError("the data is in database " + std::to_string(db) +
+                                         ", but with cluster-enabled yes there is database 0 only");
+  }
+  return absl::OkStatus();
 }
 
 std::vector<std::unique_ptr<Shard>> ScratchShards(const DataSetOptions& options, uint32_t count) {

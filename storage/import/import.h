@@ -39,6 +39,9 @@ struct ImportReport {
   std::string cut;  // what was cut, in words; empty if nothing was
 };
 
+// FailedPrecondition, in words, if keys may not be in this database.
+absl::Status CheckImportDatabase(const DataSetOptions& options, uint64_t db);
+
 // Shards without logs, as many as the options say, that nothing expires in.
 std::vector<std::unique_ptr<Shard>> ScratchShards(const DataSetOptions& options, uint32_t count);
 
