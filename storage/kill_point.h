@@ -14,6 +14,11 @@ namespace skein::storage {
 
 // Every name there is, in the order in which a life meets them. Add yours here.
 inline constexpr std::string_view kKillPoints[] = {
+    // First start in an empty folder.
+    "create.shards-synced",
+    "create.manifest-synced",
+    "create.renamed",
+    "create.synced",
     // Any change of the manifest.
     "manifest.aside-written",
     "manifest.aside-synced",

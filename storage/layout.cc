@@ -4,6 +4,7 @@
 
 #include "glog/logging.h"
 #include "storage/flip.h"
+#include "storage/kill_point.h"
 #include "storage/runbook.h"
 
 namespace skein::storage {
@@ -180,10 +181,14 @@ absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
     if (absl::Status status = WriteFirstIncr(fs, aside, shard, options.shards); !status.ok()) return status;
     manifest.shards[shard].incrs = {{1, 0}};
   }
+  KillPoint("create.shards-synced");
   const std::string manifest_path = JoinPath(aside, kManifestName);
   if (absl::Status status = fs->ReplaceFile(manifest_path, EncodeManifest(manifest)); !status.ok()) return status;
+  KillPoint("create.manifest-synced");
   if (absl::Status status = fs->Rename(aside, AppendDir(options)); !status.ok()) return status;
+  KillPoint("create.renamed");
   if (absl::Status status = fs->SyncDir(options.dir); !status.ok()) return status;
+  KillPoint("create.synced");
   LOG(INFO) << AppendDir(options) << ": made a data set of " << options.shards << " shards";
   return manifest;
 }

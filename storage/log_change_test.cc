@@ -1,5 +1,7 @@
 // Changes of an open data set's files: rotations, new bases, the way back from a failed sync.
+#include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -452,11 +454,53 @@ TEST_F(ChangeTest, L12_EveryStepOfEveryChangeHasAName) {
   SetKillPointHook(nullptr);
   for (const std::string_view name : AllKillPoints()) {
     const bool mine = name.starts_with("manifest.") || name.starts_with("rotate.") || name.starts_with("install.") ||
-                      name.starts_with("close.") || name == "open.listed" || name == "open.reign-synced";
+                      name.starts_with("close.") || name.starts_with("create.") || name == "open.listed" ||
+                      name == "open.reign-synced";
     EXPECT_EQ(seen.contains(std::string(name)) || !mine, true) << name;
   }
   EXPECT_FALSE(ArmKillPoint("no.such-place"));
   EXPECT_FALSE(ArmKillPoint("rotate.listed", 0));
+}
+
+// What a start finds when the process was killed, or the machine lost power, between any two steps.
+TEST_F(ChangeTest, L12_AtEveryPointWhatIsOnDiskIsWhole) {
+  struct Instant {
+    std::string what;
+    std::unique_ptr<FaultFileSystem> disk;
+    Lsn durable;
+  };
+  std::vector<Instant> instants;
+  std::mutex mutex;
+  const auto watch = [&](std::string_view name) {
+    // (Nothing here reads bases.)
+    if (name.starts_with("install.")) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    const Lsn durable = opened_.set != nullptr ? log().durable() : 0;
+    const uint64_t seed = instants.size();
+    instants.push_back({std::string(name) + ", killed", fs_.AfterKill(), durable});
+    instants.push_back({std::string(name) + ", power lost", fs_.AfterPowerLoss(seed), durable});
+  };
+  SetKillPointHook(watch);
+  for (int life = 0; life < 2; ++life) {
+    Open();
+    Append("one");
+    ASSERT_TRUE(set().Rotate(0).ok());
+    Append("two");
+    ASSERT_TRUE(set().Rotate(0).ok());
+    Append("three");
+    ASSERT_TRUE(set().Close().ok());
+    opened_.set.reset();
+  }
+  SetKillPointHook(nullptr);
+  EXPECT_GT(instants.size(), 80u);
+  for (Instant& instant : instants) {
+    const OpenedSet found = OpenSet(TestOptions(instant.disk.get(), 1));
+    ASSERT_TRUE(found.status.ok()) << instant.what << ": " << found.status;
+    const std::vector<std::string>& kept = found.sinks[0].bodies;
+    ASSERT_LE(kept.size(), want_[0].size()) << instant.what;
+    EXPECT_TRUE(std::equal(kept.begin(), kept.end(), want_[0].begin())) << instant.what;
+    EXPECT_GE(found.set->report().shards[0].end, instant.durable) << instant.what;
+  }
 }
 
 }  // namespace
