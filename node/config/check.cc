@@ -88,6 +88,7 @@ absl::Status CheckCombinations(const Config& c) {
         "'port 0': there is no other way for a client to connect, as TLS and Unix sockets are not available "
         "yet");
   }
+  if (!IsFileName(c.appendfilename)) return Refused("appendfilename can't be a path, just a filename");
   if (!IsFileName(c.appenddirname)) return Refused("appenddirname can't be a path, just a dirname");
   if (absl::Status status = CheckAddresses(c); !status.ok()) return status;
   return CheckCluster(c);

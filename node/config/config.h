@@ -59,6 +59,7 @@ struct Config {
   uint64_t snapshot_buffer_limit = 8u << 20;  // bytes a shard on their way to a file
   uint64_t snapshot_max_rate = 0;             // bytes a second written by saves and rewrites; 0: no limit
   std::string appenddirname = "appendonlydir";
+  std::string appendfilename = "appendonly.aof";  // of a folder that is imported
   storage::AppendFsync appendfsync = storage::AppendFsync::kEverySec;
   WriteCommit write_commit = WriteCommit::kMemory;
   bool lazyfree_lazy_user_del = false, lazyfree_lazy_user_flush = false, lazyfree_lazy_expire = false;

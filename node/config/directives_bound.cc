@@ -179,6 +179,8 @@ void AddData(std::vector<Directive>* rows) {
           Memory("snapshot-max-rate", &Config::snapshot_max_rate, 0, 0,
                  "Bytes a second that saves and rewrites may write; 0: no limit."),
           String("appenddirname", &Config::appenddirname, kImmutable, "Folder of the log, inside dir."),
+          String("appendfilename", &Config::appendfilename, kImmutable,
+                 "What Redis or Valkey called its append-only files: looked for on first start, and converted."),
           Custom("appendfsync", 0, ParseNamed<&Config::appendfsync, kFsyncNames>,
                  FormatNamed<&Config::appendfsync, kFsyncNames>,
                  "When the log is synced: always (before the reply), everysec, or no."),

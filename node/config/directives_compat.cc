@@ -88,9 +88,6 @@ std::vector<Group> FileGroups() {
         {"rdb-key-save-delay", "", "0", Type::kInteger, kAny},
         {"key-load-delay", "", "0", Type::kInteger, kAny}}},
       {Role::kKept,
-       "the files inside appenddirname have names of their own",
-       {{"appendfilename", "", "appendonly.aof", Type::kString, 0, 0, Directive::kImmutable}}},
-      {Role::kKept,
        "the log is synced by its policy also while a base is written, a base is always an RDB, and a file that the "
        "manifest does not list any more is always removed",
        {{"no-appendfsync-on-rewrite", "", "no", Type::kBool},

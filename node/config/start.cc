@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "node/commands/import_command.h"
 #include "node/config/check.h"
 #include "node/config/text.h"
 #include "node/version.h"
@@ -45,6 +46,12 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config) {
   options.fsync = EffectiveFsync(config);
   options.databases = config.databases;
   options.save = SaveOptionsOf(config);
+  options.append_file = config.appendfilename;
+  if (config.cluster_enabled) options.import_databases = 1;
+  options.run_command = [config](const std::vector<storage::Shard*>& shards, uint32_t db, storage::UnixMillis,
+                                 const std::vector<std::string_view>& argv) {
+    return RunImportedCommand(config, shards, db, argv);
+  };
   options.shards = ShardCount(config);
   // Outside a cluster one shard is not a default but the only number there is.
   options.shards_configured = ShardsConfigured(config) || !config.cluster_enabled;

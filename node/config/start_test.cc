@@ -89,6 +89,7 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   Config c;
   c.dir = "/d";
   c.appenddirname = "a";
+  c.appendfilename = "old.aof";
   c.appendonly = true;
   c.write_commit = WriteCommit::kDisk;
   c.cluster_enabled = false;
@@ -96,6 +97,9 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   EXPECT_EQ(d.dir, "/d");
   EXPECT_EQ(d.append_dir, "a");
   EXPECT_TRUE(d.append_only);
+  EXPECT_EQ(d.append_file, "old.aof");
+  EXPECT_TRUE(d.run_command != nullptr);
+  EXPECT_EQ(d.import_databases, 0u);
   EXPECT_EQ(d.fsync, storage::AppendFsync::kAlways);
   EXPECT_EQ(d.shards, 1u);
   EXPECT_TRUE(d.shards_configured);
