@@ -64,7 +64,7 @@ class PageReserve {
   static constexpr size_t kPiece = 256 << 10;
   // Kept ready: the least, when nothing happens, and the most, however fast it goes.
   static constexpr uint32_t kLeast = 8;
-  static constexpr uint32_t kMost = 128;
+  static constexpr uint32_t kMost = 32;
 
   // Makes the pages of [begin, begin + size) present; false if the system has no memory for them.
   using Populate = bool (*)(void* begin, size_t size);
