@@ -58,6 +58,41 @@ std::span<const Command> Commands() {
         "ops/aof dump /var/lib/skein --shard 0 --from-lsn 0 --to-lsn 4096 --json",
         "ops/aof dump /var/lib/skein --slot 5061 --format resp"},
        Dump},
+      {"reshard",
+       "changes the number of shards",
+       "Makes a data set of another number of shards out of this one, in place, and keeps the old folder beside it; "
+       "or\n"
+       "into another dir, and leaves this one as it is. All of the data has to fit into memory. Killed at any point, "
+       "the\n"
+       "old data set is there or the new one. The new logs begin anew. Set storage-shards to the same number "
+       "afterwards.\n",
+       {{"--to", "N", "how many shards, 1 to 1024"}, {"--into", "DIR", "the dir of the new data set; made if need be"}},
+       {"ops/aof reshard /var/lib/skein --to 4", "ops/aof reshard /var/lib/skein --to 1 --into /var/lib/skein-one"},
+       Reshard},
+      {"restore",
+       "an earlier state, into a new folder",
+       "Copies the data set as it was at a time, or at places in its logs, into another dir. The moment is included. "
+       "As far\n"
+       "back as the newest base of each shard; this data set is not changed.\n",
+       {{"--to-time", "TIME", "everything logged at or before it, in every shard"},
+        {"--to-lsn", "SHARD:LSN", "everything of the shard before it; shards that are not named are kept whole"},
+        {"--into", "DIR", "the dir of the new data set; made if need be"}},
+       {"ops/aof restore /var/lib/skein --to-time 2026-11-22T01:02:03Z --into /var/lib/skein-restored",
+        "ops/aof restore /var/lib/skein --to-lsn 0:4096 --to-lsn 1:4096 --into /var/lib/skein-by-lsn"},
+       Restore},
+      {"export",
+       "all data as one RDB file",
+       "Writes all keys into one plain RDB file (version 10), for redis-server, Valkey, or a new node. All of the data "
+       "has\n"
+       "to fit into memory. With --salvage a damaged data set is read as far as it goes: of each shard everything "
+       "before its\n"
+       "first damage, and it is said what is left out.\n",
+       {{"--rdb", "FILE", "the file to write; must not exist"},
+        {"--no-compression", "", "strings as they are"},
+        {"--salvage", "", "what stands before the damage"}},
+       {"ops/aof export /var/lib/skein --rdb /var/lib/dump.rdb",
+        "ops/aof export /var/lib/skein --rdb /var/lib/salvaged.rdb --salvage"},
+       Export},
   };
   return commands;
 }

@@ -11,6 +11,9 @@ int Inspect(const Tool& tool, const Arguments& arguments);
 int Verify(const Tool& tool, const Arguments& arguments);
 int Repair(const Tool& tool, const Arguments& arguments);
 int Dump(const Tool& tool, const Arguments& arguments);
+int Reshard(const Tool& tool, const Arguments& arguments);
+int Restore(const Tool& tool, const Arguments& arguments);
+int Export(const Tool& tool, const Arguments& arguments);
 
 }  // namespace skein::ops
 
