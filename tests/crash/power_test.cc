@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(, Power,
                          testing::Combine(testing::Values(1u, 2u, 4u, 8u),
                                           testing::Values(AppendFsync::kAlways, AppendFsync::kEverySec,
                                                           AppendFsync::kNo),
-                                          testing::Values(false)));
+                                          testing::Bool()));
 
 }  // namespace
 }  // namespace skein::storage
