@@ -150,7 +150,7 @@ def crash():
     environment["SKEIN_POWER_LOSS"] = str(output / "power_loss")
     environment["SKEIN_FAULTY_DISK"] = str(output / "libfaulty_disk.so")
     counts.add(run_pytest("crash", environment, "-q", str(folder)))
-    for options in (["--short"], ["--short", "--power-loss"]):
+    for options in (["--short"], ["--short", "--kill-points"], ["--short", "--power-loss"]):
         with tempfile.TemporaryDirectory(prefix="skein-crash-") as work:
             table = pathlib.Path(work) / "table.json"
             code = subprocess.run([str(folder / "run"), *options, "--json", str(table)], cwd=bazel.ROOT,

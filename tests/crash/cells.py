@@ -96,6 +96,8 @@ def contents(node):
 class Run:
     """One cell's node and clients over its rounds."""
 
+    saves = b"BGREWRITEAOF"  # what runs beside the load where something does
+
     def __init__(self, cell, folder, seed, **directives):
         self.cell, self.folder = cell, pathlib.Path(folder)
         self.chance = random.Random("%s %s" % (cell.name, seed))
@@ -150,7 +152,7 @@ class Run:
                 raise
         if chance.random() < 0.15:
             helpers.append(clients.Flusher(self.node.port, self.units, gate, chance.uniform(0, seconds)))
-        rewriter = clients.Rewriter(self.node.port) if self.cell.rewrite else None
+        rewriter = clients.Rewriter(self.node.port, self.saves) if self.cell.rewrite else None
         if rewriter:
             helpers.append(rewriter)
         for thread in writers + helpers:

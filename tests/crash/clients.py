@@ -201,11 +201,11 @@ class Flusher(threading.Thread):
 
 
 class Rewriter(threading.Thread):
-    """BGREWRITEAOF again and again. `begun` counts those that the node said it had started."""
+    """BGREWRITEAOF, or BGSAVE, again and again. `begun` counts those that the node said it had started."""
 
-    def __init__(self, port):
+    def __init__(self, port, command):
         super().__init__(daemon=True)
-        self.port = port
+        self.port, self.command = port, command
         self.begun = 0
         self.refusals = []
         self.stopped = threading.Event()
@@ -215,7 +215,7 @@ class Rewriter(threading.Thread):
             with resp.Client(self.port, timeout=30) as client:
                 while not self.stopped.is_set():
                     try:
-                        client.call("BGREWRITEAOF")
+                        client.call(self.command)
                         self.begun += 1
                     except resp.Error as error:
                         if "in progress" not in str(error):

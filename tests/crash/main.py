@@ -23,6 +23,7 @@ import zlib
 import cells
 import bazel
 import harness
+import kill_points
 import resp
 import terminal
 from cells import Failure
@@ -30,6 +31,7 @@ from clients import Wrong
 
 
 POWER_LOSS = "//tests/crash:power_loss"
+FAULTY_DISK = "//tests/crash:libfaulty_disk.so"
 PowerCounts = collections.namedtuple("PowerCounts", "rounds acknowledged lost rewrites")
 PowerCounts.missing = 0
 
@@ -65,6 +67,29 @@ def run_cell(cell, options, seed, keep):
                      % (failure, cell.name, options.rounds, seed, kept))
     return {"cell": cell.name, "rounds": run.rounds, "acknowledged": run.acknowledged, "missing": run.missing,
             "lost": run.lost, "rewrites": run.rewrites, "failure": failure}
+
+
+def run_kill_point(point, options, seed, keep):
+    """As run_cell, for one named place."""
+    started = time.monotonic()
+    counts = kill_points.Counts()
+    failure = None
+    for number in range(options.rounds):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-crash-%s-" % point))
+        try:
+            kill_points.visit(point, "%s %d" % (seed, number), folder, options.faulty_disk, counts)
+        except (Failure, Wrong, OSError, resp.Error, AssertionError, subprocess.SubprocessError) as error:
+            failure = "%s: %s" % (type(error).__name__, error) if not isinstance(error, Failure) else str(error)
+            shutil.move(str(folder), keep / folder.name)
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+    text = terminal.paint("ok", "green") if failure is None else terminal.paint("FAILED", "red")
+    row("kill-" + point, counts, text + terminal.paint("  %s" % terminal.seconds(time.monotonic() - started), "dim"))
+    if failure is not None:
+        terminal.say("    %s\n    again: tests/crash/run --kill-points --cell %s --rounds %d --seed %s\n    kept: %s"
+                     % (failure, point, options.rounds, seed, keep / folder.name))
+    return {"cell": "kill-" + point, "rounds": counts.rounds, "acknowledged": counts.acknowledged,
+            "missing": counts.missing, "lost": counts.lost, "rewrites": counts.rewrites, "failure": failure}
 
 
 def run_power_cell(binary, cell, options, seed):
@@ -111,34 +136,47 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/crash/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="what ops/test runs: about two minutes")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds a cell (10; short: 3, or 40 of --power-loss)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds a cell (10)")
     parser.add_argument("--seconds", type=float, metavar="S", help="the longest load of a round (1.5; short: 0.5)")
     parser.add_argument("--cell", action="append", metavar="PATTERN", help="these cells alone, as 4-always-* (all)")
     parser.add_argument("--power-loss", action="store_true",
                         help="the power fails under a data set on a disk in memory; no node, no SIGKILL")
+    parser.add_argument("--kill-points", action="store_true",
+                        help="every named place between two steps on disk; --cell is a pattern of their names")
     parser.add_argument("--seed", default=None, help="as a failed round prints it (random)")
     parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()),
                         help="where the folders of failed rounds are kept (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the table here")
     options = parser.parse_args()
-    options.rounds = options.rounds or ((40 if options.power_loss else 3) if options.short else 10)
+    options.rounds = options.rounds or ((40 if options.power_loss else 1 if options.kill_points else 3) if options.short
+                                        else 10)
     options.seconds = options.seconds or (0.5 if options.short else 1.5)
     power = None
     if options.power_loss:
         power = pathlib.Path(os.environ.get("SKEIN_POWER_LOSS") or built(POWER_LOSS))
     else:
         find_node()
+    if options.kill_points:
+        options.faulty_disk = pathlib.Path(os.environ.get("SKEIN_FAULTY_DISK") or built(FAULTY_DISK))
     seed = options.seed or "%08x" % random.getrandbits(32)
-    wanted = [cell for cell in cells.matrix()
-              if not options.cell or any(fnmatch.fnmatch(cell.name, pattern) for pattern in options.cell)]
+    def asked_for(name):
+        return not options.cell or any(fnmatch.fnmatch(name, pattern) for pattern in options.cell)
+
+    if options.kill_points:
+        wanted = [name for name in kill_points.names() if asked_for(name)]
+    else:
+        wanted = [cell for cell in cells.matrix() if asked_for(cell.name)]
     if not wanted:
         sys.exit("no cell is called %s" % " or ".join(options.cell))
-    terminal.title("%s, seed %s" % ("power loss" if power else "crash matrix", seed))
+    terminal.title("%s, seed %s" % ("power loss" if power else "kill points" if options.kill_points else "crash matrix",
+                                    seed))
     terminal.say("  %-24s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
     results = []
     try:
         for cell in wanted:
-            if power:
+            if options.kill_points:
+                results.append(run_kill_point(cell, options, seed, options.keep))
+            elif power:
                 results.append(run_power_cell(power, cell, options, seed))
             else:
                 results.append(run_cell(cell, options, seed, options.keep))
