@@ -15,9 +15,9 @@ from cells import Cell, Failure, Node, contents
 from model import now_ms
 
 # Where a node comes to each of them, by the first part of its name.
-LIFE, REVIVAL, IMPORT = "life", "revival", "import"
+LIFE, REVIVAL, IMPORT, FIRST = "life", "revival", "import", "first start"
 SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "rewrite": LIFE, "rdb": LIFE,
-             "close": LIFE, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT}
+             "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT}
 IMPORTED_KEYS = 2000
 
 
@@ -47,6 +47,8 @@ def visit(point, seed, folder, library, counts):
     chance = random.Random("%s %s" % (point, seed))
     if scenario == LIFE:
         _life(point, chance, folder, seed, counts)
+    elif scenario == FIRST:
+        _first_start(point, folder, counts)
     elif scenario == REVIVAL:
         _revival(point, folder, library, counts)
     else:
@@ -122,6 +124,25 @@ def _await_kill(node, point, seconds=30):
         raise Failure("it never came to %s" % point) from None
     if code != -9:
         raise Failure("it ended with exit code %d, not by the kill point" % code)
+
+
+def _first_start(point, folder, counts):
+    """An empty folder becomes a data set, or stays empty."""
+    node = Node(folder / "node", cluster_bootstrap="yes", appendonly="yes", appendfsync="always", save="",
+                storage_shards=2)
+    node.environment["SKEIN_KILL_AT"] = point
+    try:
+        node.launch()
+        _await_kill(node, point)
+        node.environment = {}
+        node.ready()
+        if node.call("SET", "key", "1") != b"OK":
+            raise Failure("it takes no writes")
+        node.kill()
+        node.ready()
+        _expect(node, {b"key": b"1"}, counts)
+    finally:
+        node.clean_up()
 
 
 def _revival(point, folder, library, counts):
