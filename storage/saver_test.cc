@@ -430,6 +430,7 @@ TEST(Saver, LogThatCouldNotBeSyncedIsRevived) {
   fs.SetHook(nullptr);
   const Contents before = data.Read();
   Await([&] { return data.data().stats().shards[0].ok; });
+  Await([&] { return data.saver().status().running == SaveStatus::Kind::kNone; });
   data.Run(0, [](Shard& shard) { EXPECT_TRUE(shard.MayWrite().ok()); });
   EXPECT_GT(data.data().stats().shards[0].base_size, 0u);
   EXPECT_EQ(data.data().stats().shards[1].base_size, 0u);
