@@ -7,6 +7,7 @@
 #include "glog/logging.h"
 #include "storage/rdb/crc64.h"
 #include "storage/rdb/format.h"
+#include "storage/rdb/lzf.h"
 
 namespace skein::storage {
 namespace {
@@ -55,17 +56,16 @@ char* PutIfInteger(char* at, std::string_view text) {
   return nullptr;
 }
 
-// `compressor` null: nothing is compressed.
-void AppendString(std::string_view text, LzfCompressor* compressor, std::string* scratch, std::string* out) {
+void AppendString(std::string_view text, bool compress, std::string* scratch, std::string* out) {
   char head[kMaxHead];
   if (const char* end = PutIfInteger(head, text)) {
     out->append(head, static_cast<size_t>(end - head));
     return;
   }
-  if (compressor != nullptr && text.size() >= kCompressFrom) {
+  if (compress && text.size() >= kCompressFrom) {
     const size_t room = text.size() - kLeastSaving;
     if (scratch->size() < room) scratch->resize(room);
-    if (const size_t size = compressor->Compress(text, scratch->data(), room); size != 0) {
+    if (const size_t size = LzfCompress(text, scratch->data(), room); size != 0) {
       char* end = PutByte(head, rdb::kEncoded << 6 | rdb::kLzf);
       end = PutLength(PutLength(end, size), text.size());
       out->append(head, static_cast<size_t>(end - head));
@@ -85,9 +85,7 @@ void RdbEncoder::EndCall() {
   if (options_.checksum) crc_ = RdbCrc64(crc_, std::string_view(*out_).substr(summed_from_));
 }
 
-void RdbEncoder::PutString(std::string_view text) {
-  AppendString(text, options_.compress ? &compressor_ : nullptr, &scratch_, out_);
-}
+void RdbEncoder::PutString(std::string_view text) { AppendString(text, options_.compress, &scratch_, out_); }
 
 void RdbEncoder::Begin() {
   static_assert(kRdbVersion == 10);
@@ -149,10 +147,9 @@ std::string EncodeDumpPayload(const RdbItem& item) {
   CHECK(item.type == ValueType::kString) << "a type that cannot be held";
   std::string payload;
   std::string scratch;
-  LzfCompressor compressor;
   payload.reserve(1 + kMaxHead + item.string.size() + rdb::kFooterSize);
   payload.push_back(static_cast<char>(rdb::kTypeString));
-  AppendString(item.string, &compressor, &scratch, &payload);
+  AppendString(item.string, /*compress=*/true, &scratch, &payload);
   char footer[rdb::kFooterSize];
   PutLittle(footer, static_cast<uint16_t>(kRdbVersion));
   payload.append(footer, sizeof(uint16_t));

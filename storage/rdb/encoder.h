@@ -11,7 +11,6 @@
 #include <string_view>
 
 #include "storage/rdb/item.h"
-#include "storage/rdb/lzf.h"
 
 namespace skein::storage {
 
@@ -53,7 +52,6 @@ class RdbEncoder {
   bool db_selected_ = false;
   uint32_t db_ = 0;
   // For strings while they are compressed.
-  LzfCompressor compressor_;
   std::string scratch_;
 };
 

@@ -10,14 +10,14 @@ namespace skein::storage {
 namespace {
 
 // Compressed into as much room as it might need.
-std::string Compressed(LzfCompressor* compressor, std::string_view in) {
-  std::string out(in.size() + in.size() / 32 + 1, '\0');
-  out.resize(compressor->Compress(in, out.data(), out.size()));
+std::string Compressed(std::string_view in) {
+  std::string out(in.size() + in.size() / 16 + 64, '\0');
+  out.resize(LzfCompress(in, out.data(), out.size()));
   return out;
 }
 
-void ExpectRoundTrip(LzfCompressor* compressor, const std::string& in) {
-  const std::string compressed = Compressed(compressor, in);
+void ExpectRoundTrip(const std::string& in) {
+  const std::string compressed = Compressed(in);
   ASSERT_FALSE(compressed.empty());
   EXPECT_TRUE(LzfPlausible(compressed.size(), in.size()));
   std::string out(in.size(), '?');
@@ -28,11 +28,10 @@ void ExpectRoundTrip(LzfCompressor* compressor, const std::string& in) {
   out.resize(out.size() + 1);
   EXPECT_FALSE(LzfDecompress(compressed, out.data(), out.size()));
   // With a byte less there is no room.
-  EXPECT_EQ(compressor->Compress(in, out.data(), compressed.size() - 1), 0u);
+  EXPECT_EQ(LzfCompress(in, out.data(), compressed.size() - 1), 0u);
 }
 
 TEST(Lzf, MakesBackWhatItWasGiven) {
-  LzfCompressor compressor;
   std::mt19937_64 random(1);
   for (int round = 0; round < 300; ++round) {
     // Random pieces, then repetitions of what has been, near and far.
@@ -48,43 +47,17 @@ TEST(Lzf, MakesBackWhatItWasGiven) {
         for (size_t i = 0; i < count; ++i) in += in[in.size() - back];
       }
     }
-    ExpectRoundTrip(&compressor, in);
+    ExpectRoundTrip(in);
   }
 }
 
 TEST(Lzf, HandlesTheSmallAndTheUniform) {
-  LzfCompressor compressor;
-  for (size_t size = 1; size < 600; ++size) ExpectRoundTrip(&compressor, std::string(size, 'a'));
+  for (size_t size = 1; size < 600; ++size) ExpectRoundTrip(std::string(size, 'a'));
   for (size_t size = 1; size < 70; ++size) {
     std::string in(size, '\0');
     for (size_t i = 0; i < size; ++i) in[i] = static_cast<char>(i);
-    ExpectRoundTrip(&compressor, in);
+    ExpectRoundTrip(in);
   }
-}
-
-TEST(Lzf, ReachesAsFarBackAsTheFormat) {
-  LzfCompressor compressor;
-  std::mt19937_64 random(1);
-  for (const size_t distance : {8191, 8192, 8193}) {
-    const std::string start = "twelve bytes";
-    std::string in = start;
-    while (in.size() < distance) in += static_cast<char>(random());
-    in += start;
-    const size_t with = Compressed(&compressor, in).size();
-    // Found up to 8192 bytes back, and no farther; noise costs a byte in 32.
-    const bool found = with < in.size() + in.size() / 32 - 5;
-    EXPECT_EQ(found, distance <= 8192) << distance;
-    ExpectRoundTrip(&compressor, in);
-  }
-}
-
-// Whatever was compressed before has no influence.
-TEST(Lzf, DependsOnTheInputAlone) {
-  LzfCompressor fresh;
-  LzfCompressor used;
-  for (int i = 0; i < 100; ++i) Compressed(&used, std::string(static_cast<size_t>(i) * 37 + 1, static_cast<char>(i)));
-  const std::string in = "abcabcabcabc and so on, abcabcabcabc and so on, abcabc";
-  EXPECT_EQ(Compressed(&fresh, in), Compressed(&used, in));
 }
 
 TEST(Lzf, RefusesWhatIsDamaged) {
