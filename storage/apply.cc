@@ -257,14 +257,4 @@ absl::Status Shard::ApplyRecords(std::span<const RecordRef> records, size_t* app
   return status;
 }
 
-void Shard::LoadItems(std::span<const RdbItem> items) {
-  thread_local std::vector<Key> keys;
-  keys.clear();
-  for (const RdbItem& item : items) keys.emplace_back(item.key);
-  for (int stage = 0; stage < 3; ++stage) {
-    for (size_t i = 0; i < items.size(); ++i) Prefetch(items[i].db, keys[i], stage);
-  }
-  for (const RdbItem& item : items) LoadItem(item);
-}
-
 }  // namespace skein::storage

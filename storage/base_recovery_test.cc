@@ -1,4 +1,5 @@
 // Recovery from a base and the records behind it, and what is refused about bases.
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -274,6 +275,22 @@ TEST_F(Base, L05_TruncationAndFlipsAtEveryByteOfTheLogBehindIt) {
     }
   }
   EXPECT_GT(cut, 20);
+}
+
+// A base does not say when its keys were last used.
+TEST(ShardSink, LoadedKeysHaveJustBeenUsed) {
+  Shard shard({0, 1, 1}, nullptr);
+  ShardSink sink(&shard);
+  RdbItem item;
+  item.key = "key";
+  item.string = "value";
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const uint32_t before = LruClock(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  ASSERT_TRUE(sink.Load(item).ok());
+  sink.LoadEnd();
+  const Entry* entry = shard.Find(0, Key("key"), Shard::Touch::kNo);
+  ASSERT_NE(entry, nullptr);
+  EXPECT_LE((entry->access() - before) & kAccessMask, 60u);
 }
 
 TEST(BaseHeadReader, ReadsWhatIsWritten) {

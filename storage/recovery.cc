@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -305,7 +306,11 @@ absl::Status RecordSink::ApplyBatch(std::span<const Shard::RecordRef> records, s
   return absl::OkStatus();
 }
 
-ShardSink::ShardSink(Shard* shard) : shard_(shard) { shard->set_decides_expiry(false); }
+ShardSink::ShardSink(Shard* shard) : shard_(shard) {
+  shard->set_decides_expiry(false);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  shard->set_loading_time(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
 
 absl::Status ShardSink::Load(const RdbItem& item) {
   const size_t size = item.key.size() + item.string.size();

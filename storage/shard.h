@@ -170,6 +170,8 @@ class Shard {
     return SlowMayWrite();
   }
 
+  // When the loading takes place: items that do not say when they were last used are taken to be used then.
+  void set_loading_time(UnixMillis now) { now_ = now; }
   // Puts a key of a base or an RDB file into the tables: no log, no observers, whatever the key held goes. Not inside a
   // bracket. For recovery and import.
   void LoadItem(const RdbItem& item);
@@ -228,6 +230,7 @@ class Shard {
   // The mutation hook: tells the observers. After the change itself.
   void Announce(uint32_t db, uint16_t slot, std::string_view key, std::string_view event, bool exists);
   void DeleteExpired(uint32_t db, const Key& key);
+  void Load(const RdbItem& item, const Key& key);
   bool EraseEntry(uint32_t db, const Key& key, bool lazy);
   void PutText(uint32_t db, const Key& key, std::string_view value, UnixMillis expire_at, bool keep_expiry);
   absl::Status ParseRecord(uint32_t db, std::string_view body, std::vector<Effect>* effects) const;

@@ -18,8 +18,8 @@ void SnapshotBudget::Add(uint64_t n) {
 void SnapshotBudget::Remove(uint64_t n) {
   const uint64_t before = bytes_.fetch_sub(n);
   DCHECK_GE(before, n);
-  // Every fall through the half counts, and the mark stays: were it taken down here, a removal that comes late could take
-  // down the mark of somebody who has found the budget full in the meantime and waits.
+  // Every fall through the half counts, and the mark stays: were it taken down here, a removal that comes late could
+  // take down the mark of somebody who has found the budget full in the meantime and waits.
   const uint64_t half = limit_ / 2;
   if (before > half && before - n <= half && was_full_.load() && on_room_ != nullptr) on_room_();
 }
