@@ -56,16 +56,19 @@ char* PutIfInteger(char* at, std::string_view text) {
   return nullptr;
 }
 
-void AppendString(std::string_view text, bool compress, std::string* scratch, std::string* out) {
+// `luck` null: nothing is compressed.
+void AppendString(std::string_view text, CompressionLuck* luck, std::string* scratch, std::string* out) {
   char head[kMaxHead];
   if (const char* end = PutIfInteger(head, text)) {
     out->append(head, static_cast<size_t>(end - head));
     return;
   }
-  if (compress && text.size() >= kCompressFrom) {
+  if (luck != nullptr && text.size() >= kCompressFrom && luck->Try(text.size())) {
     const size_t room = text.size() - kLeastSaving;
     if (scratch->size() < room) scratch->resize(room);
-    if (const size_t size = LzfCompress(text, scratch->data(), room); size != 0) {
+    const size_t size = LzfCompress(text, scratch->data(), room);
+    luck->Tried(size != 0);
+    if (size != 0) {
       char* end = PutByte(head, rdb::kEncoded << 6 | rdb::kLzf);
       end = PutLength(PutLength(end, size), text.size());
       out->append(head, static_cast<size_t>(end - head));
@@ -85,7 +88,9 @@ void RdbEncoder::EndCall() {
   if (options_.checksum) crc_ = RdbCrc64(crc_, std::string_view(*out_).substr(summed_from_));
 }
 
-void RdbEncoder::PutString(std::string_view text) { AppendString(text, options_.compress, &scratch_, out_); }
+void RdbEncoder::PutString(std::string_view text, CompressionLuck* luck) {
+  AppendString(text, options_.compress ? luck : nullptr, &scratch_, out_);
+}
 
 void RdbEncoder::Begin() {
   static_assert(kRdbVersion == 10);
@@ -98,8 +103,8 @@ void RdbEncoder::Aux(std::string_view name, std::string_view value) {
   DCHECK(!db_selected_) << "an auxiliary field after the first key";
   BeginCall();
   out_->push_back(static_cast<char>(rdb::kAux));
-  PutString(name);
-  PutString(value);
+  PutString(name, nullptr);
+  PutString(value, nullptr);
   EndCall();
 }
 
@@ -129,8 +134,8 @@ void RdbEncoder::Add(const RdbItem& item) {
   if (item.expire_at != kNoExpiry) end = PutLittle(PutByte(end, rdb::kExpireTimeMs), item.expire_at);
   end = PutByte(end, rdb::kTypeString);
   out_->append(bytes, static_cast<size_t>(end - bytes));
-  PutString(item.key);
-  PutString(item.string);
+  PutString(item.key, &keys_);
+  PutString(item.string, &values_);
   EndCall();
 }
 
@@ -149,7 +154,8 @@ std::string EncodeDumpPayload(const RdbItem& item) {
   std::string scratch;
   payload.reserve(1 + kMaxHead + item.string.size() + rdb::kFooterSize);
   payload.push_back(static_cast<char>(rdb::kTypeString));
-  AppendString(item.string, /*compress=*/true, &scratch, &payload);
+  CompressionLuck luck;
+  AppendString(item.string, &luck, &scratch, &payload);
   char footer[rdb::kFooterSize];
   PutLittle(footer, static_cast<uint16_t>(kRdbVersion));
   payload.append(footer, sizeof(uint16_t));

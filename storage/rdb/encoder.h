@@ -21,6 +21,22 @@ struct RdbEncoderOptions {
   bool checksum = true;  // rdbchecksum; without it the checksum is written as 0, as Redis does
 };
 
+// Whether it is worth trying to compress a small string. A try that saves nothing costs ten times what writing the
+// string costs; where a run of them has failed, as with random or already compressed values, only some are tried until
+// one works.
+class CompressionLuck {
+ public:
+  static constexpr size_t kSmall = 1024;     // larger ones are always tried
+  static constexpr uint32_t kPatience = 32;  // tries in a row that may fail
+  static constexpr uint32_t kEvery = 16;     // from then on one in so many is tried
+
+  bool Try(size_t size) { return size > kSmall || failed_ < kPatience || ++passed_ % kEvery == 0; }
+  void Tried(bool saved) { failed_ = saved ? 0 : failed_ + (failed_ < kPatience); }
+
+ private:
+  uint32_t failed_ = 0, passed_ = 0;
+};
+
 // One file, written from front to back: Begin, then Aux, SizeHint and Add in any number, then End. Every call appends
 // to `*out`, which the caller empties whenever it likes (the checksum goes on over what it has taken away: nothing that
 // has been appended may be changed).
@@ -43,7 +59,7 @@ class RdbEncoder {
   // Brings the checksum up to the end of *out_.
   void EndCall();
   void SelectDb(uint32_t db);
-  void PutString(std::string_view text);
+  void PutString(std::string_view text, CompressionLuck* luck);
 
   const RdbEncoderOptions options_;
   std::string* const out_;
@@ -51,6 +67,7 @@ class RdbEncoder {
   uint64_t crc_ = 0;
   bool db_selected_ = false;
   uint32_t db_ = 0;
+  CompressionLuck keys_, values_;
   // For strings while they are compressed.
   std::string scratch_;
 };

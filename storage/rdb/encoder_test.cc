@@ -96,6 +96,33 @@ TEST(RdbEncoder, CompressesWhatIsWorthIt) {
 }
 
 // The caller may take what has been written at any time.
+// Where nothing can be saved it is tried seldom, and found again soon when it can.
+TEST(RdbEncoder, TriesSeldomWhereNothingIsSaved) {
+  std::mt19937_64 random(1);
+  std::string out;
+  RdbEncoder encoder({.compress = true, .checksum = false}, &out);
+  std::string noise(100, '\0');
+  for (uint32_t i = 0; i < 10 * CompressionLuck::kPatience; ++i) {
+    for (char& c : noise) c = static_cast<char>(random());
+    encoder.Add(ItemOf("k", noise));
+  }
+  const std::string text(100, 'a');
+  uint32_t plain = 0;
+  for (int i = 0; i < 100; ++i) {
+    out.clear();
+    encoder.Add(ItemOf("k", text));
+    plain += out.size() > text.size();
+  }
+  EXPECT_GT(plain, 0u);
+  EXPECT_LT(plain, CompressionLuck::kEvery);
+  // A large one is worth a try at any time.
+  for (char& c : noise) c = static_cast<char>(random());
+  for (uint32_t i = 0; i < 10 * CompressionLuck::kPatience; ++i) encoder.Add(ItemOf("k", noise));
+  out.clear();
+  encoder.Add(ItemOf("k", std::string(CompressionLuck::kSmall + 1, 'a')));
+  EXPECT_LT(out.size(), 100u);
+}
+
 TEST(RdbEncoder, ChecksumGoesOnOverWhatWasTakenAway) {
   std::string whole;
   std::string pieces;
