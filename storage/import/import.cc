@@ -6,10 +6,10 @@
 #include "storage/flip.h"
 #include "storage/import/aof_runner.h"
 #include "storage/import/redis_manifest.h"
+#include "storage/import/shard_loaders.h"
 #include "storage/layout.h"
 #include "storage/layout_writer.h"
 #include "storage/rdb/decoder.h"
-#include "storage/recovery.h"
 #include "storage/runbook.h"
 
 namespace skein::storage {
@@ -47,15 +47,13 @@ absl::Status OfRdb(const std::string& path, const absl::Status& status) {
   return status;
 }
 
+// What it has read is in the tables when it has gone.
 class Loader : public RdbVisitor {
  public:
   // `now`: keys past their time then are left out; 0: none are.
   Loader(const DataSetOptions& options, UnixMillis now, const std::vector<std::unique_ptr<Shard>>& shards,
          ImportReport* report)
-      : options_(options), now_(now), report_(report) {
-    sinks_.reserve(shards.size());
-    for (const std::unique_ptr<Shard>& shard : shards) sinks_.emplace_back(shard.get());
-  }
+      : options_(options), now_(now), report_(report), shards_(shards.size()), loaders_(shards) {}
   absl::Status OnItem(const RdbItem& item) override {
     if (absl::Status status = CheckImportDatabase(options_, item.db); !status.ok()) return status;
     if (now_ != 0 && item.expire_at != kNoExpiry && item.expire_at < now_) {
@@ -63,17 +61,16 @@ class Loader : public RdbVisitor {
       return absl::OkStatus();
     }
     ++report_->keys;
-    return sinks_[KeySlot(item.key) % sinks_.size()].Load(item);
-  }
-  void End() {
-    for (ShardSink& sink : sinks_) sink.LoadEnd();
+    loaders_.Add(static_cast<uint32_t>(KeySlot(item.key) % shards_), item);
+    return absl::OkStatus();
   }
 
  private:
   const DataSetOptions& options_;
   const UnixMillis now_;
   ImportReport* const report_;
-  std::vector<ShardSink> sinks_;
+  const size_t shards_;
+  ShardLoaders loaders_;
 };
 
 // Reads the RDB at the start of `file`; how long it is.
@@ -85,7 +82,6 @@ absl::StatusOr<uint64_t> LoadRdb(const DataSetOptions& options, File* file, cons
   decoder.verify_checksum = options.save.checksum;
   const absl::StatusOr<RdbInfo> info = ReadRdb(file, path, 0, decoder, &loader);
   if (!info.ok()) return OfRdb(path, info.status());
-  loader.End();
   return info->size;
 }
 
