@@ -194,8 +194,10 @@ TEST_P(WaitTest, L21_WhatTheLastBatchOfALoopAppendsIsHandedToTheLog) {
     loop.BeginDrain();
     std::vector<ShardPart> parts;
     loop.RunOnShards(
-        [](LoopImpl&, storage::Shard& s) {
-          s.SetString(0, storage::Key("last"), "words", 0, "set");
+        [this](LoopImpl&, storage::Shard& s) {
+          std::string key = "last";
+          while (storage::KeySlot(key) % shards_ != s.index()) key += '.';
+          s.SetString(0, storage::Key(key), "words", storage::kNoExpiry, "set");
           return std::string();
         },
         /*write=*/true, &parts);
