@@ -72,6 +72,31 @@ class Damage : public testing::Test {
   RecordingSink sink_;
 };
 
+// Whoever cuts or copies a log goes by these offsets, and marks stand between the records.
+TEST_F(Damage, BatchesSayWhereTheirRecordsStand) {
+  fs_->SetBytes(kIncr, bytes_);
+  absl::StatusOr<std::unique_ptr<File>> file = fs_->Open(kIncr, FileSystem::Mode::kRead);
+  ASSERT_TRUE(file.ok());
+  absl::StatusOr<std::unique_ptr<AofReader>> reader = AofReader::Open(*std::move(file), kIncr);
+  ASSERT_TRUE(reader.ok());
+  std::vector<AofReader::Item> items;
+  size_t records = 0;
+  bool marks = false;
+  uint64_t end = (*reader)->offset();
+  while (*(*reader)->NextBatch(4, &items) == AofReader::Found::kRecord) {
+    for (const AofReader::Item& item : items) {
+      const auto header = DecodeRecordHeader(std::string_view(bytes_).substr(item.offset, kRecordHeaderSize));
+      ASSERT_TRUE(header.ok()) << header.status();
+      EXPECT_EQ(header->lsn, item.header.lsn);
+      marks = marks || item.offset > end;
+      end = item.offset + (header->end() - header->lsn);
+      ++records;
+    }
+  }
+  EXPECT_GE(records, want_.size());
+  EXPECT_TRUE(marks);
+}
+
 TEST_F(Damage, EveryFlippedBitGivesAPrefixOrARefusal) {
   size_t cuts = 0;
   size_t refusals = 0;

@@ -88,14 +88,14 @@ absl::StatusOr<AofReader::Found> AofReader::NextBatch(size_t limit, std::vector<
   items->clear();
   if (held_back_.has_value()) return *held_back_;
   do {
-    const uint64_t before = offset_;
     absl::StatusOr<Found> found = Next();
     if (!found.ok() || *found != Found::kRecord) {
       if (items->empty()) return found;
       held_back_ = std::move(found);
       return Found::kRecord;
     }
-    items->push_back({record_, body_, before});
+    // Marks may stand before it, which Next has passed.
+    items->push_back({record_, body_, offset_ - (record_.end() - record_.lsn)});
   } while (items->size() < limit && NextIsInWindow());
   return Found::kRecord;
 }
