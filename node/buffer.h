@@ -23,7 +23,9 @@ class Buffer {
     std::swap(capacity_, o.capacity_);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (data_ != nullptr) Free();
+  }
 
   char* data() { return data_; }
   const char* data() const { return data_; }
@@ -57,13 +59,14 @@ class Buffer {
   // Gives the memory back.
   void Release() {
     if (data_ == nullptr) return;  // as it mostly is; free(nullptr) is not free
-    std::free(data_);
+    Free();
     data_ = nullptr;
     size_ = capacity_ = 0;
   }
 
  private:
   void Grow(size_t n);  // to at least size + n: doubling up to 1 MiB, by a half past that
+  void Free();
 
   char* data_ = nullptr;
   size_t size_ = 0;

@@ -55,6 +55,26 @@ TEST(Reply, Resp3Types) {
   Expect("$1\r\n3\r\n", ",3\r\n", [](ReplyWriter& r) { r.Double(3); });
 }
 
+TEST(Buffer, KeepsItsBytesWhereverItGrows) {
+  Buffer buffer;
+  std::string want;
+  const std::string piece(300'001, 'p');
+  for (int i = 0; i < 60; ++i) {  // from the allocator's memory into mappings, which grow on
+    buffer.Append(piece);
+    want += piece;
+    buffer.Append(static_cast<char>('a' + i % 26));
+    want += static_cast<char>('a' + i % 26);
+  }
+  EXPECT_TRUE(buffer.view() == want);
+  Buffer moved = std::move(buffer);
+  moved.Consume(5'000'000);
+  EXPECT_TRUE(moved.view() == std::string_view(want).substr(5'000'000));
+  moved.Release();
+  EXPECT_EQ(moved.capacity(), 0u);
+  moved.Append("again");
+  EXPECT_EQ(moved.view(), "again");
+}
+
 TEST(Buffer, GrowsConsumesAndMoves) {
   Buffer a;
   std::string expected;
