@@ -25,9 +25,9 @@ def command_lines():
     return lines
 
 
-# Not run here: ops/test runs this very test, ops/install changes the machine, and ops/bench takes minutes as it stands
-# there. The last two have tests of their own below.
-ELSEWHERE = ("ops/test", "ops/install", "ops/bench")
+# Not run here: ops/test runs this very test, ops/install changes the machine, ops/bench and tests/crash/run take minutes
+# or hours as they stand there. The last three have tests of their own below.
+ELSEWHERE = ("ops/test", "ops/install", "ops/bench", "tests/crash/run")
 
 
 @skein_only
@@ -147,6 +147,19 @@ def test_install_has_nothing_to_do_twice():
     """Runs only what looks: a test must not change the machine."""
     done = harness.run([harness.ROOT / "ops" / "install", "check"])
     assert done.stdout == ""
+
+
+@skein_only
+def test_L46_the_crash_matrix_runs_as_the_readme_says(tmp_path):
+    lines = [shlex.split(line) for line in command_lines() if line.startswith("tests/crash/run")]
+    assert len(lines) == 2
+    for words in lines:
+        words[words.index("--rounds") + 1] = "1"
+        if "--power-loss" not in words:
+            words += ["--cell", "1-always-calm-1"]
+        done = subprocess.run(words, cwd=harness.ROOT, env=environment_for(tmp_path), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 @skein_only
