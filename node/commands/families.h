@@ -8,13 +8,15 @@
 
 namespace skein::node {
 
-std::span<const CommandSpec> StringCommands();      // string.cc
-std::span<const CommandSpec> GenericCommands();     // generic.cc
-std::span<const CommandSpec> ConnectionCommands();  // connection.cc
-std::span<const CommandSpec> ServerCommands();      // server.cc
-std::span<const CommandSpec> PersistenceCommands();  // persistence.cc
-std::span<const CommandSpec> ClusterCommands();     // cluster.cc
-std::span<const CommandSpec> CommandCommands();     // command.cc: COMMAND itself
+std::span<const CommandSpec> StringCommands();         // string.cc
+std::span<const CommandSpec> GenericCommands();        // generic.cc
+std::span<const CommandSpec> SerializationCommands();  // generic_dump.cc
+std::span<const CommandSpec> WaitCommands();           // generic_wait.cc
+std::span<const CommandSpec> ConnectionCommands();     // connection.cc
+std::span<const CommandSpec> ServerCommands();         // server.cc
+std::span<const CommandSpec> PersistenceCommands();    // persistence.cc
+std::span<const CommandSpec> ClusterCommands();        // cluster.cc
+std::span<const CommandSpec> CommandCommands();        // command.cc: COMMAND itself
 
 }  // namespace skein::node
 

@@ -19,7 +19,6 @@ constexpr KeySpec kRoAccessOwUpdateAt2[] = {{.flags = KeySpec::kRo | KeySpec::kA
 constexpr KeySpec kRwAccessUpdate[] = {{.flags = KeySpec::kRw | KeySpec::kAccess | KeySpec::kUpdate}};
 constexpr KeySpec kRwUpdate[] = {{.flags = KeySpec::kRw | KeySpec::kUpdate}};
 constexpr KeySpec kRoAccess[] = {{.flags = KeySpec::kRo | KeySpec::kAccess}};
-constexpr KeySpec kOwUpdate[] = {{.flags = KeySpec::kOw | KeySpec::kUpdate}};
 constexpr KeySpec kRoAt2[] = {{.flags = KeySpec::kRo, .index = 2}};
 
 constexpr ArgDoc kKeysArg[] = {
@@ -94,25 +93,6 @@ constexpr ArgDoc kPexpireatArgs[] = {
 constexpr CommandNote kPexpireatHistory[] = {{"7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`."}};
 constexpr CommandNote kTtlHistory[] = {{"2.8.0", "Added the -2 reply."}};
 constexpr const char* kNondeterministicTips[] = {"nondeterministic_output"};
-constexpr ArgDoc kRestoreArgs[] = {
-    {.name = "key", .type = "key", .key_spec_index = 0},
-    {.name = "ttl", .type = "integer"},
-    {.name = "serialized-value", .type = "string"},
-    {.name = "replace", .type = "pure-token", .token = "REPLACE", .flags = ArgDoc::kOptional, .since = "3.0.0"},
-    {.name = "absttl", .type = "pure-token", .token = "ABSTTL", .flags = ArgDoc::kOptional, .since = "5.0.0"},
-    {.name = "seconds", .type = "integer", .token = "IDLETIME", .flags = ArgDoc::kOptional, .since = "5.0.0"},
-    {.name = "frequency", .type = "integer", .token = "FREQ", .flags = ArgDoc::kOptional, .since = "5.0.0"},
-};
-constexpr CommandNote kRestoreHistory[] = {
-    {"3.0.0", "Added the `REPLACE` modifier."},
-    {"5.0.0", "Added the `ABSTTL` modifier."},
-    {"5.0.0", "Added the `IDLETIME` and `FREQ` options."},
-};
-constexpr const char* kRestoreComplexity =
-    "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of "
-    "Redis objects composing the value and M their average size. For small string values the time complexity is thus "
-    "O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) "
-    "because inserting values into sorted sets is O(log(N)).";
 constexpr CommandNote kPttlHistory[] = {{"2.8.0", "Added the -2 reply."}};
 constexpr ArgDoc kKeysArgs[] = {
     {.name = "pattern", .type = "pattern"},
@@ -214,12 +194,6 @@ constexpr CommandSpec kObjectSubcommands[] = {
      .parent = "object",
      .tips = kNondeterministicTips},
 };
-
-constexpr ArgDoc kWaitArgs[] = {{.name = "numreplicas", .type = "integer"}, {.name = "timeout", .type = "integer"}};
-constexpr ArgDoc kWaitaofArgs[] = {{.name = "numlocal", .type = "integer"},
-                                   {.name = "numreplicas", .type = "integer"},
-                                   {.name = "timeout", .type = "integer"}};
-constexpr const char* kWaitTips[] = {"request_policy:all_shards", "response_policy:agg_min"};
 
 constexpr CommandSpec kGenericCommands[] = {
     {.name = "del",
@@ -560,75 +534,6 @@ constexpr CommandSpec kGenericCommands[] = {
      .scope = Scope::kSession,
      .run = nullptr,
      .subcommands = kObjectSubcommands},
-    {.name = "dump",
-     .group = "generic",
-     .since = "2.6.0",
-     .summary = "Return a serialized version of the value stored at the specified key.",
-     .complexity =
-         "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects "
-         "composing the value and M their average size. For small string values the time complexity is thus "
-         "O(1)+O(1*M) where M is small, so simply O(1).",
-     .arity = 2,
-     .flags = kFlagReadonly,
-     .acl = kAclKeyspace,
-     .scope = Scope::kShard,
-     .run = RunDump,
-     .keys = kRoAccess,
-     .args = kKeyArg,
-     .tips = kNondeterministicTips},
-    {.name = "restore",
-     .group = "generic",
-     .since = "2.6.0",
-     .summary = "Create a key using the provided serialized value, previously obtained using DUMP.",
-     .complexity = kRestoreComplexity,
-     .arity = -4,
-     .flags = kFlagWrite | kFlagDenyOom,
-     .acl = kAclKeyspace | kAclDangerous,
-     .scope = Scope::kShard,
-     .run = RunRestore,
-     .keys = kOwUpdate,
-     .args = kRestoreArgs,
-     .history = kRestoreHistory},
-    // As RESTORE, and served for a slot that is being taken over, without ASKING.
-    {.name = "restore-asking",
-     .group = "server",
-     .since = "3.0.0",
-     .summary = "An internal command for migrating keys in a cluster",
-     .complexity = kRestoreComplexity,
-     .arity = -4,
-     .flags = kFlagWrite | kFlagDenyOom | kFlagAsking,
-     .acl = kAclKeyspace | kAclDangerous,
-     .scope = Scope::kShard,
-     .run = RunRestore,
-     .keys = kOwUpdate,
-     .args = kRestoreArgs,
-     .history = kRestoreHistory},
-    {.name = "wait",
-     .group = "generic",
-     .since = "3.0.0",
-     .summary =
-         "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
-     .complexity = "O(1)",
-     .arity = 3,
-     .flags = kFlagNoscript,
-     .acl = kAclConnection,
-     .scope = Scope::kSession,
-     .run = RunWait,
-     .args = kWaitArgs,
-     .tips = kWaitTips},
-    {.name = "waitaof",
-     .group = "generic",
-     .since = "7.2.0",
-     .summary = "Blocks until all of the preceding write commands sent by the connection are written to the "
-                "append-only file of the master and/or replicas.",
-     .complexity = "O(1)",
-     .arity = 4,
-     .flags = kFlagBlocking,
-     .acl = kAclConnection,
-     .scope = Scope::kSession,
-     .run = RunWaitaof,
-     .args = kWaitaofArgs,
-     .tips = kWaitTips},
 };
 
 }  // namespace

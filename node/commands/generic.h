@@ -36,8 +36,6 @@ void RunTtl(Call& call);
 void RunPttl(Call& call);
 void RunPersist(Call& call);
 // generic_wait.cc
-void RunWait(Call& call);
-void RunWaitaof(Call& call);
 // generic_scan.cc
 void RunKeys(Call& call);
 void MergeKeys(Call& call, Partials partials);
@@ -62,8 +60,6 @@ void RunObjectRefcount(Call& call);
 // Whether maxmemory-policy makes access data a counter (LFU) rather than a clock.
 bool UsesLfu(const Config& config);
 // generic_dump.cc
-void RunDump(Call& call);
-void RunRestore(Call& call);
 
 }  // namespace skein::node
 

@@ -3,6 +3,7 @@
 #include <limits>
 #include <string>
 
+#include "node/commands/families.h"
 #include "node/commands/generic.h"
 #include "node/commands/lookup.h"
 #include "node/commands/parse.h"
@@ -84,8 +85,6 @@ bool ParseTtl(Call& call, bool absolute, UnixMillis* at) {
   return true;
 }
 
-}  // namespace
-
 void RunDump(Call& call) {
   const Entry* entry = FindToRead(call, call.key(1));
   if (entry == nullptr) return call.reply->Null();
@@ -124,5 +123,83 @@ void RunRestore(Call& call) {
   }
   call.reply->Ok();
 }
+
+// ---- The rows -----------------------------------------------------------------------------------------------------
+
+constexpr KeySpec kRoAccess[] = {{.flags = KeySpec::kRo | KeySpec::kAccess}};
+constexpr KeySpec kOwUpdate[] = {{.flags = KeySpec::kOw | KeySpec::kUpdate}};
+constexpr ArgDoc kKeyArg[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+};
+constexpr const char* kNondeterministicTips[] = {"nondeterministic_output"};
+constexpr ArgDoc kRestoreArgs[] = {
+    {.name = "key", .type = "key", .key_spec_index = 0},
+    {.name = "ttl", .type = "integer"},
+    {.name = "serialized-value", .type = "string"},
+    {.name = "replace", .type = "pure-token", .token = "REPLACE", .flags = ArgDoc::kOptional, .since = "3.0.0"},
+    {.name = "absttl", .type = "pure-token", .token = "ABSTTL", .flags = ArgDoc::kOptional, .since = "5.0.0"},
+    {.name = "seconds", .type = "integer", .token = "IDLETIME", .flags = ArgDoc::kOptional, .since = "5.0.0"},
+    {.name = "frequency", .type = "integer", .token = "FREQ", .flags = ArgDoc::kOptional, .since = "5.0.0"},
+};
+constexpr CommandNote kRestoreHistory[] = {
+    {"3.0.0", "Added the `REPLACE` modifier."},
+    {"5.0.0", "Added the `ABSTTL` modifier."},
+    {"5.0.0", "Added the `IDLETIME` and `FREQ` options."},
+};
+constexpr const char* kRestoreComplexity =
+    "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of "
+    "Redis objects composing the value and M their average size. For small string values the time complexity is thus "
+    "O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) "
+    "because inserting values into sorted sets is O(log(N)).";
+
+constexpr CommandSpec kSerializationCommands[] = {
+    {.name = "dump",
+     .group = "generic",
+     .since = "2.6.0",
+     .summary = "Return a serialized version of the value stored at the specified key.",
+     .complexity =
+         "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects "
+         "composing the value and M their average size. For small string values the time complexity is thus "
+         "O(1)+O(1*M) where M is small, so simply O(1).",
+     .arity = 2,
+     .flags = kFlagReadonly,
+     .acl = kAclKeyspace,
+     .scope = Scope::kShard,
+     .run = RunDump,
+     .keys = kRoAccess,
+     .args = kKeyArg,
+     .tips = kNondeterministicTips},
+    {.name = "restore",
+     .group = "generic",
+     .since = "2.6.0",
+     .summary = "Create a key using the provided serialized value, previously obtained using DUMP.",
+     .complexity = kRestoreComplexity,
+     .arity = -4,
+     .flags = kFlagWrite | kFlagDenyOom,
+     .acl = kAclKeyspace | kAclDangerous,
+     .scope = Scope::kShard,
+     .run = RunRestore,
+     .keys = kOwUpdate,
+     .args = kRestoreArgs,
+     .history = kRestoreHistory},
+    // As RESTORE, and served for a slot that is being taken over, without ASKING.
+    {.name = "restore-asking",
+     .group = "server",
+     .since = "3.0.0",
+     .summary = "An internal command for migrating keys in a cluster",
+     .complexity = kRestoreComplexity,
+     .arity = -4,
+     .flags = kFlagWrite | kFlagDenyOom | kFlagAsking,
+     .acl = kAclKeyspace | kAclDangerous,
+     .scope = Scope::kShard,
+     .run = RunRestore,
+     .keys = kOwUpdate,
+     .args = kRestoreArgs,
+     .history = kRestoreHistory},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> SerializationCommands() { return kSerializationCommands; }
 
 }  // namespace skein::node

@@ -1,5 +1,5 @@
 // WAIT and WAITAOF: until the client's own writes are where it wants them. Sources: their documentation for Redis 7.2.
-#include "node/commands/generic.h"
+#include "node/commands/families.h"
 #include "node/commands/parse.h"
 #include "node/loop.h"
 
@@ -22,8 +22,6 @@ bool ParseTimeout(Call& call, std::string_view word, int64_t* timeout) {
   }
   return true;
 }
-
-}  // namespace
 
 void RunWait(Call& call) {
   if (!call.loop->is_primary()) {
@@ -59,5 +57,44 @@ void RunWaitaof(Call& call) {
   }
   call.loop->Wait(call, what);
 }
+
+constexpr ArgDoc kWaitArgs[] = {{.name = "numreplicas", .type = "integer"}, {.name = "timeout", .type = "integer"}};
+constexpr ArgDoc kWaitaofArgs[] = {{.name = "numlocal", .type = "integer"},
+                                   {.name = "numreplicas", .type = "integer"},
+                                   {.name = "timeout", .type = "integer"}};
+constexpr const char* kWaitTips[] = {"request_policy:all_shards", "response_policy:agg_min"};
+
+constexpr CommandSpec kWaitCommands[] = {
+    {.name = "wait",
+     .group = "generic",
+     .since = "3.0.0",
+     .summary =
+         "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+     .complexity = "O(1)",
+     .arity = 3,
+     .flags = kFlagNoscript,
+     .acl = kAclConnection,
+     .scope = Scope::kSession,
+     .run = RunWait,
+     .args = kWaitArgs,
+     .tips = kWaitTips},
+    {.name = "waitaof",
+     .group = "generic",
+     .since = "7.2.0",
+     .summary = "Blocks until all of the preceding write commands sent by the connection are written to the "
+                "append-only file of the master and/or replicas.",
+     .complexity = "O(1)",
+     .arity = 4,
+     .flags = kFlagBlocking,
+     .acl = kAclConnection,
+     .scope = Scope::kSession,
+     .run = RunWaitaof,
+     .args = kWaitaofArgs,
+     .tips = kWaitTips},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> WaitCommands() { return kWaitCommands; }
 
 }  // namespace skein::node
