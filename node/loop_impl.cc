@@ -428,7 +428,8 @@ void LoopImpl::Stop() {
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
   uv_close(AsHandle(&slice_idle_), nullptr);
-  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_}) uv_close(AsHandle(t), nullptr);
+  for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_})
+    uv_close(AsHandle(t), nullptr);
 }
 
 }  // namespace skein::node

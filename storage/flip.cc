@@ -1,12 +1,12 @@
 #include "storage/flip.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "glog/logging.h"
 #include "storage/kill_point.h"
 #include "storage/record.h"
 #include "storage/runbook.h"
+#include "storage/wall_clock.h"
 
 namespace skein::storage {
 namespace {
@@ -87,8 +87,7 @@ absl::StatusOr<std::vector<Move>> ParseMoves(std::string_view text) {
 absl::StatusOr<std::string> FreeName(FileSystem* fs, const std::string& dir, const std::string& name,
                                      const std::string& word) {
   if (!IsName(name)) return absl::FailedPreconditionError("not a name: \"" + name + "\"");
-  const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const UnixMillis seconds = WallClock() / 1000;
   const std::string first = name + "." + word + "-" + std::to_string(seconds);
   constexpr int kTries = 1000;
   for (int i = 1; i <= kTries; ++i) {

@@ -1,7 +1,5 @@
 #include "storage/layout.h"
 
-#include <chrono>
-
 #include "glog/logging.h"
 #include "storage/flip.h"
 #include "storage/kill_point.h"
@@ -25,11 +23,6 @@ FileSystem* FileSystemOf(const DataSetOptions& options) {
 
 std::string AppendDir(const DataSetOptions& options) { return JoinPath(options.dir, options.append_dir); }
 std::string LockPath(const DataSetOptions& options) { return AppendDir(options) + ".lock"; }
-
-UnixMillis WallClock() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 absl::Status InUse(const DataSetOptions& options) {
   return absl::FailedPreconditionError(AppendDir(options) + ": is in use by another process (it holds " +

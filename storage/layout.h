@@ -14,6 +14,7 @@
 #include "storage/data_set.h"
 #include "storage/file.h"
 #include "storage/manifest.h"
+#include "storage/wall_clock.h"
 
 namespace skein::storage {
 
@@ -21,7 +22,6 @@ namespace skein::storage {
 FileSystem* FileSystemOf(const DataSetOptions& options);
 std::string AppendDir(const DataSetOptions& options);
 std::string LockPath(const DataSetOptions& options);
-UnixMillis WallClock();
 
 // The refusal of a folder whose lock another process holds.
 absl::Status InUse(const DataSetOptions& options);

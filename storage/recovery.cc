@@ -2,16 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <thread>
 #include <utility>
 
+#include "glog/logging.h"
 #include "storage/aof_reader.h"
 #include "storage/base_head.h"
 #include "storage/rdb/decoder.h"
 #include "storage/runbook.h"
+#include "storage/wall_clock.h"
 
 namespace skein::storage {
 namespace {
@@ -308,32 +309,20 @@ absl::Status RecordSink::ApplyBatch(std::span<const Shard::RecordRef> records, s
 
 ShardSink::ShardSink(Shard* shard) : shard_(shard) {
   shard->set_decides_expiry(false);
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  shard->set_loading_time(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  shard->set_loading_time(WallClock());
 }
 
 absl::Status ShardSink::Load(const RdbItem& item) {
-  const size_t size = item.key.size() + item.string.size();
-  if (items_.size() == kBatch || size > kBatchBytes - used_) LoadEnd();
-  if (size > kBatchBytes) {
-    shard_->LoadItem(item);
-    return absl::OkStatus();
+  if (!batch_.Add(item)) {
+    LoadEnd();
+    CHECK(batch_.Add(item));
   }
-  if (bytes_ == nullptr) bytes_ = std::make_unique<char[]>(kBatchBytes);
-  char* const at = bytes_.get() + used_;
-  if (!item.key.empty()) std::memcpy(at, item.key.data(), item.key.size());
-  if (!item.string.empty()) std::memcpy(at + item.key.size(), item.string.data(), item.string.size());
-  used_ += size;
-  RdbItem& copy = items_.emplace_back(item);
-  copy.key = {at, item.key.size()};
-  copy.string = {at + item.key.size(), item.string.size()};
   return absl::OkStatus();
 }
 
 void ShardSink::LoadEnd() {
-  shard_->LoadItems(items_);
-  items_.clear();
-  used_ = 0;
+  shard_->LoadItems(batch_.items());
+  batch_.Clear();
 }
 
 absl::Status ShardSink::Apply(uint32_t db, UnixMillis time, std::string_view body) {

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/file.h"
+#include "storage/item_batch.h"
 #include "storage/manifest.h"
 #include "storage/rdb/item.h"
 #include "storage/record.h"
@@ -53,9 +54,7 @@ class ShardSink : public RecordSink {
   static constexpr size_t kBatchBytes = 64u << 10;
 
   Shard* const shard_;
-  std::vector<RdbItem> items_;
-  std::unique_ptr<char[]> bytes_;
-  size_t used_ = 0;
+  ItemBatch batch_{kBatch, kBatchBytes};
 };
 
 struct ShardRecovery {
@@ -66,7 +65,7 @@ struct ShardRecovery {
   uint64_t records = 0;  // data records behind the base
   uint64_t bytes = 0;    // of all records
   Lsn end = 0;
-  UnixMillis latest = 0;  // the latest time of a record
+  UnixMillis latest = 0;       // the latest time of a record
   std::vector<Reign> history;  // of the whole log, the newest kMaxReigns
   // The last incr file, which is to be continued.
   std::string path;

@@ -14,6 +14,7 @@
 #include "storage/base_head.h"
 #include "storage/kill_point.h"
 #include "storage/shard.h"
+#include "storage/wall_clock.h"
 
 namespace skein::storage {
 namespace {
@@ -21,11 +22,6 @@ namespace {
 constexpr std::string_view kTempHead = "temp-", kTempTail = ".rdb";
 
 std::string TempName() { return std::string(kTempHead) + std::to_string(getpid()) + std::string(kTempTail); }
-
-UnixMillis UnixMillisNow() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 absl::Status OfShard(uint32_t shard, const absl::Status& status) {
   return absl::Status(status.code(), "shard " + std::to_string(shard) + ": " + std::string(status.message()));
@@ -152,7 +148,7 @@ void SaveRun::StartSnapshot(Part& part) {
     absl::StatusOr<SnapshotStart> start = shard.BeginSnapshot({.budget = budget, .sink = queue});
     begun.status = start.status();
     if (start.ok()) begun.start = *std::move(start);
-    begun.time = UnixMillisNow();
+    begun.time = WallClock();
     queue->Tell(shard.index(), std::move(begun));
   });
 }
@@ -257,7 +253,7 @@ absl::Status SaveRun::Head(Output& output, const Part* part) {
   encoder.Begin();
   encoder.Aux("redis-ver", plan_.options.redis_version);
   encoder.Aux("redis-bits", std::to_string(sizeof(void*) * 8));
-  encoder.Aux("ctime", std::to_string(UnixMillisNow() / 1000));
+  encoder.Aux("ctime", std::to_string(WallClock() / 1000));
   encoder.Aux("used-mem", std::to_string(used_bytes_));
   encoder.Aux("aof-base", part != nullptr ? "1" : "0");
   std::map<uint32_t, SnapshotStart::Db> databases;

@@ -9,17 +9,13 @@
 #include "storage/runbook.h"
 #include "storage/saver_impl.h"
 #include "storage/shard.h"
+#include "storage/wall_clock.h"
 
 namespace skein::storage {
 namespace {
 
 // Clients that may wait for one scheduled save.
 constexpr size_t kMaxWaiting = 100'000;
-
-UnixMillis WallClock() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 absl::Status Stopping() { return absl::FailedPreconditionError("the node is stopping"); }
 

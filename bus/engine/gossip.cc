@@ -31,7 +31,8 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   }
   Node* node = table_.Find(record.id);
   if (node == nullptr && forgotten_.Has(record.id, now())) return Taken::kOld;
-  // Of no use to us or our clients before it knows where it lives; that makes a new version, which will be told as well.
+  // Of no use to us or our clients before it knows where it lives; that makes a new version, which will be told as
+  // well.
   if (node == nullptr && record.ip.empty()) return Taken::kOld;
   uint64_t known = node == nullptr ? 0 : node->record.version;
   if (record.version <= known) return Taken::kOld;

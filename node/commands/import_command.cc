@@ -1,6 +1,5 @@
 #include "node/commands/import_command.h"
 
-#include <chrono>
 #include <optional>
 #include <string>
 
@@ -8,6 +7,7 @@
 #include "node/command.h"
 #include "node/reply.h"
 #include "node/util/words.h"
+#include "storage/wall_clock.h"
 
 namespace skein::node {
 namespace {
@@ -67,11 +67,6 @@ absl::Status Unknown(std::string_view name) {
   return absl::UnimplementedError("this version does not know it");
 }
 
-int64_t WallMillis() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 // Whether a time in the arguments counts from the moment at which the command runs.
 bool HasRelativeTime(const CommandSpec& spec, Args argv) {
   const std::string_view name = spec.name;
@@ -103,7 +98,7 @@ class Runner {
     call.shard = shard;
     call.first_key = first_key;
     // At the beginning of time nothing has expired yet.
-    shard->Begin(HasRelativeTime(spec, argv) ? WallMillis() : 0);
+    shard->Begin(HasRelativeTime(spec, argv) ? storage::WallClock() : 0);
     spec.run(call);
     shard->End();
     const std::string error = ErrorOf(buffer_.view());

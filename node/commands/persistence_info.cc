@@ -3,11 +3,11 @@
 #include "node/commands/persistence_info.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "fmt/format.h"
 #include "storage/data_set.h"
 #include "storage/saver.h"
+#include "storage/wall_clock.h"
 
 namespace skein::node {
 namespace {
@@ -21,11 +21,6 @@ struct Lines {
     fmt::format_to(std::back_inserter(*out), "{}:{}\r\n", field, value);
   }
 };
-
-int64_t UnixMillis() {
-  using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::system_clock;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 // An error's text may hold anything; a field is one line.
 std::string OneLine(std::string text) {
@@ -48,7 +43,7 @@ std::string PersistenceFields(const Node& node, uint64_t changes, uint64_t kept_
   }
   const bool running = save.running != SaveStatus::Kind::kNone;
   const bool rdb = save.running == SaveStatus::Kind::kRdb, rewrite = save.running == SaveStatus::Kind::kRewrite;
-  const int64_t seconds = running ? std::max<int64_t>(0, UnixMillis() - save.started) / 1000 : -1;
+  const int64_t seconds = running ? std::max<int64_t>(0, storage::WallClock() - save.started) / 1000 : -1;
   const auto ok = [](bool good) { return good ? "ok" : "err"; };
 
   line("loading", 0);

@@ -19,8 +19,9 @@ int ExportSalvaged(const Tool& tool, const Arguments& arguments, Folder folder, 
   if (!folder.manifest.ok()) return Fail(tool, folder.manifest.status());
   const absl::StatusOr<bool> exists = tool.fs->Exists(path);
   if (!exists.ok()) return Fail(tool, exists.status());
-  if (*exists) return Fail(tool, absl::AlreadyExistsError(path + ": exists already; choose another name" +
-                                                               storage::SeeRunbook("back-to-redis")));
+  if (*exists)
+    return Fail(tool, absl::AlreadyExistsError(path + ": exists already; choose another name" +
+                                               storage::SeeRunbook("back-to-redis")));
   const absl::StatusOr<Salvaged> salvaged = Salvage(tool, folder);
   if (!salvaged.ok()) return Fail(tool, salvaged.status());
   storage::LayoutWriterOptions options;

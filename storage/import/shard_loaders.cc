@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -12,10 +11,14 @@
 #include <thread>
 #include <utility>
 
+#include "glog/logging.h"
+#include "storage/item_batch.h"
+#include "storage/wall_clock.h"
+
 namespace skein::storage {
 namespace {
 
-// A batch is handed on once it holds so many keys or bytes; a single larger key goes alone.
+// A batch is handed on once it holds so many keys or bytes.
 constexpr size_t kBatchKeys = 512;
 constexpr size_t kBatchBytes = 256u << 10;
 // Batches that may wait for a thread.
@@ -26,11 +29,9 @@ constexpr size_t kFetched = 64;
 }  // namespace
 
 struct ShardLoaders::Batch {
-  Shard* shard = nullptr;
-  std::vector<RdbItem> items;
-  std::unique_ptr<char[]> bytes;
-  size_t used = 0;
-  size_t capacity = 0;
+  explicit Batch(Shard* s) : shard(s), items(kBatchKeys, kBatchBytes) {}
+  Shard* shard;
+  ItemBatch items;
 };
 
 // A thread, and the batches that wait for it.
@@ -65,8 +66,9 @@ class ShardLoaders::Worker {
       waiting_.pop_front();
       lock.unlock();
       changed_.notify_all();
-      for (size_t at = 0; at < batch.items.size(); at += kFetched) {
-        batch.shard->LoadItems(std::span(batch.items).subspan(at, std::min(kFetched, batch.items.size() - at)));
+      const std::span<const RdbItem> items = batch.items.items();
+      for (size_t at = 0; at < items.size(); at += kFetched) {
+        batch.shard->LoadItems(items.subspan(at, std::min(kFetched, items.size() - at)));
       }
       lock.lock();
     }
@@ -79,12 +81,11 @@ class ShardLoaders::Worker {
   std::thread thread_;
 };
 
-ShardLoaders::ShardLoaders(const std::vector<std::unique_ptr<Shard>>& shards) : open_(shards.size()) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  for (size_t i = 0; i < shards.size(); ++i) {
-    shards[i]->set_decides_expiry(false);
-    shards[i]->set_loading_time(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-    open_[i].shard = shards[i].get();
+ShardLoaders::ShardLoaders(const std::vector<std::unique_ptr<Shard>>& shards) {
+  for (const std::unique_ptr<Shard>& shard : shards) {
+    shard->set_decides_expiry(false);
+    shard->set_loading_time(WallClock());
+    open_.emplace_back(shard.get());
   }
   const size_t threads = std::min<size_t>(shards.size(), std::max(1u, std::thread::hardware_concurrency()));
   for (size_t i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>(i));
@@ -96,27 +97,14 @@ ShardLoaders::~ShardLoaders() {
 
 void ShardLoaders::Hand(uint32_t shard) {
   Batch& open = open_[shard];
-  if (open.items.empty()) return;
-  Shard* const its = open.shard;
-  workers_[shard % workers_.size()]->Take(std::exchange(open, Batch()));
-  open.shard = its;
+  if (open.items.items().empty()) return;
+  workers_[shard % workers_.size()]->Take(std::exchange(open, Batch(open.shard)));
 }
 
 void ShardLoaders::Add(uint32_t shard, const RdbItem& item) {
-  Batch& open = open_[shard];
-  const size_t size = item.key.size() + item.string.size();
-  if (open.items.size() == kBatchKeys || size > open.capacity - open.used) Hand(shard);
-  if (open.items.empty()) {
-    open.capacity = std::max(kBatchBytes, size);
-    open.bytes = std::make_unique_for_overwrite<char[]>(open.capacity);
-  }
-  char* const at = open.bytes.get() + open.used;
-  std::copy(item.key.begin(), item.key.end(), at);
-  std::copy(item.string.begin(), item.string.end(), at + item.key.size());
-  open.used += size;
-  RdbItem& copy = open.items.emplace_back(item);
-  copy.key = {at, item.key.size()};
-  copy.string = {at + item.key.size(), item.string.size()};
+  if (open_[shard].items.Add(item)) return;
+  Hand(shard);
+  CHECK(open_[shard].items.Add(item));
 }
 
 }  // namespace skein::storage

@@ -73,11 +73,10 @@ TEST(PowerItself, L06_ASyncThatDidNotHappenIsFoundOut) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Power,
-                         testing::Combine(testing::Values(1u, 2u, 4u, 8u),
-                                          testing::Values(AppendFsync::kAlways, AppendFsync::kEverySec,
-                                                          AppendFsync::kNo),
-                                          testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(
+    , Power,
+    testing::Combine(testing::Values(1u, 2u, 4u, 8u),
+                     testing::Values(AppendFsync::kAlways, AppendFsync::kEverySec, AppendFsync::kNo), testing::Bool()));
 
 }  // namespace
 }  // namespace skein::storage
