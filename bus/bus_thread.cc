@@ -273,6 +273,9 @@ class BusThread : public Bus, private LinkHandler {
   }
   void Do(WritableUntilEffect& effect) { writable_until_.store(effect.mono_ms, std::memory_order_release); }
   void Do(NoteEffect& effect) { LOG(INFO) << "cluster: " << effect.text; }
+  void Do(PromoteEffect& effect) { Feed(PromotedEvent{effect.epoch}); }
+  void Do(FreezeWritesEffect&) {}
+  void Do(ResolveEffect& effect) { Feed(ResolvedEvent{effect.id, {}}); }
 
   void Publish(TopologyPtr topology) {
     published_ = true;

@@ -64,11 +64,25 @@ struct SettingsCommand {
   int64_t node_timeout_ms;
   bool require_full_coverage;
   bool no_failover;
+  uint32_t replica_validity_factor = 10;
+  uint32_t migration_barrier = 1;
+  bool allow_replica_migration = true;
+};
+// CLUSTER REPLICATE. `has_keys`: filled by the node (a primary must be empty and without slots).
+struct ReplicateCommand {
+  std::string id;
+  bool has_keys;
+};
+// CLUSTER FAILOVER [FORCE | TAKEOVER], said to a replica.
+enum class FailoverKind : uint8_t { kAgreed, kForce, kTakeover };
+struct FailoverCommand {
+  FailoverKind kind;
 };
 
-using OperatorCommand = std::variant<MeetCommand, ForgetCommand, ResetCommand, AddSlotsCommand, DelSlotsCommand,
-                                     FlushSlotsCommand, BumpEpochCommand, SetConfigEpochCommand, SaveConfigCommand,
-                                     CountFailureReportsCommand, SetSlotCommand, AnnounceCommand, SettingsCommand>;
+using OperatorCommand =
+    std::variant<MeetCommand, ForgetCommand, ResetCommand, AddSlotsCommand, DelSlotsCommand, FlushSlotsCommand,
+                 BumpEpochCommand, SetConfigEpochCommand, SaveConfigCommand, CountFailureReportsCommand, SetSlotCommand,
+                 AnnounceCommand, SettingsCommand, ReplicateCommand, FailoverCommand>;
 
 // The reply, RESP-neutral: an error text (with its code: "ERR Slot 5 is already busy"), a status ("OK", "BUMPED 3"), or
 // a number.

@@ -7,6 +7,8 @@
 //   ownership.cc  slots: who owns them, gaining and giving up, epochs
 //   persist.cc    the own record and the state on disk, and replies that wait for it
 //   operator.cc   CLUSTER subcommands
+//   election.cc   replicas: whom they follow, votes, promotion, failover by hand
+//   seeds.cc      names under which members may be found
 //   publish.cc    topology snapshots, cluster_state
 //
 // How a change of this node becomes true: `own_` is what we want to say of ourselves; it is persisted; once durable its
@@ -85,7 +87,7 @@ class EngineCore final : public Engine {
 
   int64_t now() const { return now_.mono_ms; }
   int64_t timeout() const { return options_.node_timeout_ms; }
-  void Note(std::string text) { out_->push_back(NoteEffect{std::move(text)}); }
+  void Note(EventKind kind, std::string text) { out_->push_back(NoteEffect{kind, std::move(text)}); }
   static std::string Name(const Node& node);
 
   // engine.cc
@@ -207,6 +209,16 @@ class EngineCore final : public Engine {
   void SetSlotToNode(uint64_t request, const SetSlotCommand& c);
   void On(uint64_t request, const AnnounceCommand& c);
   void On(uint64_t request, const SettingsCommand& c);
+
+  // election.cc
+  void On(uint64_t request, const ReplicateCommand& c);
+  void On(uint64_t request, const FailoverCommand& c);
+  void OnPromoted(uint64_t epoch);
+
+  // seeds.cc
+  void OnResolved(uint64_t id, const std::vector<std::string>& ips);
+
+  // operator.cc
   bool ReadRanges(uint64_t request, const std::vector<SlotRange>& ranges, bool del, SlotSet* slots);
   bool SlotBusy(uint16_t slot) const;
   void ForgetNode(Node* node, int64_t ms, const char* reason);

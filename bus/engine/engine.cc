@@ -81,6 +81,8 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
     void operator()(const PersistedEvent& v) { e->OnPersisted(v.id); }
     void operator()(const PersistFailedEvent& v) { e->OnPersistFailed(v.id, v.why); }
     void operator()(const FencedEvent& v) { e->OnFenced(v.version); }
+    void operator()(const PromotedEvent& v) { e->OnPromoted(v.epoch); }
+    void operator()(const ResolvedEvent& v) { e->OnResolved(v.id, v.ips); }
     void operator()(const DataPlaneEvent& v) {
       e->positions_ = v.positions;
       if (e->positions_.size() > kMaxPositions) e->positions_.resize(kMaxPositions);

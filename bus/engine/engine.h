@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "bus/command.h"
+#include "bus/event_kind.h"
 #include "bus/topology.h"
 
 namespace skein::proto {
@@ -38,6 +39,12 @@ struct Now {
   int64_t unix_ms;
 };
 
+// A host name or address, and the bus port there.
+struct Seed {
+  std::string host;
+  uint16_t bus_port;
+};
+
 struct EngineOptions {
   uint64_t seed = 0;
   std::string ip;        // cluster-announce-ip, or empty: learnt from the first MEET
@@ -49,6 +56,14 @@ struct EngineOptions {
   bool require_full_coverage = true;
   bool bootstrap = false;  // an empty state gives this node all slots
   bool no_failover = false;
+  // cluster-replica-validity-factor: a replica whose data is older than this many node timeouts does not stand for
+  // election; 0: it always does. cluster-migration-barrier: how many good replicas a primary keeps before one of them
+  // moves to an orphaned primary. cluster-allow-replica-migration.
+  uint32_t replica_validity_factor = 10;
+  uint32_t migration_barrier = 1;
+  bool allow_replica_migration = true;
+  // cluster-seeds: where members may be found when no known address answers; resolved again and again.
+  std::vector<Seed> seeds;
   uint64_t max_epoch_jump = 1u << 20;  // an epoch from the wire further ahead than this is refused and counted
 };
 
@@ -87,10 +102,22 @@ struct FencedEvent {
 struct DataPlaneEvent {
   std::vector<uint64_t> positions;
   bool healthy;
+  // Of a replica: for how long it has had nothing from its primary; -1: it never had, or its full synchronisation is
+  // not done, so that it must not stand for election. 0 for a primary.
+  int64_t data_age_ms = 0;
+};
+// The data plane has carried out Promote(epoch): every shard has opened its reign and can take writes.
+struct PromotedEvent {
+  uint64_t epoch;
+};
+// The addresses that a name has at this moment, numeric; none if it could not be resolved.
+struct ResolvedEvent {
+  uint64_t id;
+  std::vector<std::string> ips;
 };
 
 using Event = std::variant<MessageEvent, TickEvent, LinkUpEvent, LinkDownEvent, OperatorEvent, PersistedEvent,
-                           PersistFailedEvent, FencedEvent, DataPlaneEvent>;
+                           PersistFailedEvent, FencedEvent, DataPlaneEvent, PromotedEvent, ResolvedEvent>;
 
 // ---- Effects -------------------------------------------------------------------------------------------------------
 struct SendEffect {
@@ -123,13 +150,30 @@ struct ReplyEffect {
 struct WritableUntilEffect {
   int64_t mono_ms;
 };
-// A line for the log: joins, suspicions, failures, epochs, with the reason.
+// A line for the log and for CLUSTER EVENTS, with the reason.
 struct NoteEffect {
+  EventKind kind;
   std::string text;
 };
 
+// This node has won the election of `epoch` (or took over by command), and that is durable: stop replicating, open a
+// new reign of that epoch in every shard, then feed Promoted(epoch). Slots are published as its own only after that.
+struct PromoteEffect {
+  uint64_t epoch;
+};
+// Failover by hand: no shard may accept writes until `until_mono_ms` (or until a topology without the slots, or Freeze
+// with 0 lifts it); then feed DataPlane with the positions, which no longer move.
+struct FreezeWritesEffect {
+  int64_t until_mono_ms;
+};
+// Resolve a host name in the background, then feed Resolved(id). At most a few are under way at a time.
+struct ResolveEffect {
+  uint64_t id;
+  std::string host;
+};
+
 using Effect = std::variant<SendEffect, DialEffect, CloseEffect, PersistEffect, PublishEffect, ReplyEffect,
-                            WritableUntilEffect, NoteEffect>;
+                            WritableUntilEffect, NoteEffect, PromoteEffect, FreezeWritesEffect, ResolveEffect>;
 using Effects = std::vector<Effect>;
 
 struct EngineStats {

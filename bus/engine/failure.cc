@@ -27,7 +27,7 @@ void EngineCore::CheckSilence(Node* node) {
 
 void EngineCore::Suspect(Node* node, std::string why) {
   node->pfail = publish_ = true;
-  Note(absl::StrCat("node ", Name(*node), " is possibly failing: ", why));
+  Note(EventKind::kSuspect, absl::StrCat("node ", Name(*node), " is possibly failing: ", why));
   Report(*node, false);
   TryFail(node);
 }
@@ -46,14 +46,14 @@ void EngineCore::Returned(Node* node) {
   node->fail = false;
   node->reports.clear();
   publish_ = true;
-  Note(absl::StrCat("node ", Name(*node), " is reachable again: no longer failed"));
+  Note(EventKind::kReturn, absl::StrCat("node ", Name(*node), " is reachable again: no longer failed"));
 }
 
 void EngineCore::Unsuspect(Node* node) {
   node->pfail = false;
   node->unanswered_ms = 0;
   publish_ = true;
-  Note(absl::StrCat("node ", Name(*node), " answers again"));
+  Note(EventKind::kReturn, absl::StrCat("node ", Name(*node), " answers again"));
   Report(*node, true);
 }
 
@@ -124,7 +124,7 @@ void EngineCore::MarkFailed(Node* node, const std::string& why) {
   if (node->fail) return;
   node->fail = node->pfail = publish_ = true;
   node->fail_ms = now();
-  Note(absl::StrCat("node ", Name(*node), " has failed: ", why));
+  Note(EventKind::kFail, absl::StrCat("node ", Name(*node), " has failed: ", why));
 }
 
 void EngineCore::OnFailed(Node* from, const proto::Failed& message) {
@@ -137,7 +137,7 @@ void EngineCore::OnFailed(Node* from, const proto::Failed& message) {
     Node* node = id ? table_.Find(*id) : nullptr;
     if (node == nullptr || node == from) continue;
     if (node->self) {
-      Note(absl::StrCat("node ", Name(*from), " says that this node has failed"));
+      Note(EventKind::kFail, absl::StrCat("node ", Name(*from), " says that this node has failed"));
       continue;
     }
     MarkFailed(node, absl::StrCat("told by ", Name(*from)));

@@ -52,7 +52,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     node->out.next_try_ms = now();
     members_dirty_ = true;
     owners_dirty_ |= !node->record.claims.empty();
-    Note(absl::StrCat("node ", Name(*node), " joined: told by ", Name(*from)));
+    Note(EventKind::kJoin, absl::StrCat("node ", Name(*node), " joined: told by ", Name(*from)));
     TendLink(node);
   } else {
     owners_dirty_ |= record.config_epoch != node->record.config_epoch || record.primary_id != node->record.primary_id ||

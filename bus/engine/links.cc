@@ -184,7 +184,8 @@ void EngineCore::OnWelcome(const MessageEvent& event, const proto::Welcome& welc
 
 void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, const proto::Welcome& welcome) {
   if (id == self_->id()) {
-    Note(absl::StrCat("the node at ", handshake->ip, ":", handshake->bus_port, " is this node itself"));
+    Note(EventKind::kAddress,
+         absl::StrCat("the node at ", handshake->ip, ":", handshake->bus_port, " is this node itself"));
     return DropHandshake(handshake, "self");
   }
   if (!handshake->id.empty() && handshake->id != id) return DropHandshake(handshake, "wrong node");
@@ -205,7 +206,8 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
     node->last_sync_ms = now() - 1000;
     news_.push_back(id);
     owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
-    Note(absl::StrCat("node ", Name(*node), " joined: met at ", handshake->ip, ":", handshake->bus_port));
+    Note(EventKind::kJoin,
+         absl::StrCat("node ", Name(*node), " joined: met at ", handshake->ip, ":", handshake->bus_port));
   }
   if (node->out.state == OutLink::kNone) {  // its link becomes the node's
     node->out = handshake->out;
@@ -222,7 +224,7 @@ void EngineCore::WelcomeFromNode(Node* node, const NodeId& id, const proto::Welc
   if (id != node->id()) {
     LinkId link = node->out.id;
     if (!node->no_address) {
-      Note(absl::StrCat("another node, ", id.Hex(), ", answers at the address of ", Name(*node)));
+      Note(EventKind::kAddress, absl::StrCat("another node, ", id.Hex(), ", answers at the address of ", Name(*node)));
     }
     node->no_address = publish_ = true;
     node->out.failures = std::max<uint32_t>(node->out.failures, 6);
@@ -296,7 +298,7 @@ void EngineCore::TendHandshakes() {
   for (size_t i = handshakes_.size(); i-- > 0;) {
     Handshake* h = handshakes_[i].get();
     if (now() >= h->until_ms) {
-      Note(absl::StrCat("no node proved itself at ", h->ip, ":", h->bus_port, ": given up"));
+      Note(EventKind::kAddress, absl::StrCat("no node proved itself at ", h->ip, ":", h->bus_port, ": given up"));
       DropHandshake(h, "handshake timeout");
     } else if (h->out.state == OutLink::kNone && now() >= h->out.next_try_ms && started()) {
       Dial(&h->out, {nullptr, h}, h->ip, h->bus_port);
@@ -333,7 +335,7 @@ void EngineCore::TendLink(Node* node) {
 
 void EngineCore::LearnOwnIp(const std::string& ip, const char* how) {
   if (options_.ip.empty() && PlausibleIp(ip, false) && own_.ip() != ip) {
-    Note(absl::StrCat("own address is ", ip, ", learnt from ", how));
+    Note(EventKind::kAddress, absl::StrCat("own address is ", ip, ", learnt from ", how));
     own_.set_ip(ip);
     OwnChanged();
   }

@@ -42,7 +42,7 @@ void EngineCore::On(uint64_t request, const MeetCommand& c) {
 }
 
 void EngineCore::ForgetNode(Node* node, int64_t ms, const char* reason) {
-  Note(absl::StrCat("node ", Name(*node), " left: ", reason));
+  Note(EventKind::kLeave, absl::StrCat("node ", Name(*node), " left: ", reason));
   forgotten_.Add(node->id(), now() + ms);
   DropNode(node, "forgotten");
 }
@@ -98,9 +98,9 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
     if (!self_->record.ip_fixed) own_.set_ip(self_->record.ip);
     table_.Remove(self_);
     self_ = nullptr;
-    Note("reset: this node has a new id");
+    Note(EventKind::kConfig, "reset: this node has a new id");
   } else {
-    Note("reset: all other nodes and slots forgotten");
+    Note(EventKind::kConfig, "reset: all other nodes and slots forgotten");
   }
   // Nothing is said in the meantime, and no older record that is still being written may come back as ours.
   durable_own_ = nullptr;
@@ -281,6 +281,9 @@ void EngineCore::On(uint64_t request, const SettingsCommand& c) {
   if (c.node_timeout_ms <= 0) return Fail(request, "ERR cluster-node-timeout must be positive");
   options_.node_timeout_ms = c.node_timeout_ms;
   options_.require_full_coverage = c.require_full_coverage;
+  options_.replica_validity_factor = c.replica_validity_factor;
+  options_.migration_barrier = c.migration_barrier;
+  options_.allow_replica_migration = c.allow_replica_migration;
   check_state_ = lease_dirty_ = publish_ = true;
   if (options_.no_failover == c.no_failover) return Reply(request);
   own_.set_no_failover(options_.no_failover = c.no_failover);

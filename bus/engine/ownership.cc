@@ -50,7 +50,7 @@ void EngineCore::RebuildOwners() {
   if (owner_ != before) publish_ = true;
   lease_dirty_ = check_state_ = true;
   if (lost.any()) {
-    Note(absl::StrCat(lost.count(), " slots go to nodes that claim them with a higher epoch"));
+    Note(EventKind::kSlots, absl::StrCat(lost.count(), " slots go to nodes that claim them with a higher epoch"));
     GiveUp(lost, {});
   }
 }
@@ -136,7 +136,7 @@ void EngineCore::SetConfigEpoch(uint64_t epoch, const std::string& why) {
   current_epoch_ = std::max(current_epoch_, epoch);
   OwnChanged();
   owners_dirty_ = publish_ = true;
-  Note(absl::StrCat("config epoch set to ", epoch, ": ", why));
+  Note(EventKind::kEpoch, absl::StrCat("config epoch set to ", epoch, ": ", why));
 }
 
 bool EngineCore::BumpEpoch() {

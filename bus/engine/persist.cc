@@ -165,7 +165,7 @@ void EngineCore::OnPersistFailed(uint64_t id, const std::string& why) {
     persists_.pop_front();
   }
   if (!any) return;
-  Note(absl::StrCat("cluster configuration could not be saved: ", why));
+  Note(EventKind::kConfig, absl::StrCat("cluster configuration could not be saved: ", why));
   retry_persist_ms_ = now() + 1000;
 }
 

@@ -50,7 +50,8 @@ void EngineCore::UpdateState() {
   bool ok = why.empty();
   if (ok != ok_) {
     urgent_ = true;
-    Note(ok ? std::string("cluster state changed: ok") : absl::StrCat("cluster state changed: fail: ", why));
+    Note(EventKind::kState,
+         ok ? std::string("cluster state changed: ok") : absl::StrCat("cluster state changed: fail: ", why));
   }
   if (ok != ok_ || why != why_not_ok_) publish_ = true;
   ok_ = ok;
