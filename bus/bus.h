@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "bus/command.h"
+#include "bus/event_log.h"
 #include "bus/topology.h"
 
 namespace skein::bus {
@@ -60,8 +61,10 @@ struct LinkInfo {  // CLUSTER LINKS
   bool outbound;
   std::string node;  // id; links not yet identified are left out
   int64_t create_time_ms;
-  std::string events;  // "r", "w", "rw"
-  uint64_t send_buffer_allocated, send_buffer_used;
+  std::string events;                                // "r", "w", "rw"
+  uint64_t send_buffer_allocated, send_buffer_used;  // bytes; allocated: with what was received and not yet taken
+  uint32_t jobs = 0;                                 // of I/O, under way
+  bool closing = false;                              // ended, and kept until the job that borrows it is done
 };
 
 struct BusStats {
@@ -100,6 +103,9 @@ class Bus {
   virtual int64_t writable_until_ms() const = 0;
   // Any thread; asynchronous, answered on the bus thread (if that has stopped: at once, empty).
   virtual void GetStats(std::function<void(BusStats)> done) = 0;
+  // The last events, oldest first.
+  virtual void GetEvents(std::function<void(std::vector<ClusterEvent>)> done) = 0;
+  virtual void ResetEvents() = 0;
   virtual void GetLinks(std::function<void(std::vector<LinkInfo>)> done) = 0;
   // Any thread: bus-io-threads at run time, 0 to 64. Loses no message.
   virtual void SetIoThreads(uint32_t threads) = 0;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "bus/event_log.h"
 #include "bus/link/links.h"
 #include "bus/mailbox.h"
 #include "bus/persister.h"
@@ -123,6 +124,13 @@ class BusThread : public Bus, private LinkHandler {
   }
   void GetLinks(std::function<void(std::vector<LinkInfo>)> done) override {
     if (!mailbox_.Post([this, done] { done(LinkInfos()); })) done({});
+  }
+
+  void GetEvents(std::function<void(std::vector<ClusterEvent>)> done) override {
+    if (!mailbox_.Post([this, done] { done({events_.events().begin(), events_.events().end()}); })) done({});
+  }
+  void ResetEvents() override {
+    mailbox_.PostAlways([this] { events_.Clear(); });
   }
 
   void SetIoThreads(uint32_t threads) override {
@@ -272,7 +280,10 @@ class BusThread : public Bus, private LinkHandler {
     done(std::move(effect.reply));
   }
   void Do(WritableUntilEffect& effect) { writable_until_.store(effect.mono_ms, std::memory_order_release); }
-  void Do(NoteEffect& effect) { LOG(INFO) << "cluster: " << effect.text; }
+  void Do(NoteEffect& effect) {
+    LOG(INFO) << "cluster: " << effect.text;
+    events_.Add(effect.kind, std::move(effect.text), UnixMs());
+  }
   void Do(PromoteEffect& effect) { Feed(PromotedEvent{effect.epoch}); }
   void Do(FreezeWritesEffect&) {}
   void Do(ResolveEffect& effect) { Feed(ResolvedEvent{effect.id, {}}); }
@@ -325,7 +336,7 @@ class BusThread : public Bus, private LinkHandler {
     for (LinkView& view : links_->View()) {
       if (view.peer_id.empty()) continue;
       infos.push_back({view.outbound, std::move(view.peer_id), view.create_unix_ms, view.waits_for_write ? "rw" : "r",
-                       view.send_bytes + view.receive_bytes, view.send_bytes});
+                       view.send_bytes + view.receive_bytes, view.send_bytes, view.jobs, view.closing});
     }
     return infos;
   }
@@ -359,6 +370,7 @@ class BusThread : public Bus, private LinkHandler {
   uint64_t fenced_fed_ = 0;
   uint64_t persists_wanted_ = 0;
   uint64_t persist_failures_ = 0;
+  EventLog events_;
   bool published_ = false;
   bool opened_ = false;
   bool stopping_ = false;  // asked to

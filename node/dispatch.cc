@@ -254,9 +254,15 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
 }
 
 storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot, storage::Lsn* wrote) {
+  const bool counted = slot_stats_ != nullptr && slot != storage::kNoSlot;
+  const uint64_t cycles = counted ? ReadCycles() : 0;
+  const size_t replied = counted ? call.reply->buffer()->size() : 0;
   host.shard->Begin(unix_ms_);
   call.spec->run(call);
   const storage::Lsn end = host.shard->End();
+  if (counted) [[unlikely]] {
+    slot_stats_->Count(slot, call.argv, ReadCycles() - cycles, call.reply->buffer()->size() - replied);
+  }
   *wrote = end;
   if (end != 0) {
     host.dirty = true;

@@ -14,6 +14,8 @@
 
 namespace skein::node {
 
+class SlotStats;
+
 // CLIENT PAUSE, per loop: set on all loops through their mailboxes.
 struct PauseState {
   int64_t until_ms = 0;  // CLOCK_MONOTONIC; 0: not paused
@@ -39,6 +41,9 @@ class Loop {
   virtual LoopStats& stats() = 0;
   virtual PauseState& pause() = 0;
   virtual SlowLog& slowlog() = 0;
+  // Null unless cluster-slot-stats-enabled.
+  virtual const SlotStats* slot_stats() const = 0;
+  virtual double NanosOf(uint64_t cycles) const = 0;
   // Of every command that this loop's clients have sent, in no order. Commands handed to another loop count here, where
   // their client is.
   virtual void ForEachCommandStats(const std::function<void(const CommandStats&)>& fn) = 0;

@@ -325,6 +325,7 @@ void LoopImpl::ResetStats() {
   stats_.clients = clients;
   stats_.output_bytes = output;
   error_stats_.clear();
+  if (slot_stats_ != nullptr) slot_stats_->Reset();
   for (auto& [spec, info] : infos_) {
     info->cycles = 0;
     info->stats = CommandStats{};
@@ -377,6 +378,11 @@ void LoopImpl::ApplyConfig(ConfigPtr config) {
     if (host->log != nullptr) host->log->set_fsync(EffectiveFsync(*config_));
   }
   slowlog_.Trim(config_->slowlog_max_len);
+  if (!cluster_ || !config_->cluster_slot_stats_enabled) {
+    slot_stats_.reset();
+  } else if (slot_stats_ == nullptr) {
+    slot_stats_ = std::make_unique<SlotStats>();
+  }
   const uint64_t period = 1000 / std::max<uint32_t>(1, config_->hz);
   uv_timer_start(&tick_, Call_<&LoopImpl::OnTick, uv_timer_t>, period, period);
   slow_cycles_ = config_->slowlog_log_slower_than < 0
@@ -386,6 +392,12 @@ void LoopImpl::ApplyConfig(ConfigPtr config) {
 
 void LoopImpl::ApplyTopology(bus::TopologyPtr topology) {
   routing_.Apply(std::move(topology));
+  if (slot_stats_ != nullptr) {
+    const bus::Topology& now = *this->topology();
+    for (uint32_t slot = 0; slot < storage::kSlots; ++slot) {
+      if (!now.Owns(static_cast<uint16_t>(slot)) && now.me().primary) slot_stats_->Reset(static_cast<uint16_t>(slot));
+    }
+  }
   writable_checked_ms_ = -1;
   for (ShardHost* host : own_hosts_) host->shard->set_decides_expiry(routing_.is_primary());
 }

@@ -34,6 +34,7 @@
 #include "node/routing.h"
 #include "node/session_io.h"
 #include "node/slice_pace.h"
+#include "node/slot_stats.h"
 #include "storage/log.h"
 #include "storage/shard.h"
 
@@ -142,6 +143,8 @@ class LoopImpl final : public Loop {
   LoopStats& stats() override { return stats_; }
   PauseState& pause() override { return pause_; }
   SlowLog& slowlog() override { return slowlog_; }
+  const SlotStats* slot_stats() const override { return slot_stats_.get(); }
+  double NanosOf(uint64_t cycles) const override { return rate_.Nanos(cycles); }
   void ForEachCommandStats(const std::function<void(const CommandStats&)>& fn) override;
   const ErrorStats& error_stats() const override { return error_stats_; }
   void ForEachSession(const std::function<void(Session&)>& fn) override;
@@ -388,6 +391,7 @@ class LoopImpl final : public Loop {
   PauseState pause_;
   LoopStats stats_;
   SlowLog slowlog_;
+  std::unique_ptr<SlotStats> slot_stats_;  // while cluster-slot-stats-enabled
   ErrorStats error_stats_;
   bool draining_ = false, stopping_ = false, closed_ = false;
   std::atomic<bool> drained_{false};

@@ -64,6 +64,8 @@ class HandBus final : public bus::Bus {
   void Fenced(uint64_t version) override;
   int64_t writable_until_ms() const override { return writable_until_.load(); }
   void GetStats(std::function<void(bus::BusStats)> done) override { done({}); }
+  void GetEvents(std::function<void(std::vector<bus::ClusterEvent>)> done) override { done({}); }
+  void ResetEvents() override {}
   void GetLinks(std::function<void(std::vector<bus::LinkInfo>)> done) override { done({}); }
   void SetIoThreads(uint32_t) override {}
   uint16_t bus_port() const override { return 1; }

@@ -377,10 +377,13 @@ void Links::Stop() {
 
 std::vector<LinkView> Links::View() const {
   std::vector<LinkView> views;
-  views.reserve(links_.size());
-  for (const auto& [id, link] : links_) {
-    views.push_back({id, link->outbound, link->state == Link::State::kUp, link->peer_id, link->remote,
-                     link->create_unix_ms, link->blocked, link->unsent_bytes, link->io->input_memory()});
+  views.reserve(links_.size() + closing_.size());
+  for (const auto* links : {&links_, &closing_}) {
+    for (const auto& [id, link] : *links) {
+      views.push_back({id, link->outbound, link->state == Link::State::kUp, link->async_close, link->peer_id,
+                       link->remote, link->create_unix_ms, link->blocked, link->io_refs, link->unsent_bytes,
+                       link->io->input_memory()});
+    }
   }
   return views;
 }

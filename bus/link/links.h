@@ -71,11 +71,12 @@ struct LinkCounters {
 
 struct LinkView {
   LinkId id;
-  bool outbound, up;
-  std::string peer_id;  // empty before the Hello
+  bool outbound, up, closing;  // closing: borrowed by a job, and to be destroyed after it
+  std::string peer_id;         // empty before the Hello
   SocketAddress remote;
   int64_t create_unix_ms;
   bool waits_for_write;
+  uint32_t jobs;  // that borrow it
   size_t send_bytes, receive_bytes;
 };
 

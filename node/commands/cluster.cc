@@ -1,6 +1,8 @@
 // CLUSTER and its subcommands, ASKING, READONLY, READWRITE. What only reads is answered from the loop's snapshot of the
 // topology; what changes the cluster is parsed here and decided by the engine on the bus thread.
 // Source: the Redis 7.2 documentation of CLUSTER; error texts compared with redis-server 7.0.15.
+#include "node/commands/cluster.h"
+
 #include <algorithm>
 #include <bitset>
 #include <memory>
@@ -118,39 +120,6 @@ void Replicas(Call& call) {
     return;
   }
   call.reply->Error(fmt::format("ERR Unknown node {}", call.argv[2]));
-}
-
-void Info(Call& call) {
-  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
-  call.node->bus()->GetStats([owed, node = call.node](bus::BusStats stats) {
-    owed->Complete([stats = std::move(stats), node](ReplyWriter& reply) {
-      reply.Verbatim("txt", InfoText(*node->topology(), stats));
-    });
-  });
-}
-
-void Links(Call& call) {
-  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
-  call.node->bus()->GetLinks([owed](std::vector<bus::LinkInfo> links) {
-    owed->Complete([links = std::move(links)](ReplyWriter& reply) {
-      reply.Array(links.size());
-      for (const bus::LinkInfo& link : links) {
-        reply.Map(6);
-        reply.Bulk("direction");
-        reply.Bulk(link.outbound ? "to" : "from");
-        reply.Bulk("node");
-        reply.Bulk(link.node);
-        reply.Bulk("create-time");
-        reply.Integer(link.create_time_ms);
-        reply.Bulk("events");
-        reply.Bulk(link.events);
-        reply.Bulk("send-buffer-allocated");
-        reply.Integer(static_cast<int64_t>(link.send_buffer_allocated));
-        reply.Bulk("send-buffer-used");
-        reply.Integer(static_cast<int64_t>(link.send_buffer_used));
-      }
-    });
-  });
 }
 
 // ---- Keys of a slot ------------------------------------------------------------------------------------------------
@@ -319,6 +288,10 @@ void Help(Call& call) {
       "    Delete slots information from current node.",
       "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
       "    Delete slots information which are between <start-slot> and <end-slot> from current node.",
+      "EVENTS [COUNT <count>] [KIND <kind>]",
+      "    Return what happened to the cluster lately, newest first.",
+      "EVENTS RESET",
+      "    Forget these events.",
       "FLUSHSLOTS",
       "    Delete current node own slots information.",
       "FORGET <node-id>",
@@ -352,6 +325,8 @@ void Help(Call& call) {
       "    Set slot state.",
       "SHARDS",
       "    Return information about slot range mappings and the nodes associated with them.",
+      "SLOT-STATS (SLOTSRANGE <start slot> <end slot>|ORDERBY <metric> [LIMIT <limit>] [ASC|DESC])",
+      "    Return what the slots of this node hold and cost.",
       "SLOTS",
       "    Return information about slots range mappings. Each range is made of:",
       "    start, end, master and replicas IP addresses, ports and ids",
@@ -382,6 +357,23 @@ constexpr ArgDoc kSetSlotKinds[] = {{.name = "importing", .type = "string", .tok
                                     {.name = "stable", .type = "pure-token", .token = "STABLE"}};
 constexpr ArgDoc kSetSlotArgs[] = {{.name = "slot", .type = "integer"},
                                    {.name = "subcommand", .type = "oneof", .arguments = kSetSlotKinds}};
+
+constexpr ArgDoc kEventsFilter[] = {{.name = "count", .type = "integer", .token = "COUNT", .flags = ArgDoc::kOptional},
+                                    {.name = "kind", .type = "string", .token = "KIND", .flags = ArgDoc::kOptional}};
+constexpr ArgDoc kEventsKinds[] = {{.name = "filter", .type = "block", .arguments = kEventsFilter},
+                                   {.name = "reset", .type = "pure-token", .token = "RESET"}};
+constexpr ArgDoc kEventsArgs[] = {
+    {.name = "what", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kEventsKinds}};
+constexpr ArgDoc kDirections[] = {{.name = "asc", .type = "pure-token", .token = "ASC"},
+                                  {.name = "desc", .type = "pure-token", .token = "DESC"}};
+constexpr ArgDoc kOrderBy[] = {
+    {.name = "metric", .type = "string"},
+    {.name = "limit", .type = "integer", .token = "LIMIT", .flags = ArgDoc::kOptional},
+    {.name = "order", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kDirections}};
+constexpr ArgDoc kSlotStatsFilters[] = {
+    {.name = "slotsrange", .type = "block", .token = "SLOTSRANGE", .arguments = kStartEnd},
+    {.name = "orderby", .type = "block", .token = "ORDERBY", .arguments = kOrderBy}};
+constexpr ArgDoc kSlotStatsArgs[] = {{.name = "filter", .type = "oneof", .arguments = kSlotStatsFilters}};
 
 constexpr uint32_t kRead = kFlagStale;
 constexpr uint32_t kChange = kFlagAdmin | kFlagStale | kFlagNoAsyncLoading;
@@ -450,6 +442,9 @@ std::span<const CommandSpec> Subcommands() {
           "Sets hash slots as unbound for a node.", kSlots, kSlotList),
       Row("delslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, true>>,
           "Sets hash slot ranges as unbound for a node.", kRanges, kRangeList),
+      Changing(Row("events", "7.2.0", -2, kRead, InCluster<ClusterEvents>,
+                   "Returns what happened to the cluster lately, newest first.",
+                   "O(N) where N is the number of events kept", kEventsArgs)),
       Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
       Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),
       Changing(OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>,
@@ -457,10 +452,11 @@ std::span<const CommandSpec> Subcommands() {
                           kSlotCount))),
       Row("help", "5.0.0", 2, kFlagLoading | kFlagStale, InCluster<Help>,
           "Returns helpful text about the different subcommands."),
-      Changing(Row("info", "3.0.0", 2, kRead, InCluster<Info>, "Returns information about the state of a node.")),
+      Changing(
+          Row("info", "3.0.0", 2, kRead, InCluster<ClusterInfo>, "Returns information about the state of a node.")),
       Row("keyslot", "3.0.0", 3, kRead, InCluster<KeySlotOf>, "Returns the hash slot for a key.",
           "O(N) where N is the number of bytes in the key", kKey),
-      Changing(Row("links", "7.0.0", 2, kRead, InCluster<Links>,
+      Changing(Row("links", "7.0.0", 2, kRead, InCluster<ClusterLinks>,
                    "Returns a list of all TCP links to and from peer nodes.", kNodes)),
       Row("meet", "3.0.0", -4, kChange, InCluster<Meet>, "Forces a node to handshake with another node.", "O(1)",
           kMeetArgs),
@@ -484,6 +480,10 @@ std::span<const CommandSpec> Subcommands() {
                               "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.",
                               kNodeId)),
                  "5.0.0", "`CLUSTER REPLICAS`"),
+      Changing(Row("slot-stats", "8.0.0", -4, kRead, InCluster<ClusterSlotStats>,
+                   "Returns an array of slot usage statistics for slots assigned to the current node.",
+                   "O(N) where N is the total number of slots based on arguments. O(N*log(N)) with ORDERBY subcommand.",
+                   kSlotStatsArgs)),
       Deprecated(WithHistory(Changing(Row("slots", "3.0.0", 2, kFlagLoading | kFlagStale, InCluster<Slots>,
                                           "Returns the mapping of cluster slots to nodes.", kNodes)),
                              kSlotsHistory),

@@ -77,6 +77,7 @@ struct Config {
   uint16_t cluster_announce_port = 0, cluster_announce_bus_port = 0;
   std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
   bool cluster_require_full_coverage = true;
+  bool cluster_slot_stats_enabled = false;
   bool cluster_allow_reads_when_down = false;
   bool cluster_replica_no_failover = false;
   uint64_t cluster_link_sendbuf_limit = 0;

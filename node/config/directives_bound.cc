@@ -220,6 +220,8 @@ void AddCluster(std::vector<Directive>* rows) {
                {"ip", "hostname", "unknown-endpoint"}, 0, "What CLUSTER SLOTS and MOVED show of a node."),
           Bool("cluster-require-full-coverage", &Config::cluster_require_full_coverage, 0,
                "Serve nothing while any slot has no owner."),
+          Bool("cluster-slot-stats-enabled", &Config::cluster_slot_stats_enabled, 0,
+               "Count what each slot costs, for CLUSTER SLOT-STATS."),
           Bool("cluster-allow-reads-when-down", &Config::cluster_allow_reads_when_down, 0,
                "Serve reads of own slots while the cluster is down."),
           {.name = "cluster-replica-no-failover",
