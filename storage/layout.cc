@@ -120,6 +120,23 @@ uint64_t SizeOfListed(FileSystem* fs, const std::string& dir, const Manifest& ma
   return sum;
 }
 
+absl::Status CheckFree(const DataSetOptions& options, Runbook page) {
+  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
+  FileSystem* const fs = FileSystemOf(options);
+  std::string held = AppendDir(options);
+  absl::StatusOr<std::vector<std::string>> names = fs->List(held);
+  if (absl::IsNotFound(names.status()) || (names.ok() && names->empty())) {
+    const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
+    if (!pending.ok()) return pending.status();
+    if (!pending->has_value()) return absl::OkStatus();
+    held += ".new";
+    names = fs->List(held);
+  }
+  if (!names.ok()) return names.status();
+  return absl::FailedPreconditionError(held + ": holds " + names->front() + (names->size() > 1 ? " and more" : "") +
+                                       "; choose a folder without a data set" + SeeRunbook(page));
+}
+
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir) {
   const absl::StatusOr<std::vector<std::string>> names = fs->List(dir);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();

@@ -14,6 +14,7 @@
 #include "storage/data_set.h"
 #include "storage/file.h"
 #include "storage/manifest.h"
+#include "storage/runbook.h"
 #include "storage/wall_clock.h"
 
 namespace skein::storage {
@@ -44,6 +45,9 @@ absl::Status FinishInterrupted(const DataSetOptions& options);
 
 // How many bytes the files have that the manifest lists: for progress bars, so those that are not there count nothing.
 uint64_t SizeOfListed(FileSystem* fs, const std::string& dir, const Manifest& manifest);
+
+// The refusal of a place for a new data set that holds something, an interrupted change included; `page` says more.
+absl::Status CheckFree(const DataSetOptions& options, Runbook page);
 
 // Removes a folder of the kind that CreateDataSet makes, as far as it is there.
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir);

@@ -1,136 +1,18 @@
-// Changes of a data set that no node has open, and of a folder that Redis left, on a file system that loses power
-// before any of their operations.
-#include <atomic>
+// Changes of a data set that no node has open, and folders that Redis left. What crashes leave of them:
+// reshape_power_test.
 #include <map>
-#include <mutex>
 #include <string>
 
 #include "gtest/gtest.h"
 #include "storage/export.h"
 #include "storage/flip.h"
 #include "storage/import/import.h"
-#include "storage/log_testing.h"
-#include "storage/rdb/encoder.h"
+#include "storage/reshape_testing.h"
 #include "storage/reshard.h"
 #include "storage/restore.h"
-#include "storage/shard_testing.h"
 
 namespace skein::storage {
 namespace {
-
-using Op = FaultFileSystem::Op;
-
-constexpr uint32_t kShards = 3;
-constexpr char kTarget[] = "/other";
-
-std::unique_ptr<DataSet> MustOpen(const DataSetOptions& options) {
-  absl::StatusOr<std::unique_ptr<DataSet>> set = DataSet::Open(options);
-  EXPECT_TRUE(set.ok()) << set.status();
-  return set.ok() ? *std::move(set) : nullptr;
-}
-
-Picture AllOf(DataSet* set) {
-  Picture all;
-  for (uint32_t i = 0; i < set->shard_count(); ++i) all.merge(PictureOf(set->shard(i)));
-  return all;
-}
-
-// Runs SET and DEL, as Redis's files have them.
-absl::Status RunSome(const std::vector<Shard*>& shards, uint32_t db, UnixMillis,
-                     const std::vector<std::string_view>& argv) {
-  const Key key(argv[1]);
-  Shard& shard = *shards[key.slot % shards.size()];
-  shard.Begin(0);
-  absl::Status status;
-  if (argv[0] == "SET" && argv.size() == 3) {
-    shard.SetString(db, key, argv[2], kNoExpiry, "set");
-  } else if (argv[0] == "DEL" && argv.size() == 2) {
-    shard.Delete(db, key, "del", false);
-  } else {
-    status = absl::UnimplementedError("not known here");
-  }
-  shard.End();
-  return status;
-}
-
-DataSetOptions Options(FileSystem* fs, uint32_t shards) {
-  DataSetOptions options = TestOptions(fs, shards);
-  options.run_command = RunSome;
-  return options;
-}
-
-// Later than any clock that a test meets, so that no record of a reign is later than what the test writes.
-constexpr UnixMillis kFirstTime = 5'000'000'000'000;
-
-// Some keys in three shards, written at kFirstTime and a millisecond later each.
-Picture Fill(FaultFileSystem* fs, int keys = 40) {
-  const std::unique_ptr<DataSet> set = MustOpen(Options(fs, kShards));
-  for (int i = 0; i < keys; ++i) {
-    const std::string name = "key:" + std::to_string(i);
-    const Key key(name);
-    Shard& shard = set->shard(key.slot % kShards);
-    shard.Begin(kFirstTime + i);
-    shard.SetString(static_cast<uint32_t>(i % 3), key, std::to_string(i * i),
-                    i % 4 == 0 ? 9'000'000'000'000 : kNoExpiry, "set");
-    shard.End();
-    shard.log()->Kick();
-  }
-  Picture all = AllOf(set.get());
-  EXPECT_TRUE(set->Close().ok());
-  return all;
-}
-
-// Loses power before each operation of `change` in turn, then opens the folder: what it holds must be `want`, with
-// `before` or `after` shards, and every file that was there must still be somewhere.
-void LosePowerAtEachStep(const FaultFileSystem& start, const std::function<absl::Status(FileSystem*)>& change,
-                         const Picture& want, uint32_t before, uint32_t after) {
-  uint64_t step = 0;
-  std::map<uint32_t, int> outcomes;
-  for (bool finished = false; !finished; ++step) {
-    const std::unique_ptr<FaultFileSystem> fs = start.AfterKill();
-    std::atomic<uint64_t> count{0};
-    std::mutex mutex;
-    std::unique_ptr<FaultFileSystem> powerless;
-    std::unique_ptr<FaultFileSystem> killed;
-    fs->SetHook([&](Op op, const std::string&) {
-      if (op == Op::kRead || op == Op::kOpen) return 0;  // nothing changes between these
-      if (count.fetch_add(1) == step) {
-        const std::lock_guard<std::mutex> lock(mutex);
-        powerless = fs->AfterPowerLoss(step);
-        killed = fs->AfterKill();
-      }
-      return 0;
-    });
-    const absl::Status changed = change(fs.get());
-    ASSERT_TRUE(changed.ok()) << changed;
-    fs->SetHook(nullptr);
-    finished = powerless == nullptr;
-    if (finished) powerless = fs->AfterKill();
-    for (FaultFileSystem* left : {powerless.get(), killed.get()}) {
-      if (left == nullptr) continue;
-      DataSetOptions options = Options(left, after);
-      options.shards_configured = false;
-      const absl::Status checked = DataSet::Check(options);
-      ASSERT_TRUE(checked.ok()) << "step " << step << ": " << checked;
-      const std::unique_ptr<DataSet> set = MustOpen(options);
-      ASSERT_NE(set, nullptr) << "step " << step << left->Tree();
-      ASSERT_EQ(AllOf(set.get()), want) << "step " << step;
-      ASSERT_TRUE(set->shard_count() == before || set->shard_count() == after);
-      ++outcomes[set->shard_count()];
-    }
-  }
-  EXPECT_GT(step, 20u);
-  EXPECT_GT(outcomes[before], 0);
-  EXPECT_GT(outcomes[after], 0);
-}
-
-TEST(Reshard, L12_LosingPowerAnywhereLeavesTheOldOrTheNew) {
-  FaultFileSystem fs;
-  const Picture want = Fill(&fs);
-  LosePowerAtEachStep(
-      fs, [](FileSystem* disk) { return Reshard({.place = {.dir = "/", .fs = disk}, .to = 2}).status(); }, want,
-      kShards, 2);
-}
 
 TEST(Reshard, IntoAnotherFolder) {
   FaultFileSystem fs;
@@ -247,54 +129,6 @@ TEST(Export, IsReadAsDumpRdb) {
 
 // ---- What Redis left -----------------------------------------------------------------------------------------------
 
-// A file, made or replaced, that is on disk.
-void Put(FileSystem* fs, const std::string& path, const std::string& bytes) {
-  const auto file = fs->Open(path, FileSystem::Mode::kReplace);
-  ASSERT_TRUE(file.ok() && (*file)->WriteAt(0, bytes).ok() && (*file)->Sync().ok()) << path;
-  ASSERT_TRUE(fs->SyncDir(DirName(path)).ok());
-}
-
-std::string Rdb(const std::map<std::string, std::string>& data, UnixMillis expired_before = 0) {
-  std::string bytes;
-  RdbEncoder encoder({}, &bytes);
-  encoder.Begin();
-  encoder.Aux("redis-ver", "7.0.15");
-  for (const auto& [key, value] : data) {
-    RdbItem item;
-    item.key = key;
-    item.string = value;
-    if (expired_before != 0 && key == "gone") item.expire_at = expired_before;
-    encoder.Add(item);
-  }
-  encoder.End();
-  return bytes;
-}
-
-Picture PictureOfStrings(const std::map<std::string, std::string>& data) {
-  Picture picture;
-  for (const auto& [key, value] : data) picture[{0, key}] = {value, kNoExpiry, "embstr"};
-  return picture;
-}
-
-std::string Tail() {
-  return Body({"SELECT", "0"}) + "#TS:1700000000\r\n" + Body({"SET", "b", "second"}) + Body({"MULTI"}) +
-         Body({"SET", "c", "third"}) + Body({"DEL", "x"}) + Body({"EXEC"});
-}
-
-void PutRedisFolder(FaultFileSystem* fs) {
-  ASSERT_TRUE(fs->CreateDir("/appendonlydir").ok());
-  ASSERT_TRUE(fs->SyncDir("/").ok());
-  Put(fs, "/appendonlydir/appendonly.aof.1.base.rdb", Rdb({{"a", "first"}, {"x", "leaves"}}));
-  Put(fs, "/appendonlydir/appendonly.aof.1.incr.aof", Tail());
-  Put(fs, "/appendonlydir/appendonly.aof.2.incr.aof", Body({"SELECT", "0"}) + Body({"SET", "d", "fourth"}));
-  Put(fs, "/appendonlydir/appendonly.aof.manifest",
-      "file appendonly.aof.1.base.rdb seq 1 type b\n"
-      "file appendonly.aof.1.incr.aof seq 1 type i\n"
-      "file appendonly.aof.2.incr.aof seq 2 type i\n");
-}
-
-const std::map<std::string, std::string> kFolder = {{"a", "first"}, {"b", "second"}, {"c", "third"}, {"d", "fourth"}};
-
 TEST(Convert, L11_AFolderOfRedisIsDetectedWithoutSideEffectsAndConverted) {
   FaultFileSystem fs;
   PutRedisFolder(&fs);
@@ -317,14 +151,6 @@ TEST(Convert, L11_AFolderOfRedisIsDetectedWithoutSideEffectsAndConverted) {
     EXPECT_EQ(fs.Bytes("/" + name + "/appendonly.aof.1.incr.aof"), original);
   }
   EXPECT_EQ(kept, 1) << "once, and never deleted";
-}
-
-TEST(Convert, L12_LosingPowerAnywhereLeavesTheOldOrTheNew) {
-  FaultFileSystem made;
-  PutRedisFolder(&made);
-  const auto fs = made.AfterKill();  // all of it is on disk
-  LosePowerAtEachStep(
-      *fs, [](FileSystem* disk) { return DataSet::Open(Options(disk, 2)).status(); }, PictureOfStrings(kFolder), 2, 1);
 }
 
 TEST(Convert, ASingleFileAndADumpFile) {

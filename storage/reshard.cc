@@ -27,16 +27,6 @@ void Distribute(const Shard& from, std::vector<ShardSink>* to) {
   }
 }
 
-absl::Status CheckTarget(const DataSetOptions& options) {
-  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
-  const absl::StatusOr<std::vector<std::string>> names = FileSystemOf(options)->List(AppendDir(options));
-  if (absl::IsNotFound(names.status()) || (names.ok() && names->empty())) return absl::OkStatus();
-  if (!names.ok()) return names.status();
-  return absl::FailedPreconditionError(AppendDir(options) + ": holds " + names->front() +
-                                       (names->size() > 1 ? " and more" : "") + "; choose a folder without a data set" +
-                                       SeeRunbook("shard-count"));
-}
-
 }  // namespace
 
 absl::StatusOr<ReshardReport> Reshard(const ReshardOptions& options) {
@@ -52,7 +42,7 @@ absl::StatusOr<ReshardReport> Reshard(const ReshardOptions& options) {
   const bool in_place = options.target_dir.empty() || options.target_dir == options.place.dir;
   std::unique_ptr<FileLock> target_lock;
   if (!in_place) {
-    if (absl::Status status = CheckTarget(target); !status.ok()) return status;
+    if (absl::Status status = CheckFree(target, "shard-count"); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<FileLock>> lock = LockFolder(target);
     if (!lock.ok()) return lock.status();
     target_lock = *std::move(lock);

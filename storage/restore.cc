@@ -161,16 +161,6 @@ class Restorer {
   uint64_t done_ = 0;
 };
 
-absl::Status CheckTarget(const DataSetOptions& options) {
-  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
-  const absl::StatusOr<std::vector<std::string>> names = FileSystemOf(options)->List(AppendDir(options));
-  if (absl::IsNotFound(names.status()) || (names.ok() && names->empty())) return absl::OkStatus();
-  if (!names.ok()) return names.status();
-  return absl::FailedPreconditionError(AppendDir(options) + ": holds " + names->front() +
-                                       (names->size() > 1 ? " and more" : "") + "; choose a folder without a data set" +
-                                       SeeRunbook("restore-point-in-time"));
-}
-
 // What the copy's manifest says.
 Manifest ManifestOf(const Manifest& from, const std::vector<Cut>& cuts, const std::vector<ShardRecovery>& found) {
   Manifest manifest = from;
@@ -212,11 +202,12 @@ absl::StatusOr<RestoreReport> Restore(const RestoreOptions& options) {
   to.dir = options.target_dir;
   FileSystem* const fs = FileSystemOf(from);
   if (absl::Status status = CheckPlace(from); !status.ok()) return status;
-  if (absl::Status status = CheckTarget(to); !status.ok()) return status;
+  if (absl::Status status = CheckFree(to, "restore-point-in-time"); !status.ok()) return status;
   const absl::StatusOr<std::unique_ptr<FileLock>> from_lock = LockFolder(from);
   if (!from_lock.ok()) return from_lock.status();
   const absl::StatusOr<std::unique_ptr<FileLock>> to_lock = LockFolder(to);
   if (!to_lock.ok()) return to_lock.status();
+  if (absl::Status status = FinishInterrupted(from); !status.ok()) return status;
   const absl::StatusOr<std::optional<Manifest>> manifest = LoadManifest(from);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->has_value()) {

@@ -35,7 +35,8 @@ struct RestoreReport {
 
 // Copies bases and incr files, cut behind the last record that belongs to the target; then reads the copy as a start of
 // the node would. The log keeps its LSNs and its history. FailedPrecondition, naming the earliest point there is, if
-// the target lies before a shard's base, or the target folder holds something. The source is not changed.
+// the target lies before a shard's base, or the target folder holds something. The source is not
+// changed, but for an interrupted change of it, which is finished first.
 absl::StatusOr<RestoreReport> Restore(const RestoreOptions& options);
 
 }  // namespace skein::storage
