@@ -72,9 +72,12 @@ class TlsStream {
   // another address. Also answers renegotiation and key updates inside.
   virtual ssize_t Read(void* to, size_t length) = 0;
   virtual ssize_t Write(const void* from, size_t length) = 0;
-  // After -EAGAIN: whether the descriptor must become writable (else readable) before it is worth trying again.
+  // After -EAGAIN, or a Write that took less than all: whether the descriptor must become writable (else readable)
+  // before it is worth trying again.
   virtual bool wants_write() const = 0;
-  // Decrypted bytes that Read would give without touching the descriptor: libuv will not tell of them.
+  // About how many bytes Read would give without touching the descriptor: libuv will not tell of them. Zero if there is
+  // nothing to read but by waiting; look at it after a handshake and after a Read that filled its buffer. (A record
+  // that carries no data counts as well: the Read may say -EAGAIN.)
   virtual size_t pending() const = 0;
   // Sends close_notify if that can be done at once.
   virtual void Shutdown() = 0;
