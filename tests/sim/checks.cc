@@ -13,7 +13,7 @@ std::string Hex(const std::string& bytes) {
 
 // Persisted before promised: whatever a node says of itself is what its disk holds, or held before.
 void World::CheckSend(int n, const bus::SendEffect& send) {
-  const SimNode& node = *nodes_[n];
+  SimNode& node = *nodes_[n];
   std::vector<const std::string*> records;
   switch (send.message->body_case()) {
     case proto::BusMessage::kHello:
@@ -37,6 +37,16 @@ void World::CheckSend(int n, const bus::SendEffect& send) {
       if (send.message->has_records()) continue;
       return Broken("node " + std::to_string(n) + " said that it is " + Hex(said.id()) + " before that was durable");
     }
+    if (said.version() >= node.said_version) {
+      if (said.config_epoch() < node.said_epoch) return Broken("the epoch of node " + std::to_string(n) + " went back");
+      if (said.version() == node.said_version && said.config_epoch() != node.said_epoch && node.said_version != 0) {
+        return Broken("node " + std::to_string(n) + " changed its epoch and not its version");
+      }
+      node.said_version = said.version();
+      node.said_epoch = said.config_epoch();
+    } else if (said.config_epoch() > node.said_epoch) {
+      return Broken("an older record of node " + std::to_string(n) + " has a newer epoch");
+    }
     if (said.version() > node.disk_version || (said.version() == node.disk_version && *bytes != node.disk_record)) {
       return Broken("node " + std::to_string(n) + " sent its record " + std::to_string(said.version()) +
                     ", its disk has " + std::to_string(node.disk_version));
@@ -53,7 +63,21 @@ void World::CheckPublish(int n, const bus::Topology& t) {
     // Clients are sent there.
     if (!member.myself && member.ip.empty()) return Broken("a member without an address was published");
   }
-  if (me.id != node.own_id) node.own_id = me.id;
+  if (me.id != node.own_id) {
+    node.own_id = me.id;
+    node.epoch = node.said_version = node.said_epoch = 0;
+    by_id_[me.id] = n;
+  }
+  if (t.version <= node.version) return Broken("node " + std::to_string(n) + " published an older topology");
+  node.version = t.version;
+  if (t.current_epoch < node.epoch) return Broken("the current epoch of node " + std::to_string(n) + " went back");
+  node.epoch = t.current_epoch;
+  for (const auto& [id, until] : node.forgotten) {
+    if (now_ >= until) continue;
+    for (const bus::TopologyNode& member : t.nodes) {
+      if (member.id == id) return Broken("node " + std::to_string(n) + " knows again " + id + ", which was forgotten");
+    }
+  }
   std::vector<std::pair<uint16_t, uint16_t>> ranges;
   for (bus::SlotRange r : me.slots) ranges.emplace_back(r.first, r.last);
   if (ranges == node.open_ranges && me.config_epoch == node.open_epoch) return;
@@ -75,6 +99,43 @@ void World::CheckPublish(int n, const bus::Topology& t) {
       }
     }
     if (knows) return Broken("two owners of a slot in one topology");
+  }
+}
+
+// What an operator may break: slots given to several nodes, taken without asking, or claimed anew by an old owner.
+void World::Excuse(int n, uint64_t request, const bus::OperatorCommand& command) {
+  SimNode& node = *nodes_[n];
+  auto ranges = [&](const std::vector<bus::SlotRange>& slots) {
+    for (bus::SlotRange r : slots) {
+      for (uint32_t s = r.first; s <= r.last && s < kSlots; ++s) excused_.set(s);
+    }
+  };
+  if (auto* add = std::get_if<bus::AddSlotsCommand>(&command)) {
+    ranges(add->ranges);
+  } else if (auto* del = std::get_if<bus::DelSlotsCommand>(&command)) {
+    ranges(del->ranges);
+  } else if (auto* set = std::get_if<bus::SetSlotCommand>(&command)) {
+    if (set->slot < kSlots && set->kind == bus::SetSlotKind::kNode) excused_.set(set->slot);
+  } else if (std::holds_alternative<bus::BumpEpochCommand>(command) ||
+             std::holds_alternative<bus::SetConfigEpochCommand>(command)) {
+    excused_ |= node.disk_claims;
+  } else if (auto* failover = std::get_if<bus::FailoverCommand>(&command)) {
+    if (failover->kind == bus::FailoverKind::kAgreed) return;
+    excused_ |= node.disk_claims;
+    if (int p = Find(node.follows); p >= 0) excused_ |= nodes_[p]->disk_claims;
+  } else if (auto* forget = std::get_if<bus::ForgetCommand>(&command)) {
+    if (forget->id != node.own_id && node.engine->topology() != nullptr) {
+      for (const bus::TopologyNode& member : node.engine->topology()->nodes) {
+        bool met = last_meet_ >= 0 && now_ - last_meet_ < std::max<int64_t>(options_.node_timeout_ms, 1000) + 1000;
+        if (member.id == forget->id && !member.handshake && !met) node.forgetting[request] = forget->id;
+      }
+    }
+  } else if (std::holds_alternative<bus::MeetCommand>(command)) {
+    last_meet_ = now_;  // an operator's MEET is stronger than an earlier FORGET
+    for (const auto& other : nodes_) {
+      other->forgotten.clear();
+      other->forgetting.clear();
+    }
   }
 }
 
@@ -111,7 +172,7 @@ std::string World::Disagreement(bool need_ok) const {
         return who + " is not content with " + peer.id;
       }
     }
-    if (need_ok && t->me().slot_count > 0 && nodes_[n]->writable_until <= now_) return who + " may not write";
+    if (need_ok && t->me().slot_count > 0 && nodes_[n]->writable_until <= clock(n)) return who + " may not write";
     if (first == nullptr) {
       first = t.get();
       first_n = n;

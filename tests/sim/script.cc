@@ -53,6 +53,11 @@ class Script {
     if (verb == "restart") return world_->Restart(Node(w, 1)), "";
     if (verb == "move") return world_->Restart(Node(w, 1), true), "";
     if (verb == "wipe") return world_->Restart(Node(w, 1), true, true), "";
+    if (verb == "writes") return world_->write_rate = static_cast<int>(Number(w, 1)), "";
+    if (verb == "data") {
+      return std::to_string(world_->data().written) + " written, " + std::to_string(world_->data().lost) + " lost\n";
+    }
+    if (verb == "skew") return world_->SetClock(Node(w, 1), Number(w, 2), Number(w, 3)), "";
     if (verb == "freeze") return world_->Freeze(Node(w, 1)), "";
     if (verb == "thaw") return world_->Thaw(Node(w, 1)), "";
     if (verb == "stall") return world_->SetHealthy(Node(w, 1), false), "";
@@ -135,6 +140,12 @@ class Script {
                               : w.at(2) == "stable"    ? bus::SetSlotKind::kStable
                                                        : bus::SetSlotKind::kNode;
       c = bus::SetSlotCommand{static_cast<uint16_t>(Number(w, 1)), kind, w.size() > 3 ? Id(w[3]) : "", 0};
+    } else if (verb == "replicate") {
+      c = bus::ReplicateCommand{Id(w.at(1)), false};
+    } else if (verb == "failover") {
+      c = bus::FailoverCommand{w.size() < 2         ? bus::FailoverKind::kAgreed
+                               : w[1] == "takeover" ? bus::FailoverKind::kTakeover
+                                                    : bus::FailoverKind::kForce};
     } else {
       return "unknown step\n";
     }

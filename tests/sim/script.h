@@ -7,12 +7,14 @@
 //   nodes N                                      makes N nodes
 //   run MS | crash nA | restart nA | move nA (restart with another address) | wipe nA (and without its disk)
 //   freeze nA | thaw nA | stall nA | unstall nA | cut nA nB (one way) | part nA nB | heal
+//   writes N (a second by each primary that may) | data (how many were written, and lost by promotions)
+//   skew nA OFFSET PPM                           its clock: milliseconds ahead, and how much faster
 //   agree MS                                     waits until all that are up agree and all is ok; says so, or what not
 //   view nA                                      what nA believes: a line for its state, one a node
 //   notes                                        what the nodes noted since the last `notes`
 //   nA meet nB | addslots R... | delslots R... | flushslots | setslot S migrating|importing|node nB | setslot S stable
-//   |
 //      bumpepoch | set-config-epoch N | saveconfig | count-failure-reports nB | forget nB | reset soft|hard
+//      replicate nB | failover [force|takeover]
 #ifndef SKEIN_TESTS_SIM_SCRIPT_H_
 #define SKEIN_TESTS_SIM_SCRIPT_H_
 

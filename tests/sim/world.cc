@@ -1,23 +1,23 @@
 #include "tests/sim/world.h"
 
+#include "bus/engine/limits.h"
 #include "proto/bus.pb.h"
 #include "proto/node_state.pb.h"
 #include "tests/sim/world_parts.h"
 
 namespace skein::sim {
-
 namespace {
-constexpr uint16_t kBusPort = 17000;
-constexpr int64_t kTickMs = 100;
 constexpr size_t kTraceLines = 400;
-constexpr int64_t kUnixOffset = 1700000000000;
 }  // namespace
 
-World::World(uint64_t seed, bus::EngineOptions options) : options_(std::move(options)), random_(seed) {}
+World::World(uint64_t seed, bus::EngineOptions options) : options_(std::move(options)), random_(seed) {
+  links_.emplace_back();
+}
 World::~World() = default;
 
 void World::Log(std::string line) {
-  for (char c : line) hash_ = bus::Mix(hash_ ^ static_cast<uint8_t>(c));
+  hash_ = bus::Mix(hash_ ^ std::hash<std::string>()(line));
+  if (quiet) return;
   trace_.push_back(std::to_string(now_) + " " + std::move(line));
   if (trace_.size() > kTraceLines) trace_.pop_front();
 }
@@ -40,16 +40,55 @@ void World::Broken(std::string what) {
   Log("BROKEN: " + failure_);
 }
 
-void World::At(int64_t at, std::function<void()> run) { timers_.push({at, order_++, std::move(run)}); }
+// ---- Time
+
+void World::At(int64_t at, std::function<void()> run) {
+  Happening h{};
+  h.kind = Happening::kCall;
+  if (free_calls_.empty()) {
+    h.number = calls_.size();
+    calls_.push_back(std::move(run));
+  } else {
+    h.number = free_calls_.back();
+    free_calls_.pop_back();
+    calls_[h.number] = std::move(run);
+  }
+  wheel_.Add(at, std::move(h));
+}
+
+void World::Happen(Happening& h) {
+  switch (h.kind) {
+    case Happening::kTick:
+      return Tick(h.node, h.life);
+    case Happening::kMessage:
+      return Arrive(h);
+    case Happening::kLinkDown:
+      return Feed(h.node, h.life, bus::LinkDownEvent{h.number});
+    case Happening::kApply: {
+      SimNode& node = *nodes_[h.node];
+      if (!node.up || node.life != h.life) return;
+      auto topology = std::static_pointer_cast<const bus::Topology>(h.data);
+      if (!node.healthy || node.frozen) {
+        node.stalled.push_back([this, n = h.node, topology] { Apply(n, *topology); });
+        return;
+      }
+      return Apply(h.node, *topology);
+    }
+    case Happening::kCall: {
+      std::function<void()> run = std::move(calls_[h.number]);
+      free_calls_.push_back(h.number);
+      return run();
+    }
+  }
+}
 
 void World::Run(int64_t ms) {
   int64_t end = now_ + ms;
-  while (failure_.empty() && !timers_.empty() && timers_.top().at <= end) {
-    // The queue gives only const access; the timer is popped at once, so moving its function out is safe.
-    auto run = std::move(const_cast<Timer&>(timers_.top()).run);
-    now_ = timers_.top().at;
-    timers_.pop();
-    run();
+  Happening h;
+  while (failure_.empty() && wheel_.Take(end, &h)) {
+    now_ = wheel_.now();
+    Happen(h);
+    h.data.reset();
   }
   if (failure_.empty()) now_ = end;
 }
@@ -62,11 +101,58 @@ bool World::RunUntil(int64_t ms, const std::function<bool()>& done) {
   return failure_.empty() && done();
 }
 
+// ---- Nodes
+
 int World::AddNode() {
   int n = size();
   nodes_.push_back(std::make_unique<SimNode>());
   Start(n, nullptr);
   return n;
+}
+
+void World::AddCluster(int primaries, int replicas) {
+  int first = size(), n = primaries * (1 + replicas);
+  std::vector<std::string> records;
+  std::vector<bus::NodeId> ids, shards;
+  for (int i = 0; i < n; ++i) {
+    ids.push_back(bus::NodeId::Make(&random_));
+    if (i < primaries) shards.push_back(bus::NodeId::Make(&random_));
+    auto node = std::make_unique<SimNode>();
+    node->ip = "10.0." + std::to_string(next_ip_ / 250) + "." + std::to_string(next_ip_ % 250 + 1);
+    ++next_ip_;
+    proto::NodeRecord r;
+    r.set_id(ids[i].Bytes());
+    r.set_shard_id(shards[i % primaries].Bytes());
+    r.set_ip(node->ip);
+    r.set_port(kClientPort);
+    r.set_bus_port(kBusPort);
+    r.set_software("skein");
+    r.set_version(1);
+    if (i < primaries) {
+      r.set_config_epoch(static_cast<uint64_t>(i) + 1);
+      r.add_slot_ranges(static_cast<uint32_t>(int64_t{kSlots} * i / primaries));
+      r.add_slot_ranges(static_cast<uint32_t>(int64_t{kSlots} * (i + 1) / primaries - 1));
+    } else {
+      r.set_primary_id(ids[i % primaries].Bytes());
+    }
+    records.push_back(r.SerializeAsString());
+    nodes_.push_back(std::move(node));
+  }
+  for (int i = 0; i < n; ++i) {
+    auto state = std::make_shared<proto::NodeState>();
+    state->set_format(1);
+    state->set_own_record(records[i]);
+    state->set_current_epoch(static_cast<uint64_t>(primaries));
+    for (int j = 0; j < n; ++j) {
+      if (j != i) state->add_nodes()->set_record(records[j]);
+    }
+    SetDisk(nodes_[first + i].get(), state);
+    Start(first + i, std::move(state));
+    // Only its own record is looked at from here on: the state of all would take the square of their number.
+    auto own = std::make_shared<proto::NodeState>();
+    own->set_own_record(records[i]);
+    if (n > 300) nodes_[first + i]->disk = std::move(own);
+  }
 }
 
 void World::Start(int n, bus::StatePtr state) {
@@ -79,36 +165,62 @@ void World::Start(int n, bus::StatePtr state) {
   bus::EngineOptions options = options_;
   options.seed = random_.Next();
   options.bus_port = kBusPort;
-  options.port = 7000;
+  options.port = kClientPort;
   node.engine = bus::Engine::Create(options, std::move(state));
   node.up = true;
-  node.frozen = false;
-  node.held.clear();
   node.next_inbound = 2;
   node.disk_id = 0;
-  node.writable_until = 0;
-  node.open.reset();
-  node.open_ranges.clear();
-  uint64_t life = ++node.life;
+  node.version = node.epoch = 0;
+  node.forgotten.clear();
+  node.forgetting.clear();
+  ++node.life;
   Log("start " + std::to_string(n) + " at " + node.ip);
-  At(now_ + static_cast<int64_t>(random_.Below(kTickMs)), [this, n, life] { Tick(n, life); });
+  Happening tick{};
+  tick.kind = Happening::kTick;
+  tick.node = n;
+  tick.life = node.life;
+  wheel_.Add(now_ + static_cast<int64_t>(random_.Below(kTickMs)), std::move(tick));
 }
 
-void World::Tick(int n, uint64_t life) {
+void World::Tick(int n, uint32_t life) {
   SimNode& node = *nodes_[n];
   if (!node.up || node.life != life) return;
-  if (!node.frozen) Step(n, bus::TickEvent{});
-  At(now_ + kTickMs, [this, n, life] { Tick(n, life); });
+  if (!node.frozen) {
+    PlaneTick(n);
+    Step(n, bus::TickEvent{});
+  }
+  Happening tick{};
+  tick.kind = Happening::kTick;
+  tick.node = n;
+  tick.life = life;
+  wheel_.Add(now_ + kTickMs, std::move(tick));
 }
 
 bool World::up(int n) const { return nodes_[n]->up; }
 const std::string& World::ip(int n) const { return nodes_[n]->ip; }
 std::string World::id(int n) const { return nodes_[n]->own_id; }
+int World::Find(const std::string& id) const {
+  auto it = by_id_.find(id);
+  return it == by_id_.end() || nodes_[it->second]->own_id != id ? -1 : it->second;
+}
 bus::TopologyPtr World::topology(int n) const { return nodes_[n]->engine->topology(); }
 const bus::EngineStats& World::stats(int n) const { return nodes_[n]->engine->stats(); }
 bus::EngineSizes World::sizes(int n) const { return nodes_[n]->engine->sizes(); }
 int64_t World::writable_until(int n) const { return nodes_[n]->writable_until; }
 uint64_t World::bytes_sent(int n) const { return nodes_[n]->bytes; }
+uint64_t World::position(int n) const { return nodes_[n]->position; }
+
+int64_t World::clock(int n) const {
+  const SimNode& node = *nodes_[n];
+  return now_ + node.clock_offset + now_ * node.clock_ppm / 1000000;
+}
+
+void World::SetClock(int n, int64_t offset_ms, int64_t rate_ppm, int64_t unix_ms) {
+  SimNode& node = *nodes_[n];
+  node.clock_offset = offset_ms;
+  node.clock_ppm = rate_ppm;
+  node.unix_offset = 1700000000000 + unix_ms;
+}
 
 void World::Crash(int n) {
   SimNode& node = *nodes_[n];
@@ -119,12 +231,12 @@ void World::Crash(int n) {
   node.engine.reset();
   node.open.reset();
   node.open_ranges.clear();
+  node.frozen = false;
+  node.held.clear();
+  node.requests.clear();
+  PlaneStops(n);
   by_address_.erase(node.ip);
-  std::vector<LinkId> its;  // breaking one may take another with it: both ends of a link to itself are here
-  for (auto it = links_.lower_bound({n, 0}); it != links_.end() && it->first.first == n; ++it) {
-    its.push_back(it->first.second);
-  }
-  for (LinkId id : its) BreakLink(n, id);
+  BreakLinks(n);
 }
 
 void World::Restart(int n, bool new_ip, bool lose_disk) {
@@ -133,10 +245,12 @@ void World::Restart(int n, bool new_ip, bool lose_disk) {
   if (new_ip) node.ip.clear();
   if (lose_disk) {
     node.disk = nullptr;
-    node.disk_version = 0;
+    node.disk_version = node.said_version = node.said_epoch = 0;
     node.disk_record.clear();
     node.disk_claims.reset();
     node.own_id.clear();
+    node.log = {{0, 0}};
+    node.position = 0;
   }
   Start(n, node.disk);
 }
@@ -153,25 +267,13 @@ void World::Thaw(int n) {
   if (!node.up || !node.frozen) return;
   Log("thaw " + std::to_string(n));
   node.frozen = false;
+  CheckAccepts(n);  // its loops may run before its bus does
   std::deque<bus::Event> held = std::move(node.held);
   node.held.clear();
   for (const bus::Event& event : held) {
-    if (node.up) Step(n, event);
+    if (node.up && failure_.empty()) Step(n, event);
   }
-}
-
-void World::SetHealthy(int n, bool healthy) {
-  if (nodes_[n]->up) Feed(n, nodes_[n]->life, bus::DataPlaneEvent{{}, healthy});
-}
-
-void World::Cut(int from, int to) {
-  Log("cut " + std::to_string(from) + " -> " + std::to_string(to));
-  cuts_.insert({from, to});
-}
-
-void World::Heal() {
-  Log("heal");
-  cuts_.clear();
+  if (node.healthy) SetHealthy(n, true);
 }
 
 ReplyPtr World::Command(int n, bus::OperatorCommand command) {
@@ -181,11 +283,12 @@ ReplyPtr World::Command(int n, bus::OperatorCommand command) {
   uint64_t request = node.next_request++;
   node.requests[request] = reply;
   Log("command " + std::to_string(command.index()) + " to " + std::to_string(n));
+  Excuse(n, request, command);
   Feed(n, node.life, bus::OperatorEvent{request, std::move(command)});
   return reply;
 }
 
-LinkId World::Inject(int n, bus::MessagePtr message, LinkId link, const std::string& from_ip) {
+bus::LinkId World::Inject(int n, bus::MessagePtr message, LinkId link, const std::string& from_ip) {
   SimNode& node = *nodes_[n];
   if (link == 0) {
     link = node.next_inbound;
@@ -195,11 +298,13 @@ LinkId World::Inject(int n, bus::MessagePtr message, LinkId link, const std::str
   return link;
 }
 
-void World::Feed(int n, uint64_t life, bus::Event event) {
+// ---- Steps
+
+void World::Feed(int n, uint32_t life, const bus::Event& event) {
   SimNode& node = *nodes_[n];
   if (!node.up || node.life != life || !failure_.empty()) return;
   if (node.frozen) {
-    node.held.push_back(std::move(event));
+    node.held.push_back(event);
   } else {
     Step(n, event);
   }
@@ -207,16 +312,19 @@ void World::Feed(int n, uint64_t life, bus::Event event) {
 
 void World::Step(int n, const bus::Event& event) {
   SimNode& node = *nodes_[n];
-  bus::Effects effects;
+  bus::Effects effects = std::move(effects_);
+  effects.clear();
   ++steps_;
-  node.engine->Step(event, {now_, now_ + kUnixOffset}, &effects);
+  hash_ = bus::Mix(hash_ ^ (static_cast<uint64_t>(now_) << 20 | static_cast<uint64_t>(n) << 4 | event.index()));
+  int64_t mono = clock(n);
+  node.engine->Step(event, {mono, now_ + node.unix_offset}, &effects);
   for (bus::Effect& effect : effects) Do(n, effect);
-  if (steps_ % 64 == 0) CheckSizes(n);
+  effects_ = std::move(effects);
+  if (steps_ % (size() < 64 ? 64 : 4096) == 0) CheckSizes(n);
 }
 
 void World::Do(int n, bus::Effect& effect) {
   SimNode& node = *nodes_[n];
-  uint64_t life = node.life;
   if (auto* send = std::get_if<bus::SendEffect>(&effect)) {
     CheckSend(n, *send);
     Deliver(n, *send);
@@ -226,119 +334,64 @@ void World::Do(int n, bus::Effect& effect) {
     Log(std::to_string(n) + " closes a link: " + close->reason);
     BreakLink(n, close->link);
   } else if (auto* persist = std::get_if<bus::PersistEffect>(&effect)) {
-    uint64_t id = persist->id;
-    bool fail = Chance(faults.persist_fail);
-    At(now_ + Between(faults.persist_min, faults.persist_max), [this, n, life, id, fail, state = persist->state] {
-      SimNode& node = *nodes_[n];
-      if (!node.up || node.life != life) return;
-      if (fail) return Feed(n, life, bus::PersistFailedEvent{id, "No space left on device"});
-      proto::NodeRecord own;
-      own.ParseFromString(state->own_record());
-      std::vector<bus::SlotRange> claims;
-      if (!bus::ReadSlots(own, &claims)) Broken("own record with bad slots");
-      // Writes may overtake each other here: an older state never replaces a newer one.
-      if (id > node.disk_id) {
-        node.disk_id = id;
-        node.disk = state;
-        node.disk_version = own.version();
-        node.disk_record = state->own_record();
-        node.disk_claims = bus::ToSet(claims);
-      }
-      Feed(n, life, bus::PersistedEvent{id});
-    });
+    Persist(n, *persist);
   } else if (auto* publish = std::get_if<bus::PublishEffect>(&effect)) {
-    CheckPublish(n, *publish->topology);
-    uint64_t version = publish->topology->version;
-    At(now_ + Between(faults.fence_min, faults.fence_max),
-       [this, n, life, version] { Feed(n, life, bus::FencedEvent{version}); });
+    Publish(n, publish->topology);
   } else if (auto* reply = std::get_if<bus::ReplyEffect>(&effect)) {
     auto it = node.requests.find(reply->request);
     if (it == node.requests.end()) return Broken("a request was answered twice");
     it->second->done = true;
     it->second->reply = reply->reply;
     Log(std::to_string(n) + " replies " + reply->reply.text);
+    if (auto forget = node.forgetting.find(reply->request); forget != node.forgetting.end()) {
+      if (reply->reply.text == "OK") node.forgotten[forget->second] = now_ + bus::kForgetMs - 1000;
+      node.forgetting.erase(forget);
+    }
     node.requests.erase(it);
   } else if (auto* until = std::get_if<bus::WritableUntilEffect>(&effect)) {
+    bool over = node.writable_until <= clock(n);
     node.writable_until = until->mono_ms;
+    if (over) CheckAccepts(n);
   } else if (auto* note = std::get_if<bus::NoteEffect>(&effect)) {
+    if (on_note) on_note(n, *note);
     Log(std::to_string(n) + ": " + note->text);
+    if (quiet) return;
     notes_.emplace_back(n, std::move(note->text));
     if (notes_.size() > kTraceLines) notes_.pop_front();
+  } else if (auto* promote = std::get_if<bus::PromoteEffect>(&effect)) {
+    Promote(n, promote->epoch);
+  } else if (auto* freeze = std::get_if<bus::FreezeWritesEffect>(&effect)) {
+    FreezeWrites(n, freeze->until_mono_ms);
+  } else if (auto* resolve = std::get_if<bus::ResolveEffect>(&effect)) {
+    Resolve(n, *resolve);
   }
 }
 
-void World::Dial(int n, const bus::DialEffect& dial) {
-  auto link = std::make_shared<SimLink>();
-  link->node[0] = n;
-  link->id[0] = dial.link;
-  link->life[0] = nodes_[n]->life;
-  link->node[1] = -1;
-  links_[{n, dial.link}] = link;
-  At(now_ + 2 * Delay(), [this, link, ip = dial.ip, port = dial.bus_port] {
-    if (link->broken) return;
-    auto it = by_address_.find(ip);
-    int from = link->node[0];
-    if (it != by_address_.end() && (IsCut(from, it->second) || IsCut(it->second, from))) return;  // no answer at all
-    if (it == by_address_.end() || port != kBusPort) {                                            // refused
-      link->broken = true;
-      links_.erase({from, link->id[0]});
-      return Feed(from, link->life[0], bus::LinkDownEvent{link->id[0]});
+void World::Persist(int n, const bus::PersistEffect& persist) {
+  bool fail = Chance(faults.persist_fail);
+  int64_t at = now_ + Between(faults.persist_min, faults.persist_max);
+  At(at, [this, n, life = nodes_[n]->life, id = persist.id, fail, state = persist.state] {
+    SimNode& node = *nodes_[n];
+    if (!node.up || node.life != life) return;
+    if (fail) return Feed(n, life, bus::PersistFailedEvent{id, "No space left on device"});
+    // Writes may overtake each other here: an older state never replaces a newer one.
+    if (id > node.disk_id) {
+      node.disk_id = id;
+      SetDisk(&node, state);
     }
-    int to = it->second;
-    link->node[1] = to;
-    link->id[1] = nodes_[to]->next_inbound;
-    nodes_[to]->next_inbound += 2;
-    link->life[1] = nodes_[to]->life;
-    link->up = true;
-    links_[{to, link->id[1]}] = link;
-    Feed(from, link->life[0], bus::LinkUpEvent{link->id[0]});
+    Feed(n, life, bus::PersistedEvent{id});
   });
 }
 
-// Ends a link for both sides; the side that did it hears nothing more of it.
-void World::BreakLink(int n, LinkId id) {
-  auto it = links_.find({n, id});
-  if (it == links_.end()) return;
-  std::shared_ptr<SimLink> link = it->second;
-  link->broken = true;
-  int me = link->node[0] == n && link->id[0] == id ? 0 : 1;
-  links_.erase(it);
-  if (!link->up) return;
-  int other = link->node[1 - me];
-  links_.erase({other, link->id[1 - me]});
-  if (IsCut(n, other)) {
-    // The end of the connection does not arrive either; the other side finds out when the cut is over.
-    At(now_ + 30000,
-       [this, link, me, other] { Feed(other, link->life[1 - me], bus::LinkDownEvent{link->id[1 - me]}); });
-    return;
-  }
-  At(now_ + Delay(),
-     [this, link, me, other] { Feed(other, link->life[1 - me], bus::LinkDownEvent{link->id[1 - me]}); });
-}
-
-void World::Deliver(int n, const bus::SendEffect& send) {
-  ++messages_;
-  nodes_[n]->bytes += send.message->ByteSizeLong() + 8;
-  auto it = links_.find({n, send.link});
-  if (it == links_.end() || !it->second->up) return;
-  std::shared_ptr<SimLink> link = it->second;
-  int me = link->node[0] == n && link->id[0] == send.link ? 0 : 1;
-  int to = link->node[1 - me];
-  if (IsCut(n, to) || Chance(faults.loss)) return;
-  int copies = Chance(faults.duplicate) ? 2 : 1;
-  for (int i = 0; i < copies; ++i) {
-    int64_t at = now_ + Delay();
-    if (Chance(faults.reorder)) {
-      at += Between(0, 200);
-    } else {
-      at = std::max(at, link->last[me]);
-      link->last[me] = at;
-    }
-    At(at, [this, link, me, to, message = send.message] {
-      if (link->broken || IsCut(link->node[me], to)) return;
-      Feed(to, link->life[1 - me], bus::MessageEvent{link->id[1 - me], message, nodes_[link->node[me]]->ip});
-    });
-  }
+void World::SetDisk(SimNode* node, bus::StatePtr state) {
+  proto::NodeRecord own;
+  own.ParseFromString(state->own_record());
+  std::vector<bus::SlotRange> claims;
+  if (!bus::ReadSlots(own, &claims)) Broken("own record with bad slots");
+  node->disk = std::move(state);
+  node->disk_version = own.version();
+  node->disk_record = node->disk->own_record();
+  node->disk_claims = bus::ToSet(claims);
 }
 
 }  // namespace skein::sim

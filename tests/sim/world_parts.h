@@ -9,34 +9,74 @@ namespace skein::sim {
 using bus::kSlots;
 using bus::LinkId;
 
+inline constexpr uint16_t kBusPort = 17000;
+inline constexpr uint16_t kClientPort = 7000;
+inline constexpr int64_t kTickMs = 100;
+
+// A stretch of a log: the reign that wrote it and where it began.
+struct Reign {
+  uint64_t id;
+  uint64_t first;
+};
+
 struct World::SimNode {
   std::string ip;
   std::unique_ptr<bus::Engine> engine;
-  uint64_t life = 0;  // events meant for an earlier life are dropped
+  uint32_t life = 0;  // events meant for an earlier life are dropped
   bool up = false, frozen = false;
   std::deque<bus::Event> held;  // while frozen
+  int64_t clock_offset = 0, clock_ppm = 0, unix_offset = 1700000000000;
+
+  // Disk.
   bus::StatePtr disk;
   uint64_t disk_id = 0;  // of the Persist effect of this life that is on disk
   uint64_t disk_version = 0;
   std::string disk_record;
   bus::SlotSet disk_claims;
+
+  // Network.
   LinkId next_inbound = 2;
+  std::vector<uint32_t> links[2];  // by parity and rank of the LinkId: a place in links_, 0: gone
+  uint64_t bytes = 0;
+
+  // Operators.
   uint64_t next_request = 1;
   std::map<uint64_t, ReplyPtr> requests;
-  int64_t writable_until = 0;
-  uint64_t bytes = 0;
+  std::unordered_map<uint64_t, std::string> forgetting;  // FORGET that is not answered yet
+  std::unordered_map<std::string, int64_t> forgotten;    // id -> until when it may not be seen here
+
+  // What it said.
   std::string own_id;
+  uint64_t version = 0, epoch = 0;
+  uint64_t said_version = 0, said_epoch = 0;
   bus::SlotSet open;  // slots it serves, in its newest topology
   uint64_t open_epoch = 0;
   std::vector<std::pair<uint16_t, uint16_t>> open_ranges;
+
+  // Data plane.
+  bool healthy = true;
+  int64_t writable_until = 0;  // by its clock
+  int64_t frozen_until = 0;    // by its clock
+  int64_t applied_at = 0;      // topologies are applied in order
+  std::deque<std::function<void()>> stalled;
+  bool applied_ok = false, applied_primary = true;
+  bus::SlotSet applied;  // slots open in its shards
+  std::vector<std::pair<uint16_t, uint16_t>> applied_ranges;
+  std::string follows;      // id of its primary
+  int64_t synced_at = -1;   // when a full synchronisation will be done; -1: none is under way
+  int64_t contact_at = -1;  // when it last had something from its primary; -1: never
+  uint64_t position = 1, fed_position = 0;
+  int64_t fed_at = -1, fed_age = 0;
+  std::vector<Reign> log{{0, 0}};
 };
 
 struct World::SimLink {
-  int node[2];  // [0] dialled
+  int32_t node[2];  // [0] dialled
   LinkId id[2];
-  uint64_t life[2];
-  int64_t last[2] = {0, 0};  // arrival of the newest message sent by each side
-  bool up = false, broken = false;
+  uint32_t life[2];
+  uint32_t generation = 0;
+  int64_t last[2];  // arrival of the newest message sent by each side
+  bool up;
 };
 
 }  // namespace skein::sim
