@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "bus/command.h"
-#include "bus/event_log.h"
+#include "bus/cluster_events.h"
 #include "bus/topology.h"
 
 namespace skein::bus {

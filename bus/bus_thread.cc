@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "bus/event_log.h"
+#include "bus/cluster_events.h"
 #include "bus/link/links.h"
 #include "bus/mailbox.h"
 #include "bus/persister.h"
@@ -370,7 +370,7 @@ class BusThread : public Bus, private LinkHandler {
   uint64_t fenced_fed_ = 0;
   uint64_t persists_wanted_ = 0;
   uint64_t persist_failures_ = 0;
-  EventLog events_;
+  ClusterEvents events_;
   bool published_ = false;
   bool opened_ = false;
   bool stopping_ = false;  // asked to

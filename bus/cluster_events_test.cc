@@ -1,22 +1,22 @@
-#include "bus/event_log.h"
+#include "bus/cluster_events.h"
 
 #include <gtest/gtest.h>
 
 namespace skein::bus {
 namespace {
 
-TEST(EventLog, KeepsTheNewest) {
-  EventLog log;
-  for (size_t i = 0; i < 3 * EventLog::kMaxEvents; ++i) {
+TEST(ClusterEvents, KeepsTheNewest) {
+  ClusterEvents log;
+  for (size_t i = 0; i < 3 * ClusterEvents::kMaxEvents; ++i) {
     log.Add(EventKind::kJoin, "node " + std::to_string(i), static_cast<int64_t>(i));
   }
-  ASSERT_EQ(log.events().size(), EventLog::kMaxEvents);
-  EXPECT_EQ(log.events().back().id, 3 * EventLog::kMaxEvents);
-  EXPECT_EQ(log.events().front().text, "node " + std::to_string(2 * EventLog::kMaxEvents));
+  ASSERT_EQ(log.events().size(), ClusterEvents::kMaxEvents);
+  EXPECT_EQ(log.events().back().id, 3 * ClusterEvents::kMaxEvents);
+  EXPECT_EQ(log.events().front().text, "node " + std::to_string(2 * ClusterEvents::kMaxEvents));
 }
 
-TEST(EventLog, TheSameInARowOnlyCounts) {
-  EventLog log;
+TEST(ClusterEvents, TheSameInARowOnlyCounts) {
+  ClusterEvents log;
   log.Add(EventKind::kClose, "x", 1);
   log.Add(EventKind::kClose, "x", 2);
   log.Add(EventKind::kFail, "x", 3);
@@ -27,13 +27,13 @@ TEST(EventLog, TheSameInARowOnlyCounts) {
   EXPECT_EQ(log.events()[2].times, 1u);
 }
 
-TEST(EventLog, LongTextsAreCut) {
-  EventLog log;
+TEST(ClusterEvents, LongTextsAreCut) {
+  ClusterEvents log;
   log.Add(EventKind::kClose, std::string(10000, 'x'), 1);
-  EXPECT_EQ(log.events()[0].text.size(), EventLog::kMaxText);
+  EXPECT_EQ(log.events()[0].text.size(), ClusterEvents::kMaxText);
 }
 
-TEST(EventLog, EveryKindHasAName) {
+TEST(ClusterEvents, EveryKindHasAName) {
   for (uint8_t kind = 0; kind < static_cast<uint8_t>(EventKind::kLast); ++kind) {
     EXPECT_STRNE(EventKindName(static_cast<EventKind>(kind)), "config") << int{kind};
   }

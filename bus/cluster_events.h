@@ -1,6 +1,6 @@
 // The last things that happened to the cluster as this node saw it (CLUSTER EVENTS). The bus thread's own.
-#ifndef SKEIN_BUS_EVENT_LOG_H_
-#define SKEIN_BUS_EVENT_LOG_H_
+#ifndef SKEIN_BUS_CLUSTER_EVENTS_H_
+#define SKEIN_BUS_CLUSTER_EVENTS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,7 @@ struct ClusterEvent {
   std::string text;
 };
 
-class EventLog {
+class ClusterEvents {
  public:
   static constexpr size_t kMaxEvents = 512;
   static constexpr size_t kMaxText = 512;
@@ -46,4 +46,4 @@ class EventLog {
 
 }  // namespace skein::bus
 
-#endif  // SKEIN_BUS_EVENT_LOG_H_
+#endif  // SKEIN_BUS_CLUSTER_EVENTS_H_
