@@ -44,6 +44,21 @@ absl::Status CheckAddresses(const Config& c) {
   return absl::OkStatus();
 }
 
+uint16_t ClientPort(const Config& c) { return c.port != 0 ? c.port : c.tls_port; }
+
+absl::Status CheckPorts(const Config& c) {
+  if (c.port == 0 && c.tls_port == 0) {
+    return Refused(
+        "'port 0' without tls-port: there is no other way for a client to connect, as Unix sockets are not available "
+        "yet");
+  }
+  if (c.port == c.tls_port) {
+    return Refused(
+        Cat("'tls-port ", c.tls_port, "' is the port of the clients without TLS; choose another, or set 'port 0'"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCluster(const Config& c) {
   if (!c.cluster_enabled) {
     if (c.storage_shards > 1) {
@@ -56,12 +71,12 @@ absl::Status CheckCluster(const Config& c) {
     }
     return absl::OkStatus();
   }
-  if (c.cluster_port == 0 && c.port > 55535) {
-    return Refused(Cat("'port ", c.port,
+  if (c.cluster_port == 0 && ClientPort(c) > 55535) {
+    return Refused(Cat(c.port != 0 ? "'port " : "'tls-port ", ClientPort(c),
                        "' leaves no room for the cluster bus at port + 10000; lower it or set "
                        "cluster-port"));
   }
-  if (c.port != 0 && BusPort(c) == c.port) {
+  if (BusPort(c) == c.port || BusPort(c) == c.tls_port) {
     return Refused(Cat("'cluster-port ", c.cluster_port, "' is the port of the clients; choose another"));
   }
   if (!IsFileName(c.cluster_config_file)) {
@@ -83,11 +98,7 @@ absl::Status CheckCombinations(const Config& c) {
     return Refused("'write-commit disk' with 'appendonly no': nothing would ever be durable; set 'appendonly yes'");
   }
   if (!IsFileName(c.dbfilename)) return Refused("dbfilename can't be a path, just a filename");
-  if (c.port == 0) {
-    return Refused(
-        "'port 0': there is no other way for a client to connect, as TLS and Unix sockets are not available "
-        "yet");
-  }
+  if (absl::Status status = CheckPorts(c); !status.ok()) return status;
   if (!IsFileName(c.appendfilename)) return Refused("appendfilename can't be a path, just a filename");
   if (!IsFileName(c.appenddirname)) return Refused("appenddirname can't be a path, just a dirname");
   if (absl::Status status = CheckAddresses(c); !status.ok()) return status;
@@ -104,7 +115,7 @@ uint32_t ShardCount(const Config& c) {
 }
 
 uint16_t BusPort(const Config& c) {
-  return c.cluster_port != 0 ? c.cluster_port : static_cast<uint16_t>(c.port + 10000);
+  return c.cluster_port != 0 ? c.cluster_port : static_cast<uint16_t>(ClientPort(c) + 10000);
 }
 
 std::string EffectiveSave(const Config& c) { return c.save.value_or(c.appendonly ? "" : kDefaultSave); }

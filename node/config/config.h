@@ -38,6 +38,16 @@ struct Config {
   bool protected_mode = true;
   uint32_t maxclients = 10000;
   std::string requirepass;
+  // TLS: for clients (tls-port), and for the bus where it uses it
+  std::string tls_cert_file, tls_key_file, tls_key_file_pass;
+  std::string tls_client_cert_file, tls_client_key_file, tls_client_key_file_pass;
+  std::string tls_ca_cert_file, tls_ca_cert_dir, tls_dh_params_file;
+  std::string tls_auth_clients = "yes";  // no | yes | optional
+  std::string tls_protocols, tls_ciphers, tls_ciphersuites;
+  bool tls_prefer_server_ciphers = false;
+  bool tls_session_caching = true;
+  int64_t tls_session_cache_size = 20480, tls_session_cache_timeout = 300;  // sessions, seconds
+  uint32_t tls_handshake_timeout = 10;                                      // seconds
   // limits of the protocol
   uint64_t proto_max_bulk_len = 512ull << 20;
   uint64_t client_query_buffer_limit = 1ull << 30;
@@ -74,7 +84,7 @@ struct Config {
   int64_t cluster_node_timeout = 15000;  // milliseconds
   uint16_t cluster_port = 0;             // 0: port + 10000
   std::string cluster_announce_ip, cluster_announce_hostname;
-  uint16_t cluster_announce_port = 0, cluster_announce_bus_port = 0;
+  uint16_t cluster_announce_port = 0, cluster_announce_tls_port = 0, cluster_announce_bus_port = 0;
   std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
   bool cluster_require_full_coverage = true;
   bool cluster_slot_stats_enabled = false;

@@ -93,7 +93,12 @@ TEST(Load, CommandLineRefusals) {
   EXPECT_EQ(Refusal({"--appendonly", "maybe"}), "command line: 'appendonly maybe': argument must be 'yes' or 'no'");
   EXPECT_EQ(Refusal({"--hz", "abc"}), "command line: 'hz abc': argument couldn't be parsed into an integer");
   EXPECT_EQ(Refusal({"--port", "70000"}), "command line: 'port 70000': argument must be between 0 and 65535 inclusive");
-  EXPECT_EQ(Refusal({"--tls-port", "6380"}), "command line: 'tls-port 6380': TLS is not available yet");
+  EXPECT_EQ(Refusal({"--tls-port", "70000"}),
+            "command line: 'tls-port 70000': argument must be between 0 and 65535 inclusive");
+  EXPECT_EQ(Refusal({"--tls-auth-clients", "maybe"}),
+            "command line: 'tls-auth-clients maybe': argument(s) must be one of the following: no, yes, optional");
+  EXPECT_EQ(Refusal({"--tls-replication", "yes"}),
+            "command line: 'tls-replication yes': there is no replication yet that could use TLS");
   EXPECT_NE(Refusal({"--requirepass", "secret", "word"}).find("'requirepass':"), std::string::npos);
   EXPECT_EQ(Refusal({"--requirepass", "secret", "word"}).find("secret"), std::string::npos);
   // gflags' own flags are not a second way in (L45).

@@ -88,6 +88,7 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   options.announce_ip = config.cluster_announce_ip;
   options.announce_hostname = config.cluster_announce_hostname;
   options.port = config.cluster_announce_port != 0 ? config.cluster_announce_port : config.port;
+  options.tls_port = config.cluster_announce_tls_port != 0 ? config.cluster_announce_tls_port : config.tls_port;
   options.node_timeout_ms = config.cluster_node_timeout;
   options.require_full_coverage = config.cluster_require_full_coverage;
   options.bootstrap = config.cluster_bootstrap;
@@ -98,10 +99,41 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   return options;
 }
 
+bus::TlsOptions TlsOptionsOf(const Config& config) {
+  const auto path = [&config](const std::string& file) { return file.empty() ? file : PathOf(config, file); };
+  bus::TlsOptions o;
+  o.cert_file = path(config.tls_cert_file);
+  o.key_file = path(config.tls_key_file);
+  o.key_file_pass = config.tls_key_file_pass;
+  o.client_cert_file = path(config.tls_client_cert_file);
+  o.client_key_file = path(config.tls_client_key_file);
+  o.client_key_file_pass = config.tls_client_key_file_pass;
+  o.ca_cert_file = path(config.tls_ca_cert_file);
+  o.ca_cert_dir = path(config.tls_ca_cert_dir);
+  o.dh_params_file = path(config.tls_dh_params_file);
+  o.auth_clients = config.tls_auth_clients == "no"    ? bus::TlsAuthClients::kNo
+                   : config.tls_auth_clients == "yes" ? bus::TlsAuthClients::kYes
+                                                      : bus::TlsAuthClients::kOptional;
+  o.protocols = config.tls_protocols;
+  o.ciphers = config.tls_ciphers;
+  o.ciphersuites = config.tls_ciphersuites;
+  o.prefer_server_ciphers = config.tls_prefer_server_ciphers;
+  o.session_caching = config.tls_session_caching;
+  o.session_cache_size = config.tls_session_cache_size;
+  o.session_cache_timeout_s = config.tls_session_cache_timeout;
+  return o;
+}
+
+absl::StatusOr<bus::TlsContextPtr> TlsContextOf(const Config& config) {
+  if (!TlsInUse(config)) return bus::TlsContextPtr();
+  return bus::TlsContext::Create(TlsOptionsOf(config));
+}
+
 absl::Status CheckBeforeOpening(const Config& config) {
   if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
   if (absl::Status status = CheckWritable(config, "logfile", config.logfile); !status.ok()) return status;
   if (absl::Status status = CheckWritable(config, "pidfile", config.pidfile); !status.ok()) return status;
+  if (absl::Status status = TlsContextOf(config).status(); !status.ok()) return status;
   return config.cluster_enabled ? bus::Bus::Check(BusOptionsOf(config)) : absl::OkStatus();
 }
 

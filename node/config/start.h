@@ -6,7 +6,9 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "bus/bus.h"
+#include "bus/tls/tls.h"
 #include "node/config/config.h"
 #include "storage/data_set.h"
 
@@ -17,6 +19,11 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config);
 storage::SaveOptions SaveOptionsOf(const Config& config);
 // With cluster-enabled yes.
 bus::BusOptions BusOptionsOf(const Config& config);
+
+// What the tls-* directives say, with whole paths.
+bus::TlsOptions TlsOptionsOf(const Config& config);
+// The certificates, if anything needs them (TlsInUse); else null.
+absl::StatusOr<bus::TlsContextPtr> TlsContextOf(const Config& config);
 
 // What starting refuses before it opens the data folder (which reads all of it, and refuses in the words of
 // DataSet::Check): combinations, files, the bus's state. Changes nothing.

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <string>
 
+#include "bus/tls/test_certificates.h"
+#include "node/config/check.h"
 #include "node/config/load.h"
 
 namespace skein::node {
@@ -85,6 +87,40 @@ TEST_F(StartTest, L45_EveryGateChecksCombinationsAndFiles) {
   EXPECT_TRUE(Empty());
 }
 
+TEST_F(StartTest, L14_CheckRefusesCertificatesThatStartingRefuses) {
+  const bus::TestFolder folder;
+  const bus::TestAuthority authority("authority");
+  const bus::TestCertificate own = authority.Issue({.common_name = "node"});
+  config_.tls_port = 6380;
+  EXPECT_EQ(CheckAll(config_).message(), "TLS needs a certificate: set tls-cert-file");
+  config_.tls_cert_file = folder.Write("node.crt", own.cert);
+  config_.tls_key_file = folder.Write("node.key", own.key);
+  config_.tls_ca_cert_file = folder.Write("ca.crt", authority.cert());
+  EXPECT_TRUE(CheckAll(config_).ok()) << CheckAll(config_);
+  // Relative names live in dir, as all others do.
+  config_.tls_key_file = "node.key";
+  const absl::Status checked = CheckAll(config_);
+  EXPECT_EQ(checked.message(), "'tls-key-file " + config_.dir + "/node.key': No such file or directory");
+  EXPECT_EQ(checked.message(), TlsContextOf(config_).status().message());
+  // Nobody reads them where nothing uses TLS, as in Redis.
+  config_.tls_port = 0;
+  EXPECT_TRUE(CheckAll(config_).ok());
+  EXPECT_TRUE(Empty());
+}
+
+TEST_F(StartTest, PortsMustDifferAndOneMustBeThere) {
+  config_.tls_port = config_.port;
+  EXPECT_NE(CheckAll(config_).message().find("'tls-port 6379' is the port of the clients"), absl::string_view::npos);
+  config_.tls_port = 0;
+  config_.port = 0;
+  EXPECT_NE(CheckAll(config_).message().find("'port 0' without tls-port"), absl::string_view::npos);
+  config_.tls_port = 7000;
+  EXPECT_TRUE(CheckCombinations(config_).ok()) << CheckCombinations(config_);
+  EXPECT_EQ(BusPort(config_), 17000);
+  config_.cluster_port = 7000;
+  EXPECT_NE(CheckCombinations(config_).message().find("'cluster-port 7000'"), absl::string_view::npos);
+}
+
 TEST(Start, L45_OptionsCarryEveryDirective) {
   Config c;
   c.dir = "/d";
@@ -108,6 +144,7 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   c.cluster_announce_ip = "10.0.0.1";
   c.protected_mode = false;
   c.bus_io_threads = 2;
+  c.tls_port = 7100;
   const bus::BusOptions b = BusOptionsOf(c);
   EXPECT_EQ(b.bus_port, 17000);
   EXPECT_EQ(b.port, 8000);
@@ -115,6 +152,43 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   EXPECT_FALSE(b.protected_mode);
   EXPECT_EQ(b.io_threads, 2u);
   EXPECT_EQ(b.bind, c.bind);
+  EXPECT_EQ(b.tls_port, 7100);
+  c.cluster_announce_tls_port = 8100;
+  EXPECT_EQ(BusOptionsOf(c).tls_port, 8100);
+}
+
+TEST(Start, L45_TlsOptionsCarryEveryDirective) {
+  Config c;
+  c.dir = "/d";
+  c.tls_cert_file = "a";
+  c.tls_key_file = "b";
+  c.tls_key_file_pass = "c";
+  c.tls_client_cert_file = "d";
+  c.tls_client_key_file = "/e";
+  c.tls_client_key_file_pass = "f";
+  c.tls_ca_cert_file = "g";
+  c.tls_ca_cert_dir = "h";
+  c.tls_dh_params_file = "i";
+  c.tls_protocols = "j";
+  c.tls_ciphers = "k";
+  c.tls_ciphersuites = "l";
+  c.tls_prefer_server_ciphers = true;
+  c.tls_session_caching = false;
+  c.tls_session_cache_size = 1;
+  c.tls_session_cache_timeout = 2;
+  const bus::TlsOptions o = TlsOptionsOf(c);
+  EXPECT_EQ(o.cert_file + o.key_file + o.client_cert_file + o.client_key_file, "/d/a/d/b/d/d/e");
+  EXPECT_EQ(o.ca_cert_file + o.ca_cert_dir + o.dh_params_file, "/d/g/d/h/d/i");
+  EXPECT_EQ(o.key_file_pass + o.client_key_file_pass + o.protocols + o.ciphers + o.ciphersuites, "cfjkl");
+  EXPECT_TRUE(o.prefer_server_ciphers);
+  EXPECT_FALSE(o.session_caching);
+  EXPECT_EQ(o.session_cache_size, 1);
+  EXPECT_EQ(o.session_cache_timeout_s, 2);
+  EXPECT_EQ(o.auth_clients, bus::TlsAuthClients::kYes);
+  c.tls_auth_clients = "no";
+  EXPECT_EQ(TlsOptionsOf(c).auth_clients, bus::TlsAuthClients::kNo);
+  c.tls_auth_clients = "optional";
+  EXPECT_EQ(TlsOptionsOf(c).auth_clients, bus::TlsAuthClients::kOptional);
 }
 
 }  // namespace
