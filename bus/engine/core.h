@@ -127,10 +127,13 @@ class EngineCore final : public Engine {
   void LeaseRound();
   void FillView(proto::View* view);
   void OnPing(Node* from, LinkId link, const proto::Heartbeat& ping);
+  void TakeStall(Node* from, uint64_t ms);
   void OnPong(Node* from, const proto::Heartbeat& pong);
   void OnView(Node* from, const proto::View& view, bool may_sync);
   void TakeAges(Node* from, const proto::View& view);
   void Heard(Node* node);
+  // Something happened to `node` that the next sweep must look at.
+  void Stir(const Node* node) { table_.pulse(*node).quiet_ms = 0; }
   void UpdateLease();
   uint64_t StalledMs() const;
 
@@ -255,7 +258,10 @@ class EngineCore final : public Engine {
   size_t tend_cursor_ = 0;
   uint32_t dials_left_ = 0;  // in this tick
   int64_t lease_ms_ = -1;    // last WritableUntil
+  int64_t next_lease_look_ms_ = 0;
   bool lease_dirty_ = true;
+  bool lapsed_ = false;     // the lease, when the state was last looked at
+  bool suspected_ = false;  // somebody, by then
   std::vector<uint64_t> positions_;
   int64_t stalled_since_ms_ = -1;
 
@@ -264,6 +270,7 @@ class EngineCore final : public Engine {
   std::map<uint16_t, Override> overrides_;
   bool owners_dirty_ = true;
   uint32_t voters_ = 0, unassigned_ = kSlots;
+  std::vector<Node*> voter_peers_;  // the voters but this node
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;

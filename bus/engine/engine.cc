@@ -52,7 +52,7 @@ void EngineCore::Begin() {
   last_tick_ms_ = now();
   last_persist_ms_ = now();
   for (const auto& node : table_.all()) {
-    node->heard_ms = node->direct_ms = now();
+    table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
   }
   if (table_.size() > 1) {
@@ -112,7 +112,7 @@ void EngineCore::Finish() {
   publish_ = false;
   // A snapshot costs its size, so in a storm of news only some are made; what this node does itself is shown at once,
   // and before the answer that tells of it.
-  int64_t pause = std::min<int64_t>(100, 5 + static_cast<int64_t>(table_.size()) / 4);
+  int64_t pause = std::min<int64_t>(500, 5 + static_cast<int64_t>(table_.size()) / 4);
   if (publish_pending_ && (urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause)) Publish();
   for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
   replies_.clear();

@@ -7,7 +7,7 @@ namespace skein::bus {
 // can reach must still be found out by those who cannot.
 bool EngineCore::Silent(const Node& node) const {
   if (node.unanswered_ms == 0) return false;
-  int64_t life = std::max(node.direct_ms, std::min(node.heard_ms, node.unanswered_ms));
+  int64_t life = std::max(node.direct_ms, std::min(table_.pulse(node).heard_ms, node.unanswered_ms));
   return now() - life > timeout() && now() - node.unanswered_ms >= timeout() / 4;
 }
 
@@ -17,7 +17,8 @@ void EngineCore::CheckSilence(Node* node) {
     if (stalled) {
       Suspect(node, absl::StrCat("its data plane has stood still for ", node->stalled_ms, " ms"));
     } else if (Silent(*node)) {
-      Suspect(node, absl::StrCat("silent for ", now() - std::max(node->direct_ms, node->heard_ms), " ms"));
+      Suspect(node,
+              absl::StrCat("silent for ", now() - std::max(node->direct_ms, table_.pulse(*node).heard_ms), " ms"));
     }
     return;
   }
@@ -27,6 +28,7 @@ void EngineCore::CheckSilence(Node* node) {
 
 void EngineCore::Suspect(Node* node, std::string why) {
   node->pfail = publish_ = true;
+  Stir(node);
   Note(EventKind::kSuspect, absl::StrCat("node ", Name(*node), " is possibly failing: ", why));
   Report(*node, false);
   TryFail(node);
@@ -123,6 +125,7 @@ void EngineCore::TryFail(Node* node) {
 void EngineCore::MarkFailed(Node* node, const std::string& why) {
   if (node->fail) return;
   node->fail = node->pfail = publish_ = true;
+  Stir(node);
   node->fail_ms = now();
   Note(EventKind::kFail, absl::StrCat("node ", Name(*node), " has failed: ", why));
 }

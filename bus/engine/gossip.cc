@@ -19,6 +19,7 @@ bool EngineCore::EpochPlausible(uint64_t epoch) {
 }
 
 EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
+  if (from != nullptr && from->record.bytes == bytes) return Taken::kOld;
   absl::StatusOr<Record> read = ReadRecord(bytes);
   if (!read.ok()) {
     ++stats_.records_refused;
@@ -47,7 +48,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
       ++stats_.records_refused;
       return Taken::kRefused;
     }
-    node->heard_ms = node->direct_ms = now();
+    table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
     node->out.next_try_ms = now();
     members_dirty_ = true;

@@ -21,7 +21,8 @@ void EngineCore::OnTick() {
   if (gap > std::max<int64_t>(1000, timeout() / 4)) {
     // We stood still ourselves: the silence says nothing about the others yet.
     for (const auto& node : table_.all()) {
-      node->heard_ms = std::max(node->heard_ms, now() - timeout() / 2);
+      int64_t& heard = table_.pulse(*node).heard_ms;
+      heard = std::max(heard, now() - timeout() / 2);
       node->direct_ms = std::max(node->direct_ms, now() - timeout() / 2);
       if (node->unanswered_ms != 0) node->unanswered_ms = now();
       node->ping_sent_ms = 0;
@@ -35,6 +36,7 @@ void EngineCore::OnTick() {
   size_t share = std::min(n, static_cast<size_t>(static_cast<int64_t>(n) * std::max<int64_t>(gap, 1) / sweep + 8));
   for (size_t i = 0; i < share; ++i) {
     if (++tend_cursor_ >= table_.size()) tend_cursor_ = 0;
+    if (now() <= table_.pulses()[table_.order()[tend_cursor_]].quiet_ms) continue;
     Node* node = table_.all()[tend_cursor_].get();
     if (!node->self) TendNode(node);
   }
@@ -45,14 +47,18 @@ void EngineCore::OnTick() {
   if (!overrides_.empty()) {
     for (const auto& [slot, o] : overrides_) owners_dirty_ |= now() >= o.until_ms;
   }
-  lease_dirty_ = check_state_ = true;
+  if (now() >= next_lease_look_ms_ || lease_ms_ <= now()) {
+    next_lease_look_ms_ = now() + (voters_ <= 16 ? 0 : timeout() / 32);
+    lease_dirty_ = true;
+  }
+  check_state_ |= must_sync_ || lapsed_ != (lease_ms_ <= now());
   if (retry_persist_ms_ != 0 && now() >= retry_persist_ms_) {
     retry_persist_ms_ = 0;
     own_dirty_ = true;
   }
   if (state_dirty_ && persists_.empty() && now() - last_persist_ms_ >= 1000) own_dirty_ = true;
   // Times of pings and pongs are shown to people only, so they may be a little old.
-  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(n) * 20)) publish_ = true;
+  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(n) * 40)) publish_ = true;
 }
 
 void EngineCore::TendNode(Node* node) {
@@ -61,14 +67,20 @@ void EngineCore::TendNode(Node* node) {
     node->unanswered_ms = now();
     node->unanswered_unix_ms = now_.unix_ms;
   }
-  bool due = now() - node->heard_ms > timeout() / 2;
+  const int64_t heard = table_.pulse(*node).heard_ms;
+  bool due = now() - heard > timeout() / 2;
   bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
   if ((due && node->ping_sent_ms == 0) || lost) Ping(node, false);
   CheckSilence(node);
+  bool quiet = node->out.state == OutLink::kBound && node->out.asked_ms == 0 && node->ping_sent_ms == 0 &&
+               node->unanswered_ms == 0 && !node->pfail && !node->fail &&
+               node->stalled_ms < static_cast<uint64_t>(timeout());
+  if (quiet) table_.pulse(*node).quiet_ms = heard + timeout() / 2;
 }
 
 void EngineCore::Ping(Node* node, bool with_view) {
   if (node->out.state != OutLink::kBound) return;
+  Stir(node);
   auto m = std::make_shared<proto::BusMessage>();
   proto::Heartbeat* ping = m->mutable_ping();
   node->ping_seq = ++ping_seq_;
@@ -110,30 +122,29 @@ void EngineCore::PingRound() {
 void EngineCore::LeaseRound() {
   if (must_sync_ && now() >= next_fast_sync_ms_) {
     next_fast_sync_ms_ = now() + 200;
-    for (const auto& node : table_.all()) {
-      if (!node->self && node->voter() && node->synced_ms < must_sync_since_ms_ &&
-          (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000)) {
-        Ping(node.get(), true);
+    for (Node* node : voter_peers_) {
+      if (node->synced_ms < must_sync_since_ms_ && (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000)) {
+        Ping(node, true);
       }
     }
   }
   if (!self_->voter() || voters_ <= 1 || now() < next_lease_ms_) return;
   next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
-  std::vector<Node*> voters;
-  for (const auto& node : table_.all()) {
-    if (!node->self && node->voter()) voters.push_back(node.get());
-  }
+  std::vector<std::pair<int64_t, Node*>> voters;
+  voters.reserve(voter_peers_.size());
+  for (Node* node : voter_peers_) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
   size_t enough = Quorum() - 1 + Quorum() / 4 + 8;  // some to spare, all of a small cluster
   if (voters.size() > enough) {
     std::nth_element(voters.begin(), voters.begin() + static_cast<std::ptrdiff_t>(enough), voters.end(),
-                     [](const Node* a, const Node* b) {
-                       return a->confirmed_ms != b->confirmed_ms ? a->confirmed_ms > b->confirmed_ms
-                                                                 : a->id() < b->id();
+                     [](const auto& a, const auto& b) {
+                       return a.first != b.first ? a.first > b.first : a.second->id() < b.second->id();
                      });
     voters.resize(enough);
   }
-  for (Node* node : voters) {
-    if (node->ping_sent_ms == 0 && now() - node->confirmed_ms > timeout() / 3) Ping(node, false);
+  // With many voters a few late answers do not matter.
+  const int64_t fresh = voters_ <= 64 ? timeout() / 3 : timeout() / 2;
+  for (const auto& [confirmed, node] : voters) {
+    if (now() - confirmed > fresh && node->ping_sent_ms == 0) Ping(node, false);
   }
 }
 
@@ -142,9 +153,8 @@ void EngineCore::UpdateLease() {
   int64_t lease = INT64_MAX;
   if (self_->voter() && voters_ > 1) {
     std::vector<int64_t> sent;
-    for (const auto& node : table_.all()) {
-      if (!node->self && node->voter()) sent.push_back(node->confirmed_ms);
-    }
+    sent.reserve(voter_peers_.size());
+    for (const Node* node : voter_peers_) sent.push_back(table_.pulse(*node).confirmed_ms);
     // We and `need` others are a majority. None of them suspects us before a timeout has passed since what it answered.
     size_t need = Quorum() - 1;
     if (need > 0 && need <= sent.size()) {
@@ -168,17 +178,32 @@ void EngineCore::FillView(proto::View* view) {
   int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
   view->set_age_unit_ms(static_cast<uint32_t>(unit));
   std::string* ages = view->mutable_ages();
-  ages->reserve(table_.size());
-  for (const auto& node : table_.all()) {
-    int64_t age = node->self ? 0 : (now() - node->heard_ms + unit - 1) / unit;
-    bool bad = node->pfail || node->fail;
-    ages->push_back(static_cast<char>(bad || age >= kAgeUnknown ? kAgeUnknown : age));
-    if (bad && view->suspects_size() < static_cast<int>(kMaxSuspectsInView)) view->add_suspects(node->id().Bytes());
+  ages->resize(table_.size());
+  const std::vector<uint16_t>& order = table_.order();
+  const std::vector<NodeTable::Pulse>& pulses = table_.pulses();
+  const double per_ms = 1.0 / static_cast<double>(unit);
+  table_.pulse(*self_).heard_ms = now();
+  for (size_t i = 0; i < order.size(); ++i) {
+    int64_t age =
+        static_cast<int64_t>(static_cast<double>(now() - pulses[order[i]].heard_ms + unit - 1) * per_ms + 1e-9);
+    (*ages)[i] = static_cast<char>(age >= kAgeUnknown ? kAgeUnknown : age);
+  }
+  if (!suspected_) return;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Node& node = *table_.all()[i];
+    if (!node.pfail && !node.fail) continue;
+    (*ages)[i] = static_cast<char>(kAgeUnknown);
+    if (view->suspects_size() < static_cast<int>(kMaxSuspectsInView)) view->add_suspects(node.id().Bytes());
   }
 }
 
+void EngineCore::TakeStall(Node* from, uint64_t ms) {
+  if (ms >= static_cast<uint64_t>(timeout())) Stir(from);
+  from->stalled_ms = ms;
+}
+
 void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
-  from->stalled_ms = ping.stalled_ms();
+  TakeStall(from, ping.stalled_ms());
   auto m = std::make_shared<proto::BusMessage>();
   proto::Heartbeat* pong = m->mutable_pong();
   pong->set_seq(ping.seq());
@@ -189,10 +214,10 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
 }
 
 void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
-  from->stalled_ms = pong.stalled_ms();
+  TakeStall(from, pong.stalled_ms());
   from->out.asked_ms = 0;
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
-    from->confirmed_ms = from->ping_sent_ms;
+    table_.pulse(*from).confirmed_ms = from->ping_sent_ms;
     from->ping_sent_ms = 0;
     from->unanswered_ms = 0;
     // With many voters the next tick is soon enough.
@@ -229,21 +254,21 @@ void EngineCore::TakeAges(Node* from, const proto::View& view) {
   const std::string& ages = view.ages();
   int64_t unit = view.age_unit_ms();
   if (ages.size() != table_.size() || unit <= 0 || unit > 3600 * 1000) return;
+  const std::vector<uint16_t>& order = table_.order();
+  std::vector<NodeTable::Pulse>& pulses = table_.pulses();
+  const int64_t own = table_.pulse(*from).heard_ms;
   for (size_t i = 0; i < ages.size(); ++i) {
     uint8_t age = static_cast<uint8_t>(ages[i]);
-    if (age == kAgeUnknown) continue;
-    Node* node = table_.all()[i].get();
-    int64_t heard = now() - age * unit;
-    if (node == from || heard <= node->heard_ms) continue;
-    node->heard_ms = heard;
-    node->heard_unix_ms = now_.unix_ms - age * unit;
+    int64_t heard = age == kAgeUnknown ? INT64_MIN : now() - age * unit;
+    int64_t& known = pulses[order[i]].heard_ms;
+    known = std::max(known, heard);
   }
+  table_.pulse(*from).heard_ms = own;
 }
 
 // A message from the node itself.
 void EngineCore::Heard(Node* node) {
-  node->heard_ms = node->direct_ms = now();
-  node->heard_unix_ms = now_.unix_ms;
+  table_.pulse(*node).heard_ms = node->direct_ms = now();
   if (node->pfail || node->fail) Returned(node);
 }
 

@@ -47,21 +47,34 @@ class NodeId {
   // Which of the 64 digest buckets it belongs to.
   int bucket() const { return bytes_[0] >> 2; }
   uint64_t Hash() const {
-    uint64_t a, b;
-    uint32_t c;
-    std::memcpy(&a, bytes_.data(), 8);
-    std::memcpy(&b, bytes_.data() + 8, 8);
-    std::memcpy(&c, bytes_.data() + 16, 4);
-    return Mix(a ^ Mix(b ^ Mix(c)));
+    Halves h = Words();
+    return Mix(h.a ^ Mix(h.b ^ Mix(h.c)));
   }
 
-  friend auto operator<=>(const NodeId&, const NodeId&) = default;
+  friend bool operator==(const NodeId& a, const NodeId& b) { return a.Words() == b.Words(); }
+  friend std::strong_ordering operator<=>(const NodeId& a, const NodeId& b) {
+    return std::memcmp(a.bytes_.data(), b.bytes_.data(), a.bytes_.size()) <=> 0;
+  }
   template <typename H>
   friend H AbslHashValue(H h, const NodeId& id) {
     return H::combine(std::move(h), id.Hash());
   }
 
  private:
+  // Compared as words: ids are compared, above all with nobody's, wherever nodes are walked.
+  struct Halves {
+    uint64_t a, b;
+    uint32_t c;
+    bool operator==(const Halves&) const = default;
+  };
+  Halves Words() const {
+    Halves h;
+    std::memcpy(&h.a, bytes_.data(), 8);
+    std::memcpy(&h.b, bytes_.data() + 8, 8);
+    std::memcpy(&h.c, bytes_.data() + 16, 4);
+    return h;
+  }
+
   std::array<uint8_t, 20> bytes_{};
 };
 

@@ -109,6 +109,7 @@ void EngineCore::OnLinkDown(LinkId link) {
   LostOut(out);
   if (Node* node = whom.node; node != nullptr) {
     publish_ = true;
+    Stir(node);
     node->ping_sent_ms = 0;
     if (node->unanswered_ms == 0) {
       node->unanswered_ms = now();
@@ -200,8 +201,7 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
     current_epoch_ = std::max(current_epoch_, record->config_epoch);
     node = table_.Add(*std::move(record));
     if (node == nullptr) return DropHandshake(handshake, "too many nodes");
-    node->heard_ms = node->direct_ms = now();
-    node->heard_unix_ms = now_.unix_ms;
+    table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->seen_ip = handshake->out.ip;
     node->last_sync_ms = now() - 1000;
     news_.push_back(id);
@@ -245,6 +245,7 @@ void EngineCore::WelcomeFromNode(Node* node, const NodeId& id, const proto::Welc
     if (node->out.state == OutLink::kBound) {
       node->out.state = OutLink::kGreeting;
       publish_ = true;
+      Stir(node);
     }
     return;
   }
@@ -368,6 +369,7 @@ void EngineCore::DropNode(Node* node, const char* reason) {
     }
   }
   for (const auto& other : table_.all()) other->reports.erase(node->id());
+  std::erase(voter_peers_, node);
   table_.Remove(node);
   owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
 }

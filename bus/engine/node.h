@@ -61,14 +61,11 @@ struct Node {
   bool no_address = false;  // another node answers at its address
 
   int64_t direct_ms = 0;      // last message from it itself
-  int64_t heard_ms = 0;       // last sign of life, its own or by others' word
-  int64_t heard_unix_ms = 0;  // the same, for people
   uint64_t ping_seq = 0;      // of our newest ping
   int64_t ping_sent_ms = 0;   // of that ping, while it is not answered; 0: answered
   int64_t unanswered_ms = 0;  // since when it owes us an answer; 0: it does not
   int64_t unanswered_unix_ms = 0;
-  int64_t confirmed_ms = 0;  // when the newest answered ping was sent
-  uint64_t stalled_ms = 0;   // its own word about its data plane
+  uint64_t stalled_ms = 0;  // its own word about its data plane
   bool pfail = false, fail = false;
   int64_t fail_ms = 0;
   int64_t reported_ms = 0;                       // when we last sent our suspicion to the voters

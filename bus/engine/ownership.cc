@@ -45,8 +45,11 @@ void EngineCore::RebuildOwners() {
       ++table_.At(owner)->owned;
     }
   }
-  voters_ = 0;
-  for (const auto& node : table_.all()) voters_ += node->voter();
+  voter_peers_.clear();
+  for (const auto& node : table_.all()) {
+    if (!node->self && node->voter()) voter_peers_.push_back(node.get());
+  }
+  voters_ = static_cast<uint32_t>(voter_peers_.size()) + (self_->voter() ? 1 : 0);
   if (owner_ != before) publish_ = true;
   lease_dirty_ = check_state_ = true;
   if (lost.any()) {

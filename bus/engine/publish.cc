@@ -15,8 +15,8 @@ std::string EngineCore::Coverage() const {
 }
 
 std::string EngineCore::Majority() const {
-  uint32_t reachable = 0;
-  for (const auto& node : table_.all()) reachable += node->voter() && !node->pfail && !node->fail;
+  uint32_t reachable = self_->voter() ? 1 : 0;
+  for (const Node* node : voter_peers_) reachable += !node->pfail && !node->fail;
   if (reachable < Quorum()) return absl::StrCat("only ", reachable, " of ", voters_, " voters are reachable");
   if (self_->voter() && lease_ms_ <= now()) return "no majority of voters has confirmed this node lately";
   return "";
@@ -26,12 +26,15 @@ std::string EngineCore::Majority() const {
 bool EngineCore::Synced() const {
   if (!self_->voter() || voters_ <= 1) return true;
   uint32_t agree = 1;
-  for (const auto& node : table_.all()) agree += !node->self && node->voter() && node->synced_ms >= must_sync_since_ms_;
+  for (const Node* node : voter_peers_) agree += node->synced_ms >= must_sync_since_ms_;
   return agree >= Quorum();
 }
 
 void EngineCore::UpdateState() {
   check_state_ = false;
+  lapsed_ = lease_ms_ <= now();
+  suspected_ = false;
+  for (const auto& node : table_.all()) suspected_ |= node->pfail || node->fail;
   std::string why = Majority();
   if (!why.empty()) {
     if (voters_ > 1) {
@@ -77,7 +80,7 @@ TopologyNode EngineCore::Describe(const Node& node) const {
   t.link_up = node.self || node.out.state == OutLink::kBound;
   t.config_epoch = r.config_epoch;
   t.ping_sent_ms = node.unanswered_ms != 0 ? node.unanswered_unix_ms : 0;
-  t.pong_received_ms = node.heard_unix_ms;
+  t.pong_received_ms = node.self ? 0 : now_.unix_ms - (now() - table_.pulse(node).heard_ms);
   t.offset = node.offset;
   return t;
 }

@@ -30,10 +30,14 @@ Node* NodeTable::Add(Record record) {
   raw->index = static_cast<uint16_t>(free - places_.begin());
   if (free == places_.end()) {
     places_.push_back(raw);
+    pulses_.emplace_back();
   } else {
     *free = raw;
+    pulses_[raw->index] = Pulse();
   }
-  nodes_.insert(std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess), std::move(node));
+  auto place = std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess);
+  order_.insert(order_.begin() + (place - nodes_.begin()), raw->index);
+  nodes_.insert(place, std::move(node));
   by_id_[raw->id()] = raw;
   Count(*raw, true);
   return raw;
@@ -43,7 +47,9 @@ void NodeTable::Remove(Node* node) {
   Count(*node, false);
   by_id_.erase(node->id());
   places_[node->index] = nullptr;
-  nodes_.erase(std::lower_bound(nodes_.begin(), nodes_.end(), node->id(), IdLess));
+  auto place = std::lower_bound(nodes_.begin(), nodes_.end(), node->id(), IdLess);
+  order_.erase(order_.begin() + (place - nodes_.begin()));
+  nodes_.erase(place);
 }
 
 void NodeTable::SetRecord(Node* node, Record record) {

@@ -37,12 +37,27 @@ class NodeTable {
   uint64_t members() const { return members_; }
   const std::array<uint64_t, kBuckets>& buckets() const { return buckets_; }
 
+  // What is read of every member many times a second, by Node::index, side by side: a walk over the members
+  // themselves costs a cache miss each.
+  struct Pulse {
+    int64_t heard_ms = 0;      // last sign of life, its own or by others' word
+    int64_t confirmed_ms = 0;  // when the newest answered ping was sent
+    int64_t quiet_ms = 0;      // nothing needs to be done for it until then, if nothing happens
+  };
+  Pulse& pulse(const Node& node) { return pulses_[node.index]; }
+  const Pulse& pulse(const Node& node) const { return pulses_[node.index]; }
+  // Node::index of all(), in its order.
+  const std::vector<uint16_t>& order() const { return order_; }
+  std::vector<Pulse>& pulses() { return pulses_; }
+
  private:
   void Count(const Node& node, bool in);
 
   std::vector<std::unique_ptr<Node>> nodes_;
   absl::flat_hash_map<NodeId, Node*> by_id_;
   std::vector<Node*> places_;
+  std::vector<uint16_t> order_;
+  std::vector<Pulse> pulses_;
   std::array<uint64_t, kBuckets> buckets_{};
   uint64_t members_ = 0;
 };
