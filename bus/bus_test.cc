@@ -19,10 +19,11 @@ namespace {
 
 class Node {
  public:
-  explicit Node(const std::string& dir, uint16_t bus_port = 0, bool bootstrap = false) {
+  explicit Node(const std::string& dir, uint16_t bus_port = 0, bool bootstrap = false,
+                const std::string& ip = "127.0.0.1", bool announce = true) {
     options_.dir = dir;
-    options_.bind = {"127.0.0.1"};
-    options_.announce_ip = "127.0.0.1";
+    options_.bind = {ip};
+    if (announce) options_.announce_ip = ip;
     options_.bus_port = bus_port;
     options_.node_timeout_ms = 2000;
     options_.bootstrap = bootstrap;
@@ -130,6 +131,23 @@ TEST(Bus, ThreeNodesFormAClusterAndComeBack) {
   for (Node* node : nodes) {
     ASSERT_TRUE(node->Await([](const Topology& topology) { return Formed(topology, 3); }));
   }
+}
+
+// Peers tell a node where it came from, and it takes that for its address.
+TEST(Bus, LinksComeFromTheAddressTheNodeListensOn) {
+  TempDir a_dir, b_dir;
+  Node a(a_dir.path(), 0, true, "127.0.0.2", false), b(b_dir.path(), 0, false, "127.0.0.3", false);
+  ASSERT_TRUE(a.status().ok() && b.status().ok()) << a.status() << b.status();
+  EXPECT_EQ(a.Do(MeetCommand{"127.0.0.3", 6379, b->bus_port()}).text, "OK");
+  auto met = [](const Topology& t) {
+    return t.nodes.size() == 2 && !t.nodes[1].handshake && t.nodes[1].link_up && !t.me().ip.empty();
+  };
+  ASSERT_TRUE(a.Await(met));
+  ASSERT_TRUE(b.Await(met));
+  EXPECT_EQ(a.topology()->me().ip, "127.0.0.2");
+  EXPECT_EQ(a.topology()->nodes[1].ip, "127.0.0.3");
+  EXPECT_EQ(b.topology()->me().ip, "127.0.0.3");
+  EXPECT_EQ(b.topology()->nodes[1].ip, "127.0.0.2");
 }
 
 TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {

@@ -46,6 +46,7 @@ LinksOptions MakeLinksOptions(const BusOptions& options) {
   links.buffer_limit =
       options.link_buffer_limit == 0 ? kLargestLinkBuffer : std::min(options.link_buffer_limit, kLargestLinkBuffer);
   links.loopback_only = options.protected_mode;
+  links.bind = options.bind;
   links.workers = options.io_threads;
   return links;
 }

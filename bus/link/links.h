@@ -52,6 +52,7 @@ struct LinksOptions {
   int64_t dead_after_ms = 15000;      // keepalive and user timeout
   size_t buffer_limit = 64u << 20;    // bytes a link may hold, sending and receiving
   bool loopback_only = false;
+  std::vector<std::string> bind;  // as of Listen: where dialled links come from
   JobBudget budget;
   size_t workers = 0;  // threads for the links' I/O; 0: all on the bus thread
   size_t max_jobs = 1024;

@@ -117,7 +117,7 @@ void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
   } else if (outbound_.value() >= options_.max_outbound) {
     refused = CloseReason::kOutboundCeiling;
   } else {
-    fd = Connect(ip, port, &error);
+    fd = Connect(ip, port, &error, SourceFor(options_.bind, ip));
     if (!fd) refused = CloseReason::kConnectFailed;
   }
   if (refused != CloseReason::kNone) {

@@ -478,6 +478,18 @@ TEST_P(LinksTest, AShortageOfDescriptorsPausesAcceptingUntilTheNextTick) {
   ASSERT_TRUE(loop.Until([&] { return b.links->inbound() == 1; }));
 }
 
+TEST(SourceFor, TheOnlyAddressOfTheFamily) {
+  EXPECT_EQ(SourceFor({}, "10.0.0.9"), "");
+  EXPECT_EQ(SourceFor({"*", "-::*"}, "10.0.0.9"), "");
+  EXPECT_EQ(SourceFor({"10.0.0.1"}, "10.0.0.9"), "10.0.0.1");
+  EXPECT_EQ(SourceFor({"10.0.0.1", "-fd00::1"}, "10.0.0.9"), "10.0.0.1");
+  EXPECT_EQ(SourceFor({"10.0.0.1", "-fd00::1"}, "fd00::9"), "fd00::1");
+  EXPECT_EQ(SourceFor({"10.0.0.1", "127.0.0.1"}, "10.0.0.9"), "");
+  EXPECT_EQ(SourceFor({"0.0.0.0"}, "10.0.0.9"), "");
+  EXPECT_EQ(SourceFor({"127.0.0.1"}, "10.0.0.9"), "");
+  EXPECT_EQ(SourceFor({"127.0.0.2"}, "127.0.0.1"), "127.0.0.2");
+}
+
 TEST(Loopback, Addresses) {
   for (const char* ip : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"}) EXPECT_TRUE(IsLoopback(ip)) << ip;
   for (const char* ip : {"", "10.0.0.1", "0.0.0.0", "::", "::ffff:10.0.0.1", "localhost", "127.0.0.1 "}) {

@@ -163,13 +163,36 @@ Fd Accept(int listener, SocketAddress* from, int* error) {
   return Fd(fd);
 }
 
-Fd Connect(const std::string& ip, uint16_t port, int* error) {
+std::string SourceFor(const std::vector<std::string>& bind, const std::string& ip) {
+  const bool v6 = ip.find(':') != std::string::npos;
+  std::string source;
+  for (const std::string& word : bind) {
+    std::string own = word.starts_with("-") ? word.substr(1) : word;
+    if (own.find('*') != std::string::npos || own == "0.0.0.0" || own == "::") return "";
+    if ((own.find(':') != std::string::npos) != v6) continue;
+    if (!source.empty()) return "";
+    source = std::move(own);
+  }
+  if (IsLoopback(source) && !IsLoopback(ip)) return "";
+  return source;
+}
+
+Fd Connect(const std::string& ip, uint16_t port, int* error, const std::string& source) {
   Address address;
   if (!MakeAddress(ip, port, &address)) {
     *error = -EINVAL;
     return Fd();
   }
   Fd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Address own;
+  if (fd && !source.empty() && MakeAddress(source, 0, &own)) {
+    // Before a port is chosen with the destination known, so that many connections can share one.
+    SetOption(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    if (::bind(fd.get(), own.get(), own.length) != 0) {
+      *error = -errno;
+      return Fd();
+    }
+  }
   if (!fd || (connect(fd.get(), address.get(), address.length) != 0 && errno != EINPROGRESS)) {
     *error = -errno;
     return Fd();

@@ -76,8 +76,13 @@ absl::StatusOr<std::vector<Fd>> Listen(const std::vector<std::string>& bind, uin
 // Takes one waiting connection, non-blocking and close-on-exec. The error is the negative errno in `error`.
 Fd Accept(int listener, SocketAddress* from, int* error);
 
-// Starts to connect; completion shows as writability, see ConnectResult. `error`: 0, or the negative errno.
-Fd Connect(const std::string& ip, uint16_t port, int* error);
+// The address to connect to `ip` from: the only one of its family that `bind` has, so that peers see a node that has
+// one address come from where they can reach it. Empty: as the kernel likes.
+std::string SourceFor(const std::vector<std::string>& bind, const std::string& ip);
+
+// Starts to connect; completion shows as writability, see ConnectResult. `error`: 0, or the negative errno. `source`:
+// where from; may be empty.
+Fd Connect(const std::string& ip, uint16_t port, int* error, const std::string& source = "");
 // 0 if connected, -EINPROGRESS if not yet, else the negative errno.
 int ConnectResult(int fd);
 
