@@ -134,7 +134,8 @@ absl::Status CheckFolder(const DataSetOptions& options, const std::string& dir) 
   const std::vector<std::unique_ptr<Shard>> shards = ScratchShards(options, count);
   return InParallel(count, [&](uint32_t i) {
     ShardSink sink(shards[i].get());
-    return RecoverShard(FileSystemOf(options), dir, **manifest, i, &sink).status();
+    const absl::StatusOr<ShardRecovery> recovery = RecoverShard(FileSystemOf(options), dir, **manifest, i, &sink);
+    return recovery.ok() ? CheckAppendable(FileSystemOf(options), *recovery) : recovery.status();
   });
 }
 

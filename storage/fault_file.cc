@@ -132,6 +132,11 @@ void FaultFileSystem::SetHook(Hook hook) {
   hook_ = std::move(hook);
 }
 
+void FaultFileSystem::SetReadOnly(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  read_only_.insert(path);
+}
+
 void FaultFileSystem::SetRoom(uint64_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex_);
   room_ = bytes;
@@ -189,6 +194,7 @@ absl::StatusOr<std::unique_ptr<File>> FaultFileSystem::Open(const std::string& p
   const auto it = dir->names.find(name);
   NodePtr node = it != dir->names.end() ? it->second : nullptr;
   if (node != nullptr && node->is_dir) return ErrnoStatus(EISDIR, path);
+  if (node != nullptr && mode != Mode::kRead && read_only_.contains(path)) return ErrnoStatus(EACCES, path);
   if (node != nullptr && mode == Mode::kCreateNew) return ErrnoStatus(EEXIST, path);
   if (node == nullptr && (mode == Mode::kRead || mode == Mode::kWrite)) return ErrnoStatus(ENOENT, path);
   if (node == nullptr) {

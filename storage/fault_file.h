@@ -36,6 +36,8 @@ class FaultFileSystem : public FileSystem {
   // How many bytes may be written before the disk is full: the write that passes it writes what fits, then fails.
   void SetRoom(uint64_t bytes);
   static constexpr uint64_t kUnlimited = ~uint64_t{0};
+  // Opening this file for writing fails: it is somebody else's.
+  void SetReadOnly(const std::string& path);
   // Syncs of files say that they are done and make nothing durable: what a reply before the sync comes to.
   void SetSyncsLie(bool yes) { syncs_lie_.store(yes); }
 
@@ -84,6 +86,7 @@ class FaultFileSystem : public FileSystem {
   Hook hook_;
   uint64_t room_ = kUnlimited;
   std::set<std::string> locks_;
+  std::set<std::string> read_only_;
   std::atomic<uint64_t> syncs_{0};
   std::atomic<bool> syncs_lie_{false};
 };

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "storage/kill_point.h"
+
 namespace skein::storage {
 namespace {
 
@@ -254,10 +256,15 @@ absl::Status FileSystem::ReplaceFile(const std::string& path, std::string_view b
     absl::StatusOr<std::unique_ptr<File>> file = Open(aside, Mode::kReplace);
     if (!file.ok()) return file.status();
     if (absl::Status status = (*file)->WriteAt(0, bytes); !status.ok()) return status;
+    KillPoint("replace.aside-written");
     if (absl::Status status = (*file)->Sync(); !status.ok()) return status;
   }
+  KillPoint("replace.aside-synced");
   if (absl::Status status = Rename(aside, path); !status.ok()) return status;
-  return SyncDir(DirName(path));
+  KillPoint("replace.renamed");
+  if (absl::Status status = SyncDir(DirName(path)); !status.ok()) return status;
+  KillPoint("replace.folder-synced");
+  return absl::OkStatus();
 }
 
 FileSystem* RealFileSystem() {

@@ -3,7 +3,14 @@
 set -eu
 dir=$(mktemp -d "${TEST_TMPDIR:-/tmp}/formatXXXXXX")
 trap 'rm -rf "$dir"' EXIT
-storage/format_sample "$dir" 2>/dev/null | sort -s -n -k2,2 -k4,4 > "$dir/want"
-/usr/bin/python3 storage/format_reader.py "$dir/appendonlydir" > "$dir/found"
+mkdir "$dir/log" "$dir/state"
+storage/format_sample log "$dir/log" 2>/dev/null | sort -s -n -k2,2 -k4,4 > "$dir/want"
+/usr/bin/python3 storage/format_reader.py "$dir/log/appendonlydir" > "$dir/found"
 test "$(wc -l < "$dir/want")" = 120
+diff "$dir/want" "$dir/found"
+
+storage/format_sample state "$dir/state" 2>/dev/null > "$dir/want"
+/usr/bin/python3 storage/format_reader.py "$dir/state/appendonlydir" state > "$dir/found"
+test "$(ls "$dir"/state/appendonlydir/shard-*/base.*.rdb | wc -l)" = 3
+test "$(wc -l < "$dir/want")" -gt 30
 diff "$dir/want" "$dir/found"

@@ -55,17 +55,38 @@ inline constexpr std::string_view kKillPoints[] = {
     "revive.folder-synced",
     "revive.listed",
     "revive.adopted",
+    // A small file replaced as a whole: the manifest of a new data set, a list of moves.
+    "replace.aside-written",
+    "replace.aside-synced",
+    "replace.renamed",
+    "replace.folder-synced",
     // A data set written out of memory: conversion, reshard.
+    "layout.moves-listed",
     "layout.base-synced",
     "layout.incr-synced",
     "layout.shards-synced",
     "layout.manifest-synced",
+    // A data set copied up to a point in time.
+    "restore.moves-listed",
+    "restore.shard-copied",
+    "restore.shards-synced",
+    "restore.manifest-synced",
     // It takes the place of what the folder held.
     "flip.new-synced",
     "flip.moved",
     "flip.move-synced",
     "flip.renamed",
     "flip.synced",
+    // Everything as one RDB file.
+    "export.written",
+    "export.synced",
+    "export.renamed",
+    "export.folder-synced",
+    // What ops/aof repair changes.
+    "repair.damaged-kept",
+    "repair.manifest-made",
+    "repair.tail-cut",
+    "repair.tail-synced",
     // Closing.
     "close.logs-ended",
     "close.listed",

@@ -168,9 +168,15 @@ absl::StatusOr<uint64_t> WritePlainRdb(FileSystem* fs, const std::string& path,
   }
   encoder.End();
   status.Update(out.Flush());
-  if (status.ok()) status = (*file)->Sync();
-  if (status.ok()) status = fs->Rename(aside, path);
-  if (status.ok()) status = fs->SyncDir(DirName(path));
+  const auto next = [&status](const auto& step, KillPointName done) {
+    if (!status.ok()) return;
+    status = step();
+    if (status.ok()) KillPoint(done);
+  };
+  if (status.ok()) KillPoint("export.written");
+  next([&] { return (*file)->Sync(); }, "export.synced");
+  next([&] { return fs->Rename(aside, path); }, "export.renamed");
+  next([&] { return fs->SyncDir(DirName(path)); }, "export.folder-synced");
   if (!status.ok()) {
     fs->RemoveFile(aside).IgnoreError();  // the error that matters is the first one
     return status;

@@ -63,20 +63,6 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
   return set;
 }
 
-absl::Status LogSet::Check(const DataSetOptions& options) {
-  if (absl::Status status = CheckPlace(options); !status.ok()) return status;
-  FileSystem* const fs = FileSystemOf(options);
-  const absl::StatusOr<bool> locked = fs->IsLocked(LockPath(options));
-  if (!locked.ok()) return locked.status();
-  if (*locked) return InUse(options);
-  const absl::StatusOr<std::optional<Manifest>> manifest = LoadManifest(options);
-  if (!manifest.ok()) return manifest.status();
-  if (!manifest->has_value()) return absl::OkStatus();
-  return InParallel(static_cast<uint32_t>((*manifest)->shards.size()), [&](uint32_t shard) {
-    return RecoverShard(fs, AppendDir(options), **manifest, shard, nullptr).status();
-  });
-}
-
 absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& sink_of) {
   CHECK(!open_);
   const auto started = std::chrono::steady_clock::now();
@@ -87,7 +73,7 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
     absl::StatusOr<ShardRecovery> recovery = RecoverShard(fs_, dir_, manifest, shard, sink_of(shard));
     if (!recovery.ok()) return recovery.status();
     found[shard] = *std::move(recovery);
-    return absl::OkStatus();
+    return CheckAppendable(fs_, found[shard]);
   });
   if (!status.ok()) return status;
 

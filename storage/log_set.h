@@ -30,9 +30,6 @@ class LogSet {
   // fields are not looked at.
   static absl::StatusOr<std::unique_ptr<LogSet>> Open(const DataSetOptions& options, const AofOptions& tuning = {});
 
-  // The refusals of Open and Recover, in the same words, without side effects. Reads all files.
-  static absl::Status Check(const DataSetOptions& options);
-
   ~LogSet();
   LogSet(const LogSet&) = delete;
   LogSet& operator=(const LogSet&) = delete;

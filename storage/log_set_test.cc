@@ -199,8 +199,8 @@ class Refusal : public testing::Test {
   void SetUp() override {
     OpenedSet opened = OpenSet(TestOptions(&fs_, 2));
     ASSERT_TRUE(opened.status.ok()) << opened.status;
-    AppendSet(&opened.set->log(0), "a", "1");
-    AppendSet(&opened.set->log(1), "b", "2");
+    AppendSet(&opened.set->log(0), "b", "1");
+    AppendSet(&opened.set->log(1), "a", "2");
   }
   // Opens and checks; both must refuse with the same words, which hold all of `parts`, and leave every file as it was.
   void ExpectRefused(const DataSetOptions& options, absl::StatusCode code, std::vector<std::string> parts) {
@@ -215,33 +215,33 @@ class Refusal : public testing::Test {
       return all;
     };
     const std::string before = contents();
-    const absl::Status checked = DataSetCheck(options);
+    const absl::Status checked = DataSet::Check(options);
     EXPECT_EQ(fs_.Tree(), tree) << "checking has no side effects";
-    const absl::Status opened = OpenSet(options).status;
+    const absl::Status opened = DataSet::Open(options).status();
+    EXPECT_EQ(opened, OpenSet(options).status);
     EXPECT_EQ(opened.code(), code) << opened;
     EXPECT_EQ(checked, opened) << "L14: the same words";
     for (const std::string& part : parts) EXPECT_NE(opened.message().find(part), std::string_view::npos) << opened;
     EXPECT_EQ(fs_.Tree(), tree);
     EXPECT_EQ(contents(), before);
   }
-  static absl::Status DataSetCheck(const DataSetOptions& options) { return LogSet::Check(options); }
   DataSetOptions Options() { return TestOptions(&fs_, 2); }
 
   FaultFileSystem fs_;
 };
 
 TEST_F(Refusal, L14_CheckAcceptsWhatOpenAccepts) {
-  EXPECT_TRUE(LogSet::Check(Options()).ok());
+  EXPECT_TRUE(DataSet::Check(Options()).ok());
   const FaultFileSystem empty;
   const auto fs = empty.AfterKill();
-  EXPECT_TRUE(LogSet::Check(TestOptions(fs.get(), 2)).ok());
+  EXPECT_TRUE(DataSet::Check(TestOptions(fs.get(), 2)).ok());
   EXPECT_EQ(fs->Tree(), "") << "and makes nothing";
   // A torn tail is no reason to refuse, and is left for Open to cut.
   const Manifest manifest = *ParseManifest(fs_.Bytes(kManifest));
   EXPECT_EQ(manifest.shards.size(), 2u);
   fs_.SetBytes(kIncr1, fs_.Bytes(kIncr1) + "torn");
   const std::string tree = fs_.Tree();
-  EXPECT_TRUE(LogSet::Check(Options()).ok());
+  EXPECT_TRUE(DataSet::Check(Options()).ok());
   EXPECT_EQ(fs_.Tree(), tree);
   OpenedSet opened = OpenSet(Options());
   ASSERT_TRUE(opened.status.ok()) << opened.status;
@@ -357,6 +357,11 @@ TEST_F(Refusal, AFolderThatIsInUse) {
   ExpectRefused(Options(), absl::StatusCode::kFailedPrecondition, {"/appendonlydir: is in use by another process"});
   ASSERT_TRUE(opened.set->Close().ok());
   EXPECT_TRUE(OpenSet(Options()).status.ok());
+}
+
+TEST_F(Refusal, L14_AFileThatCannotBeWrittenTo) {
+  fs_.SetReadOnly(kIncr1);
+  ExpectRefused(Options(), absl::StatusCode::kPermissionDenied, {kIncr1, "Permission denied"});
 }
 
 TEST_F(Refusal, FewerDatabasesThanTheDataSetHas) {

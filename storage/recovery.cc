@@ -194,6 +194,10 @@ class ShardReader {
     if (!opened.ok()) return opened.status();
     AofReader& reader = **opened;
     const FileHeader& header = reader.header();
+    if (!result_.path.empty() && header.start_lsn == ref.lsn && result_.end != ref.lsn) {
+      return Lost(result_.path + ": ends at offset " + std::to_string(result_.size) + " (LSN " +
+                  std::to_string(result_.end) + "), but " + path + " goes on from LSN " + std::to_string(ref.lsn));
+    }
     if (header.shard != shard_ || header.shard_count != manifest_.shards.size() || header.sequence != ref.sequence ||
         header.start_lsn != ref.lsn || header.start_lsn != result_.end) {
       return Lost(path + ": is the file of " + PlaceOf(header.shard, header.shard_count) + ", sequence " +
@@ -337,6 +341,10 @@ absl::StatusOr<ShardRecovery> RecoverShard(FileSystem* fs, const std::string& di
                                            uint32_t shard, RecordSink* sink,
                                            const std::function<void(uint64_t)>& progress) {
   return ShardReader(fs, dir, manifest, shard, sink, progress).Run();
+}
+
+absl::Status CheckAppendable(FileSystem* fs, const ShardRecovery& recovery) {
+  return fs->Open(recovery.path, FileSystem::Mode::kWrite).status();
 }
 
 absl::Status InParallel(uint32_t count, const std::function<absl::Status(uint32_t)>& fn) {

@@ -84,6 +84,9 @@ absl::StatusOr<ShardRecovery> RecoverShard(FileSystem* fs, const std::string& di
                                            uint32_t shard, RecordSink* sink,
                                            const std::function<void(uint64_t bytes)>& progress = nullptr);
 
+// Whether the log that was read can be continued: its last file can be opened for writing. Changes nothing.
+absl::Status CheckAppendable(FileSystem* fs, const ShardRecovery& recovery);
+
 // Calls `fn` for 0..count-1 on as many threads as the machine has processors, at most. The error of the lowest index,
 // if there are any; all of them run.
 absl::Status InParallel(uint32_t count, const std::function<absl::Status(uint32_t)>& fn);

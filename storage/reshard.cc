@@ -4,6 +4,7 @@
 
 #include "storage/data_set.h"
 #include "storage/flip.h"
+#include "storage/kill_point.h"
 #include "storage/layout.h"
 #include "storage/layout_writer.h"
 #include "storage/runbook.h"
@@ -89,6 +90,7 @@ absl::StatusOr<ReshardReport> Reshard(const ReshardOptions& options) {
     report.kept = JoinPath(target.dir, *kept);
   }
   if (absl::Status status = WriteMoves(fs, target.dir, target.append_dir, moves); !status.ok()) return status;
+  KillPoint("layout.moves-listed");
   LayoutWriterOptions layout;
   layout.databases = data->manifest.databases;
   layout.chosen = Manifest::Chosen::kConfigured;

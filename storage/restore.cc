@@ -7,6 +7,7 @@
 #include "storage/aof_reader.h"
 #include "storage/data_set.h"
 #include "storage/flip.h"
+#include "storage/kill_point.h"
 #include "storage/layout.h"
 #include "storage/runbook.h"
 
@@ -70,7 +71,9 @@ class Restorer {
         return status;
       }
     }
-    return fs_->SyncDir(JoinPath(dir, ShardDirName(shard)));
+    if (absl::Status status = fs_->SyncDir(JoinPath(dir, ShardDirName(shard))); !status.ok()) return status;
+    KillPoint("restore.shard-copied");
+    return absl::OkStatus();
   }
 
   // What has been done so far counts no longer: another phase begins.
@@ -231,13 +234,16 @@ absl::StatusOr<RestoreReport> Restore(const RestoreOptions& options) {
   if (status = RemoveAside(fs, fresh); !status.ok()) return status;
   if (status = fs->CreateDir(fresh); !status.ok()) return status;
   if (status = WriteMoves(fs, to.dir, to.append_dir, {}); !status.ok()) return status;
+  KillPoint("restore.moves-listed");
   restorer.NextPhase();
   status = InParallel(count, [&](uint32_t i) { return restorer.Copy(i, fresh, cuts[i]); });
   if (!status.ok()) return status;
   const Manifest restored = ManifestOf(**manifest, cuts, found);
   if (status = Verify(fs, fresh, restored); !status.ok()) return status;
   if (status = fs->SyncDir(fresh); !status.ok()) return status;
+  KillPoint("restore.shards-synced");
   if (status = fs->ReplaceFile(JoinPath(fresh, kManifestName), EncodeManifest(restored)); !status.ok()) return status;
+  KillPoint("restore.manifest-synced");
   if (status = Flip(fs, to.dir, to.append_dir); !status.ok()) return status;
 
   RestoreReport report;

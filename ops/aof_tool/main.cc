@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "ops/aof_tool/tool.h"
+#include "storage/kill_point.h"
 
 namespace skein::ops {
 namespace {
@@ -54,6 +55,10 @@ int Main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = google::GLOG_ERROR;
   StandardConsole console;
+  if (!storage::ArmKillPointFromEnvironment()) {
+    console.Err("ops/aof: SKEIN_KILL_AT names no kill point; it is for tests, unset it\n");
+    return kRefused;
+  }
   const int code = RunTool({storage::RealFileSystem(), &console}, {argv + 1, argv + argc});
   if (const int error = console.Close(); error != 0) {
     console.Err(std::string("ops/aof: standard output: ") + std::strerror(error) + "\n");

@@ -5,6 +5,7 @@
 #include "ops/aof_tool/judge.h"
 #include "ops/aof_tool/rebuild.h"
 #include "ops/aof_tool/text.h"
+#include "storage/kill_point.h"
 #include "storage/runbook.h"
 
 namespace skein::ops {
@@ -125,6 +126,7 @@ class Repairer {
     const absl::StatusOr<std::string> old = tool_.fs->ReadFile(path, storage::kMaxManifestSize);
     if (old.ok()) {
       if (absl::Status status = tool_.fs->ReplaceFile(path + ".damaged", *old); !status.ok()) return status;
+      storage::KillPoint("repair.damaged-kept");
       Say("the old one is kept as " + path + ".damaged\n");
     } else if (!absl::IsNotFound(old.status())) {
       return old.status();
@@ -132,6 +134,7 @@ class Repairer {
     if (absl::Status status = tool_.fs->ReplaceFile(path, storage::EncodeManifest(manifest)); !status.ok()) {
       return status;
     }
+    storage::KillPoint("repair.manifest-made");
     changed_ = rebuilt_ = true;
     Say("made " + path + "\n");
     folder_.manifest = manifest;
@@ -163,8 +166,10 @@ class Repairer {
           tool_.fs->Open(cut.recovery.path, storage::FileSystem::Mode::kWrite);
       if (!file.ok()) return file.status();
       if (absl::Status status = (*file)->Truncate(cut.recovery.size); !status.ok()) return status;
+      storage::KillPoint("repair.tail-cut");
       changed_ = true;
       if (absl::Status status = (*file)->Sync(); !status.ok()) return status;
+      storage::KillPoint("repair.tail-synced");
       Say("shard " + std::to_string(cut.shard) + ": cut\n");
     }
     return absl::OkStatus();

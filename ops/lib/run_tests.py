@@ -142,12 +142,13 @@ def crash():
     """The judge's own tests, and disks that fail; then every cell of the matrix for a few rounds, killed and without
     power."""
     counts = bazel.Counts()
-    environment = with_node("crash", counts, "//tests/crash:power_loss", "//tests/crash:libfaulty_disk.so")
+    environment = with_node("crash", counts, "//tests/crash:power_loss", "//tests/crash:libfaulty_disk.so", "//ops:skein-aof")
     if environment is None:
         return counts
     folder = bazel.ROOT / "tests" / "crash"
     output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "tests" / "crash"
     environment["SKEIN_POWER_LOSS"] = str(output / "power_loss")
+    environment["SKEIN_AOF"] = str(output.parents[1] / "ops" / "skein-aof")
     environment["SKEIN_FAULTY_DISK"] = str(output / "libfaulty_disk.so")
     counts.add(run_pytest("crash", environment, "-q", str(folder)))
     for options in (["--short"], ["--short", "--kill-points"], ["--short", "--power-loss"]):

@@ -7,6 +7,7 @@
 #include "storage/import/aof_runner.h"
 #include "storage/import/redis_manifest.h"
 #include "storage/import/shard_loaders.h"
+#include "storage/kill_point.h"
 #include "storage/layout.h"
 #include "storage/layout_writer.h"
 #include "storage/rdb/decoder.h"
@@ -230,6 +231,7 @@ absl::Status Convert(const DataSetOptions& options, const ImportSource& source) 
   if (absl::Status status = WriteMoves(fs, options.dir, options.append_dir, {{source.name, *aside}}); !status.ok()) {
     return status;
   }
+  KillPoint("layout.moves-listed");
   LayoutWriterOptions layout;
   layout.databases = options.databases;
   layout.chosen = options.shards_configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted;

@@ -1,4 +1,5 @@
-"""Kills a node at every named place between two steps of what it does on disk (storage/kill_point.h)."""
+"""Kills a node, or ops/aof, at every named place between two steps of what it does on disk (storage/kill_point.h), and
+at random instants of what takes long and happens seldom."""
 
 import random
 import re
@@ -11,14 +12,18 @@ import harness
 import process
 import resp
 import servers
+import tool_kills
 from cells import Cell, Failure, Node, contents
 from model import now_ms
 
 # Where a node comes to each of them, by the first part of its name.
 LIFE, REVIVAL, IMPORT, FIRST = "life", "revival", "import", "first start"
 SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "rewrite": LIFE, "rdb": LIFE,
-             "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT}
+             "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT}
+# Beside the points: at any instant.
+AT_ANY_INSTANT = ("import",)
 IMPORTED_KEYS = 2000
+IMPORT_SECONDS = 0.15  # about what the start takes that converts them
 
 
 def names():
@@ -26,6 +31,20 @@ def names():
     text = (cells.ROOT / "storage" / "kill_point.h").read_text(encoding="utf-8")
     listed = text[text.index("kKillPoints[] = {"):]
     return re.findall(r'^    "([a-z.-]+)",$', listed[:listed.index("};")], re.M)
+
+
+def places():
+    """What there is to visit: "POINT" of a node, "COMMAND:POINT" of ops/aof, and at any instant, ":random"."""
+    points = names()
+    listed = [point for point in points if point.split(".")[0] in SCENARIOS]
+    listed += ["%s:%s" % (scenario, tool_kills.RANDOM) for scenario in AT_ANY_INSTANT]
+    for command in tool_kills.COMMANDS:
+        listed += ["%s:%s" % (command, point) for point in [*points, tool_kills.RANDOM]
+                   if point == tool_kills.RANDOM or tool_kills.times(command, point)]
+    for point in points:
+        if not any(place.split(":")[-1] == point for place in listed):
+            raise Failure("nobody knows how to come to %s: add it to SCENARIOS, or to tool_kills.PLACES" % point)
+    return listed
 
 
 class Counts:
@@ -39,12 +58,14 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(run, name))
 
 
-def visit(point, seed, folder, library, counts):
-    """Brings a node to a point once, where it dies, and looks at what is left. Raises Failure."""
-    scenario = SCENARIOS.get(point.split(".")[0])
-    if scenario is None:
-        raise Failure("nobody knows how a node comes to %s: add it to SCENARIOS" % point)
-    chance = random.Random("%s %s" % (point, seed))
+def visit(place, seed, folder, library, tool, counts):
+    """Brings a node or the tool to a place once, where it dies, and looks at what is left. Raises Failure."""
+    command, _, point = place.rpartition(":")
+    chance = random.Random("%s %s" % (place, seed))
+    if command in tool_kills.COMMANDS:
+        tool_kills.visit(command, point, chance, folder, tool, counts)
+        return
+    scenario = IMPORT if command == "import" else SCENARIOS[point.split(".")[0]]
     if scenario == LIFE:
         _life(point, chance, folder, seed, counts)
     elif scenario == FIRST:
@@ -200,16 +221,30 @@ def _expect(node, wanted, counts, others=None):
 
 def _import(point, chance, folder, counts):
     """A folder of redis-server is converted at the first start, which dies on the way; the next one finds all of it."""
+    if point == tool_kills.RANDOM:
+        for number in range(tool_kills.RANDOM_KILLS):
+            _import_once(point, chance, folder / str(number), counts)
+    else:
+        _import_once("%s:%d" % (point, chance.randrange(1, 3) if point.startswith("replace.") else 1), chance, folder,
+                     counts)
+
+
+def _import_once(point, chance, folder, counts):
     redis, data = folder / "redis", folder / "data"
     wanted = _redis_folder(redis, chance)
     shutil.copytree(redis, data)
     node = Node(folder / "node", dir=data, cluster_bootstrap="yes", appendonly="yes", appendfsync="always", save="",
                 client_loops=2, storage_shards=4)
-    node.environment["SKEIN_KILL_AT"] = point
     try:
-        node.launch()
-        _await_kill(node, point)
-        node.environment = {}
+        if point == tool_kills.RANDOM:
+            node.launch()
+            time.sleep(chance.uniform(0, IMPORT_SECONDS))  # The instant is random: there is no event to wait for.
+            node.kill()
+        else:
+            node.environment["SKEIN_KILL_AT"] = point
+            node.launch()
+            _await_kill(node, point)
+            node.environment = {}
         node.ready()
         _expect(node, wanted, counts)
         # What was converted is kept from now on like everything else.

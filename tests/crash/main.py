@@ -26,18 +26,20 @@ import harness
 import kill_points
 import resp
 import terminal
+import tool_kills
 from cells import Failure
 from clients import Wrong
 
 
 POWER_LOSS = "//tests/crash:power_loss"
+AOF = "//ops:skein-aof"
 FAULTY_DISK = "//tests/crash:libfaulty_disk.so"
 PowerCounts = collections.namedtuple("PowerCounts", "rounds acknowledged lost rewrites")
 PowerCounts.missing = 0
 
 
 def row(name, run, text):
-    terminal.say("  %-24s %6d %14s %9s %6s  %s" % (name, run.rounds, terminal.count(run.acknowledged),
+    terminal.say("  %-42s %6d %14s %9s %6s  %s" % (name, run.rounds, terminal.count(run.acknowledged),
                                                    terminal.count(run.missing), terminal.count(run.lost), text))
 
 
@@ -75,9 +77,9 @@ def run_kill_point(point, options, seed, keep):
     counts = kill_points.Counts()
     failure = None
     for number in range(options.rounds):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-crash-%s-" % point))
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-crash-%s-" % point.replace(":", "-")))
         try:
-            kill_points.visit(point, "%s %d" % (seed, number), folder, options.faulty_disk, counts)
+            kill_points.visit(point, "%s %d" % (seed, number), folder, options.faulty_disk, options.aof, counts)
         except (Failure, Wrong, OSError, resp.Error, AssertionError, subprocess.SubprocessError) as error:
             failure = "%s: %s" % (type(error).__name__, error) if not isinstance(error, Failure) else str(error)
             shutil.move(str(folder), keep / folder.name)
@@ -158,19 +160,20 @@ def main():
         find_node()
     if options.kill_points:
         options.faulty_disk = pathlib.Path(os.environ.get("SKEIN_FAULTY_DISK") or built(FAULTY_DISK))
+        options.aof = pathlib.Path(os.environ.get("SKEIN_AOF") or built(AOF))
     seed = options.seed or "%08x" % random.getrandbits(32)
     def asked_for(name):
         return not options.cell or any(fnmatch.fnmatch(name, pattern) for pattern in options.cell)
 
     if options.kill_points:
-        wanted = [name for name in kill_points.names() if asked_for(name)]
+        wanted = [name for name in kill_points.places() if asked_for(name)]
     else:
         wanted = [cell for cell in cells.matrix() if asked_for(cell.name)]
     if not wanted:
         sys.exit("no cell is called %s" % " or ".join(options.cell))
     terminal.title("%s, seed %s" % ("power loss" if power else "kill points" if options.kill_points else "crash matrix",
                                     seed))
-    terminal.say("  %-24s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
+    terminal.say("  %-42s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
     results = []
     try:
         for cell in wanted:
@@ -181,10 +184,11 @@ def main():
             else:
                 results.append(run_cell(cell, options, seed, options.keep))
     finally:
+        tool_kills.forget_source()
         if options.json:
             options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     failed = [result for result in results if result["failure"]]
-    terminal.say("  %-24s %6d %14s %9s %6s" % ("all", sum(result["rounds"] for result in results),
+    terminal.say("  %-42s %6d %14s %9s %6s" % ("all", sum(result["rounds"] for result in results),
                                               terminal.count(sum(result["acknowledged"] for result in results)),
                                               terminal.count(sum(result["missing"] for result in results)),
                                               terminal.count(sum(result["lost"] for result in results))))

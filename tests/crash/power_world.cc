@@ -133,7 +133,10 @@ void PowerWorld::Serve(uint64_t records) {
     loop->thread = std::thread([this, records, loop = loop.get()] { RunLoop(loop, records); });
   }
   if (options_.rewrite) RewriteAgainAndAgain();
-  while (writing_.load() > 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  {
+    std::unique_lock<std::mutex> lock(writing_mutex_);
+    writing_changed_.wait(lock, [this] { return writing_.load() == 0; });
+  }
   set_->EndServing();
   for (const std::unique_ptr<Loop>& loop : loops) {
     {
@@ -178,7 +181,10 @@ void PowerWorld::RunLoop(Loop* loop, uint64_t records) {
   bool counted = true;
   const auto written = [&] {
     left = 0;
-    if (std::exchange(counted, false)) writing_.fetch_sub(1);
+    if (!std::exchange(counted, false)) return;
+    const std::lock_guard<std::mutex> lock(writing_mutex_);
+    writing_.fetch_sub(1);
+    writing_changed_.notify_one();
   };
   while (true) {
     std::deque<std::function<void()>> tasks;

@@ -76,6 +76,8 @@ class PowerWorld {
   std::unique_ptr<FaultFileSystem> left_;  // what the power left
   std::atomic<bool> cut_{false};
   std::atomic<uint32_t> writing_{0};  // loops that have not appended all they are to
+  std::mutex writing_mutex_;
+  std::condition_variable writing_changed_;
   uint64_t loss_seed_ = 0;
   uint64_t acknowledged_ = 0;
   uint64_t lost_ = 0;
