@@ -31,12 +31,6 @@ constexpr size_t kStride = 3;
 
 constexpr char kDir[] = "/data/appendonlydir";
 
-// Until `met`, which must come: the test's own time limit is the only one.
-template <typename Fn>
-void Await(const Fn& met) {
-  while (!met()) std::this_thread::yield();
-}
-
 class ChainDamage : public testing::Test {
  protected:
   // What a start finds.
@@ -71,7 +65,7 @@ class ChainDamage : public testing::Test {
       source.SetHook(nullptr);
       set("d", "in the second file");
       set("a", "once more");
-      Await([&] { return log().durable == log().end; });
+      data.AwaitDurable();
       // These are one group, so that no mark stands between them.
       data.Run(0, [](Shard& shard) { shard.log()->set_fsync(AppendFsync::kNo); });
       data.Run(0, [this](Shard& shard) {
@@ -83,7 +77,8 @@ class ChainDamage : public testing::Test {
           states_[shard.log()->end()] = PictureOf(shard);
         }
       });
-      Await([&] { return log().written == log().end; });
+      // Nobody is told of a write that no sync follows.
+      while (log().written != log().end) std::this_thread::yield();
       start_ = source.AfterKill();
       end_ = log().end;
       durable_ = log().durable;

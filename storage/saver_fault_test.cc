@@ -1,15 +1,12 @@
 // Saves on a disk that fails, fills up and loses power: the old state or the new one, whole, at every step (L12).
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "storage/fault_file.h"
-#include "storage/log.h"
 #include "storage/saver_testing.h"
 
 namespace skein::storage {
@@ -21,20 +18,6 @@ void Fill(ServedData* data, const std::string& tag) {
   for (int i = 0; i < 120; ++i) {
     data->Set(static_cast<uint32_t>(i % 2), "key:" + std::to_string(i), tag + std::to_string(i) + std::string(60, '.'));
   }
-}
-
-// Of a data set that syncs each second: asks for it now.
-void AwaitDurable(ServedData* data) {
-  for (uint32_t i = 0; i < data->data().shard_count(); ++i) {
-    data->Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
-  }
-  const auto durable = [&] {
-    for (const DataSet::Stats::PerShard& shard : data->data().stats().shards) {
-      if (shard.durable != shard.end) return false;
-    }
-    return true;
-  };
-  while (!durable()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 // Takes the disk as it would be found after losing power, before every operation.
@@ -153,7 +136,7 @@ TEST(SaverFault, L12_RewriteAtAnyFailedStepLosesNothing) {
         DataSetOptions options = ServedData::OptionsOn(&fs, true, 2);
         ServedData data(options);
         Fill(&data, "v");
-        AwaitDurable(&data);
+        data.AwaitDurable();
         FailAt fail(&fs, nth, from_there_on);
         const absl::Status status = data.Rewrite();
         reached = fail.End(nth);
@@ -176,7 +159,7 @@ TEST(SaverFault, L12_RewriteAtPowerLossLosesNothing) {
   Fill(&data, "old");
   ASSERT_TRUE(data.Rewrite().ok());
   Fill(&data, "new");
-  AwaitDurable(&data);
+  data.AwaitDurable();
   const Contents state = data.Read();
   PowerCuts cuts(&fs);
   ASSERT_TRUE(data.Rewrite().ok());
@@ -193,7 +176,7 @@ TEST(SaverFault, FullDiskGivesItsRoomBack) {
   DataSetOptions options = ServedData::OptionsOn(&fs, true, 2);
   ServedData data(options);
   Fill(&data, "v");
-  AwaitDurable(&data);
+  data.AwaitDurable();
   fs.SetRoom(2000);
   EXPECT_FALSE(data.Rewrite().ok());
   EXPECT_FALSE(data.SaveRdb().ok());

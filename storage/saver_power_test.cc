@@ -43,18 +43,6 @@ void Await(const Fn& met) {
   while (!met()) std::this_thread::yield();
 }
 
-void AwaitDurable(ServedData* data) {
-  for (uint32_t i = 0; i < kShards; ++i) {
-    data->Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
-  }
-  Await([&] {
-    for (const DataSet::Stats::PerShard& shard : data->data().stats().shards) {
-      if (shard.durable != shard.end) return false;
-    }
-    return true;
-  });
-}
-
 struct Image {
   std::string what;
   std::unique_ptr<FaultFileSystem> disk;
@@ -105,7 +93,7 @@ TEST(SaverPower, L12_ARewriteThatCrashesLosesNothing) {
   Fill(&data, "old");
   ASSERT_TRUE(data.Rewrite().ok());
   Fill(&data, "new");
-  AwaitDurable(&data);
+  data.AwaitDurable();
   const Contents state = data.Read();
   Crashes crashes(&fs);
   ASSERT_TRUE(data.Rewrite().ok());
@@ -128,7 +116,7 @@ TEST(SaverPower, L12_ARevivalThatCrashesLosesNothingThatWasDurable) {
   FaultFileSystem fs;
   ServedData data(ServedData::OptionsOn(&fs, true, kShards));
   Fill(&data, "old");
-  AwaitDurable(&data);
+  data.AwaitDurable();
   std::atomic<bool> failed{false};
   Crashes crashes(&fs, [&failed](Op op, const std::string& path) {
     return op == Op::kSync && path.find("shard-0/incr") != std::string::npos && !failed.exchange(true) ? EIO : 0;
@@ -137,7 +125,7 @@ TEST(SaverPower, L12_ARevivalThatCrashesLosesNothingThatWasDurable) {
   for (uint32_t i = 0; i < kShards; ++i) {
     data.Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
   }
-  Await([&] { return data.data().stats().fsync_errors > 0; });
+  data.AwaitLog([&] { return data.data().stats().fsync_errors > 0; });
   Await([&] { return data.data().stats().shards[0].ok && data.saver().status().running == SaveStatus::Kind::kNone; });
   crashes.End();
   for (const char* point : {"revive.file-made", "revive.folder-synced", "revive.listed", "revive.adopted"}) {
@@ -160,7 +148,7 @@ TEST(SaverPower, L12_ARevivalThatCrashesLosesNothingThatWasDurable) {
   }
   EXPECT_TRUE(some_old);
   // What revival has saved anew is durable.
-  AwaitDurable(&data);
+  data.AwaitDurable();
   const Contents state = data.Read();
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     const std::unique_ptr<FaultFileSystem> left = fs.AfterPowerLoss(seed);

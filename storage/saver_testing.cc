@@ -1,5 +1,6 @@
 #include "storage/saver_testing.h"
 
+#include <algorithm>
 #include <future>
 #include <utility>
 
@@ -71,8 +72,10 @@ void ShardThread::Main() {
 // ---- ServedData ----------------------------------------------------------------------------------------------------
 
 struct ServedData::Router {
-  std::mutex mutex;  // of `threads`, until it is full
+  std::mutex mutex;  // of `threads`, until it is full, and of `moves`
   std::vector<std::unique_ptr<ShardThread>> threads;
+  uint64_t moves = 0;  // of the logs
+  std::condition_variable moved;
 };
 
 DataSetOptions ServedData::OptionsOn(FileSystem* fs, bool append_only, uint32_t shards) {
@@ -91,6 +94,8 @@ ServedData::ServedData(DataSetOptions options) : router_(std::make_shared<Router
   CHECK(made.ok()) << made;
   options.on_progress = [router = router_](uint32_t shard) {
     const std::lock_guard lock(router->mutex);
+    ++router->moves;
+    router->moved.notify_all();
     if (shard < router->threads.size()) router->threads[shard]->Wake();
   };
   if (!options.on_fatal) options.on_fatal = [](const std::string& why) { LOG(ERROR) << why; };
@@ -171,6 +176,28 @@ Contents ServedData::Read() {
     });
   }
   return all;
+}
+
+void ServedData::AwaitLog(const std::function<bool()>& met) {
+  std::unique_lock lock(router_->mutex);
+  while (true) {
+    const uint64_t seen = router_->moves;
+    lock.unlock();
+    if (met()) return;
+    lock.lock();
+    router_->moved.wait(lock, [&] { return router_->moves != seen; });
+  }
+}
+
+void ServedData::AwaitDurable() {
+  for (uint32_t i = 0; i < data_->shard_count(); ++i) {
+    Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
+  }
+  AwaitLog([this] {
+    const DataSet::Stats stats = data_->stats();
+    return std::all_of(stats.shards.begin(), stats.shards.end(),
+                       [](const DataSet::Stats::PerShard& shard) { return shard.durable == shard.end; });
+  });
 }
 
 absl::Status ServedData::SaveRdb() {

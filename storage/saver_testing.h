@@ -64,6 +64,10 @@ class ServedData {
   void Set(uint32_t db, const std::string& key, const std::string& value);
   void FlushAll();
   Contents Read();
+  // Until `met`, which must come and is looked at again when a log has moved.
+  void AwaitLog(const std::function<bool()>& met);
+  // Asks for syncs, whatever the policy is.
+  void AwaitDurable();
   // Ends serving and closes; the shards stay.
   absl::Status Close();
 

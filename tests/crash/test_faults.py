@@ -113,9 +113,10 @@ def keys():
         number += 1
 
 
-def write_until_refused(client, ledger, source, limit=20000):
-    """Fills the disk; returns the refusal."""
-    for _ in range(limit):
+def write_until_refused(client, ledger, source, timeout=30):
+    """Fills the disk; returns the refusal. How many writes that takes depends on the machine."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
         key = next(source)
         reply = ledger.write(client, key, VALUE)
         if reply != b"OK":
@@ -280,7 +281,7 @@ def synced(node):
 def test_L06_no_reply_before_the_sync_and_syncs_are_shared(make_node, disk):
     node = make_node(disk.data, "always", disk.environment()).ready()
     node.call("SET", "old", "1")
-    disk.says("fdatasync delay 400")
+    disk.says("fdatasync delay 1000")
     syncs = int(node.info("persistence")["aof_fsyncs"])
     taken, failures = [], []
 
@@ -300,16 +301,17 @@ def test_L06_no_reply_before_the_sync_and_syncs_are_shared(make_node, disk):
     with node.client() as reader:
         asked = time.monotonic()
         assert reader.call("GET", "old") == b"1"
-        assert time.monotonic() - asked < 0.35, "other sessions are not held up"
+        assert time.monotonic() - asked < 0.9, "other sessions are not held up"
     for thread in threads:
         thread.join(30)
     everything = time.monotonic() - started
     assert not failures, failures
     assert len(taken) == 40
-    assert min(taken) >= 0.4, "a reply came before a sync could have ended"
-    # A sync that runs, and the one that all the others share, on each shard; a busy machine may add a few.
-    assert int(node.info("persistence")["aof_fsyncs"]) - syncs <= 8 * SHARDS
-    assert everything < 40 * 0.4 / 2
+    assert min(taken) >= 1.0, "a reply came before a sync could have ended"
+    # A sync that runs, and the one that all the others share, on each shard; a machine on which clients come late adds
+    # some.
+    assert int(node.info("persistence")["aof_fsyncs"]) - syncs <= 40 / 2
+    assert everything < 40 * 1.0 / 2
 
 
 def test_L06_a_reader_is_not_shown_what_may_yet_be_lost(make_node, disk):
@@ -328,7 +330,8 @@ def test_L06_a_reader_is_not_shown_what_may_yet_be_lost(make_node, disk):
                 break
             assert found == b"old" and answered - started < 10
         assert answered - started >= 1.0, "the new value was shown before its sync could have ended"
-        assert answered - asked > 0.5, "the read that saw it waited"
+        if asked - started < 0.5:  # else it came late
+            assert answered - asked > 0.5, "the read that saw it waited"
         assert writer.reply() == b"OK"
 
 
@@ -347,7 +350,7 @@ def test_a_slow_disk_pushes_writers_back_and_lets_readers_go_on(make_node, disk)
             assert reader.call("GET", "before") == b"1"
             slowest_read = max(slowest_read, time.monotonic() - started)
         assert slowest >= 1.0, "a sync took more than three seconds and nobody was pushed back"
-        assert slowest_read < 0.5
+        assert slowest_read < 1.0
         assert int(node.info("persistence")["aof_delayed_fsync"]) > 0
         disk.says()
         await_written(node)
@@ -383,7 +386,7 @@ def test_reads_go_on_while_a_write_waits_for_a_slow_disk(make_node, disk):
         disk.says()
         thread.join(30)
         assert pushed_back.is_set()
-        assert slowest < 0.5, "a read of the same shard waited for the disk"
+        assert slowest < 1.0, "a read of the same shard waited for the disk"
 
 
 @pytest.mark.parametrize("policy", ("always", "everysec"))
@@ -394,6 +397,7 @@ def test_L12_a_rewrite_without_room_leaves_the_old_files(make_node, tmpfs, polic
         # What the rewrite has to write needs more than is left.
         for number in range(4500):
             assert ledger.write(client, "big:%d" % number, VALUE) == b"OK"
+        await_written(node)
         space = os.statvfs(tmpfs)
         (tmpfs / "filler").write_bytes(bytes(space.f_bavail * space.f_frsize - (1 << 20)))
         client.call("BGREWRITEAOF")
