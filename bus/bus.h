@@ -12,9 +12,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "bus/command.h"
 #include "bus/cluster_events.h"
+#include "bus/command.h"
+#include "bus/tls/tls.h"
 #include "bus/topology.h"
+#include "bus/trust/trust.h"
 
 namespace skein::bus {
 
@@ -36,12 +38,29 @@ struct BusOptions {
   uint32_t io_threads = 0;      // bus-io-threads; 0: the bus thread does it itself
   // protected-mode: as long as the bus has neither TLS nor a secret, it accepts from and dials to loopback only.
   bool protected_mode = true;
-  // Inbound connections that have not introduced themselves: in all, from one address, and for how long (0: half the
+  // cluster-secret, newest first, or cluster-secret-file, one a line: peers must prove one of them (bus/trust/trust.h).
+  std::vector<std::string> secrets;
+  std::string secret_file;
+  // tls-cluster: peers must speak TLS and have a certificate of the authority in `tls`.
+  bool tls_cluster = false;
+  TlsOptions tls;
+  // Within how long links of a withdrawn secret or of older certificates are made anew. 0: two node timeouts, at most
+  // 30 s.
+  int64_t renew_within_ms = 0;
+  // Inbound connections that have not proven themselves: in all, from one address, and for how long (0: half the
   // node timeout, at most 5 s).
   uint32_t max_unproven = 512;
   uint32_t max_unproven_per_address = 256;
   int64_t hello_timeout_ms = 0;
 };
+
+// The secrets and certificates that options name, read. Either may be null: none.
+struct BusTrust {
+  SecretsPtr secrets;
+  TlsContextPtr tls;
+};
+// The error names the directive, and the file; never a secret. Reads files; any thread.
+absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options);
 
 struct BusCallbacks {
   // On the bus thread, in order of version. Must not block: hand it to the loops' mailboxes.
@@ -109,6 +128,13 @@ class Bus {
   virtual void GetLinks(std::function<void(std::vector<LinkInfo>)> done) = 0;
   // Any thread: bus-io-threads at run time, 0 to 64. Loses no message.
   virtual void SetIoThreads(uint32_t threads) = 0;
+  // Any thread: for new links at once; links proven otherwise are made anew, one after the other, within
+  // renew_within_ms. Reading the same files again (LoadTrust) is how renewed certificates come into use.
+  virtual void SetSecrets(SecretsPtr secrets) = 0;
+  virtual void SetTls(TlsContextPtr tls) = 0;
+  // Any thread: cluster-link-sendbuf-limit, and protected-mode for connections from now on.
+  virtual void SetLinkBufferLimit(uint64_t bytes) = 0;
+  virtual void SetProtectedMode(bool on) = 0;
   // The port it listens on: bus_port, or the one that was picked if that is 0.
   virtual uint16_t bus_port() const = 0;
   // Sends what is queued where it can at once, closes links, persists, joins the thread. The result of the last

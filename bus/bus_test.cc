@@ -9,8 +9,10 @@
 #include <fstream>
 #include <future>
 #include <mutex>
+#include <thread>
 
 #include "bus/temp_dir.h"
+#include "bus/tls/test_certificates.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 
@@ -20,7 +22,8 @@ namespace {
 class Node {
  public:
   explicit Node(const std::string& dir, uint16_t bus_port = 0, bool bootstrap = false,
-                const std::string& ip = "127.0.0.1", bool announce = true) {
+                const std::string& ip = "127.0.0.1", bool announce = true, const BusOptions& base = {})
+      : options_(base) {
     options_.dir = dir;
     options_.bind = {ip};
     if (announce) options_.announce_ip = ip;
@@ -157,6 +160,111 @@ TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {
   ASSERT_TRUE(node.Await([](const Topology& topology) { return topology.ok; }));
   EXPECT_EQ(node.topology()->me().slot_count, kSlots);
   EXPECT_EQ(node->writable_until_ms(), INT64_MAX);
+}
+
+// With both kinds of proof and workers that come and go, new secrets and certificates reach every link while the
+// cluster goes on as if nothing were.
+TEST(Bus, L22_L36_SecretsAndCertificatesChangeOnALiveCluster) {
+  TestAuthority authority("bus");
+  TempDir dirs[3];
+  std::unique_ptr<Node> nodes[3];
+  const auto certify = [&](size_t i) {
+    TlsOptions tls;
+    const TestCertificate own = authority.Issue({"node-" + std::to_string(i)});
+    std::string names[] = {dirs[i].path() + "/cert", dirs[i].path() + "/key", dirs[i].path() + "/ca"};
+    std::ofstream(names[0]) << own.cert;
+    std::ofstream(names[1]) << own.key;
+    std::ofstream(names[2]) << authority.cert();
+    tls.cert_file = names[0];
+    tls.key_file = names[1];
+    tls.ca_cert_file = names[2];
+    return tls;
+  };
+  BusOptions options[3];
+  for (size_t i = 0; i < 3; ++i) {
+    options[i].secrets = {"the first secret of three nodes"};
+    options[i].tls_cluster = true;
+    options[i].tls = certify(i);
+    options[i].io_threads = static_cast<uint32_t>(i);
+    options[i].renew_within_ms = 300;
+    nodes[i] = std::make_unique<Node>(dirs[i].path(), 0, false, "127.0.0.1", true, options[i]);
+    ASSERT_TRUE(nodes[i]->status().ok()) << nodes[i]->status();
+    nodes[i]->Do(
+        AddSlotsCommand{{{static_cast<uint16_t>(i * kSlots / 3), static_cast<uint16_t>((i + 1) * kSlots / 3 - 1)}}});
+  }
+  for (size_t i : {1, 2}) nodes[0]->Do(MeetCommand{"127.0.0.1", 6379, (*nodes[i])->bus_port()});
+  const auto formed = [&] {
+    for (auto& node : nodes) {
+      if (!node->Await([](const Topology& topology) { return Formed(topology, 3); })) return false;
+    }
+    return true;
+  };
+  ASSERT_TRUE(formed());
+  for (const std::vector<std::string>& secrets :
+       {std::vector<std::string>{"the first secret of three nodes", "and the one that comes next"},
+        {"and the one that comes next", "the first secret of three nodes"},
+        {"and the one that comes next"}}) {
+    for (size_t i = 0; i < 3; ++i) {
+      options[i].secrets = secrets;
+      options[i].tls = certify(i);
+      absl::StatusOr<BusTrust> trust = LoadTrust(options[i]);
+      ASSERT_TRUE(trust.ok()) << trust.status();
+      (*nodes[i])->SetSecrets(trust->secrets);
+      (*nodes[i])->SetTls(trust->tls);
+      (*nodes[i])->SetIoThreads(static_cast<uint32_t>(secrets.size() + i) % 3);
+    }
+  }
+  const auto count = [](Node* node, const std::string& reason) {
+    for (const auto& [name, closes] : node->Stats().closes) {
+      if (name == reason) return closes;
+    }
+    return uint64_t{0};
+  };
+  // Both are worth nothing any more, so the links were made anew; a node is not lost over it.
+  const auto renewed = [&] {
+    uint64_t closes = 0;
+    for (auto& node : nodes) closes += count(node.get(), "tls-renewed") + count(node.get(), "secret-withdrawn");
+    return closes >= 6;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!renewed() && std::chrono::steady_clock::now() < end) {
+    for (auto& node : nodes) {
+      for (const TopologyNode& peer : node->topology()->nodes) ASSERT_FALSE(peer.fail);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_TRUE(renewed());
+  ASSERT_TRUE(formed());
+  for (auto& node : nodes) {
+    EXPECT_EQ(count(node.get(), "bad-proof"), 0u);
+    EXPECT_EQ(count(node.get(), "certificate-mismatch"), 0u);
+  }
+}
+
+TEST(Bus, L14_TrustThatIsNoneIsRefusedByCheckAndStartAlike) {
+  TempDir dir;
+  const auto refused = [&](const BusOptions& options) {
+    Node node(dir.path(), 0, false, "127.0.0.1", true, options);
+    EXPECT_FALSE(node.status().ok());
+    EXPECT_EQ(node.status(), node.Check());
+    return std::string(node.status().message());
+  };
+  BusOptions options;
+  options.secrets = {"tooshort"};
+  EXPECT_NE(refused(options).find("'cluster-secret': the secret must have 16"), std::string::npos);
+  EXPECT_EQ(refused(options).find("tooshort"), std::string::npos);
+  options.secret_file = dir.path() + "/secrets";
+  EXPECT_NE(refused(options).find("set one of them"), std::string::npos);
+  options.secrets.clear();
+  EXPECT_NE(refused(options).find("No such file"), std::string::npos);
+  std::ofstream(options.secret_file) << "\n \n";
+  EXPECT_NE(refused(options).find("no secret in it"), std::string::npos);
+  std::ofstream(options.secret_file) << std::string(20'000, 'x');
+  EXPECT_NE(refused(options).find("longer than"), std::string::npos);
+  std::ofstream(options.secret_file) << "a secret in a file\r\n\nanother secret in it\n";
+  EXPECT_EQ((*LoadTrust(options)).secrets->size(), 2u);
+  options.tls_cluster = true;
+  EXPECT_NE(refused(options).find("tls-cluster yes"), std::string::npos);
 }
 
 TEST(Bus, TwoCannotShareAFileOrAPort) {

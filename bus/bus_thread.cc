@@ -34,6 +34,10 @@ OperatorReply ErrorReply(std::string text) { return {OperatorReply::Kind::kError
 
 int64_t HalfTimeout(int64_t node_timeout_ms) { return std::clamp<int64_t>(node_timeout_ms / 2, 50, 5000); }
 
+uint64_t LinkBufferLimit(uint64_t bytes) {
+  return bytes == 0 ? kLargestLinkBuffer : std::min(bytes, kLargestLinkBuffer);
+}
+
 LinksOptions MakeLinksOptions(const BusOptions& options) {
   LinksOptions links;
   links.max_inbound = options.max_inbound;
@@ -43,11 +47,11 @@ LinksOptions MakeLinksOptions(const BusOptions& options) {
       options.hello_timeout_ms > 0 ? options.hello_timeout_ms : HalfTimeout(options.node_timeout_ms);
   links.connect_timeout_ms = HalfTimeout(options.node_timeout_ms);
   links.dead_after_ms = options.node_timeout_ms;
-  links.buffer_limit =
-      options.link_buffer_limit == 0 ? kLargestLinkBuffer : std::min(options.link_buffer_limit, kLargestLinkBuffer);
-  links.loopback_only = options.protected_mode;
+  links.buffer_limit = LinkBufferLimit(options.link_buffer_limit);
   links.bind = options.bind;
   links.workers = options.io_threads;
+  links.renew_within_ms =
+      options.renew_within_ms > 0 ? options.renew_within_ms : std::min<int64_t>(2 * options.node_timeout_ms, 30'000);
   return links;
 }
 
@@ -69,9 +73,10 @@ EngineOptions MakeEngineOptions(const BusOptions& options, uint16_t bus_port) {
 
 class BusThread : public Bus, private LinkHandler {
  public:
-  BusThread(const BusOptions& options, BusCallbacks callbacks, StateLock lock, std::vector<Fd> listeners,
-            uint16_t bus_port, std::unique_ptr<Engine> engine)
+  BusThread(const BusOptions& options, BusTrust trust, BusCallbacks callbacks, StateLock lock,
+            std::vector<Fd> listeners, uint16_t bus_port, std::unique_ptr<Engine> engine)
       : options_(options),
+        trust_(std::move(trust)),
         callbacks_(std::move(callbacks)),
         lock_(std::move(lock)),
         listeners_(std::move(listeners)),
@@ -140,6 +145,37 @@ class BusThread : public Bus, private LinkHandler {
     });
   }
 
+  void SetSecrets(SecretsPtr secrets) override {
+    mailbox_.PostAlways([this, secrets = std::move(secrets)] {
+      if (closing_) return;
+      trust_.secrets = secrets;
+      links_->SetSecrets(secrets);
+      links_->SetLoopbackOnly(LoopbackOnly());
+      LOG(INFO) << "cluster bus: " << (secrets == nullptr ? 0 : secrets->size()) << " cluster secrets";
+    });
+  }
+  void SetTls(TlsContextPtr tls) override {
+    mailbox_.PostAlways([this, tls = std::move(tls)] {
+      if (closing_) return;
+      trust_.tls = tls;
+      links_->SetTls(tls);
+      links_->SetLoopbackOnly(LoopbackOnly());
+      LOG(INFO) << "cluster bus: " << (tls == nullptr ? "TLS is off" : "new TLS certificates and settings");
+    });
+  }
+  void SetLinkBufferLimit(uint64_t bytes) override {
+    mailbox_.PostAlways([this, bytes] {
+      options_.link_buffer_limit = bytes;
+      if (!closing_) links_->SetBufferLimit(LinkBufferLimit(bytes));
+    });
+  }
+  void SetProtectedMode(bool on) override {
+    mailbox_.PostAlways([this, on] {
+      options_.protected_mode = on;
+      if (!closing_) links_->SetLoopbackOnly(LoopbackOnly());
+    });
+  }
+
   absl::Status Stop() override {
     mailbox_.PostAlways([this] { stopping_ = true; });
     if (thread_.joinable()) thread_.join();
@@ -153,7 +189,11 @@ class BusThread : public Bus, private LinkHandler {
     pthread_setname_np(pthread_self(), "bus");
     CHECK_EQ(uv_timer_init(&loop_, &tick_), 0);
     tick_.data = this;
-    links_ = std::make_unique<Links>(&loop_, MakeLinksOptions(options_), static_cast<LinkHandler*>(this));
+    LinksOptions links = MakeLinksOptions(options_);
+    links.secrets = trust_.secrets;
+    links.tls = trust_.tls;
+    links.loopback_only = LoopbackOnly();
+    links_ = std::make_unique<Links>(&loop_, links, static_cast<LinkHandler*>(this));
     uv_timer_start(
         &tick_, [](uv_timer_t* tick) { static_cast<BusThread*>(tick->data)->OnTick(); }, kTickMs, kTickMs);
 
@@ -164,6 +204,8 @@ class BusThread : public Bus, private LinkHandler {
     while (!stopping_) uv_run(&loop_, UV_RUN_ONCE);
     Close();
   }
+
+  bool LoopbackOnly() const { return options_.protected_mode && trust_.secrets == nullptr && trust_.tls == nullptr; }
 
   // The identity is durable, or cannot be made so.
   void Open(const absl::Status& status) {
@@ -335,7 +377,7 @@ class BusThread : public Bus, private LinkHandler {
   std::vector<LinkInfo> LinkInfos() const {
     std::vector<LinkInfo> infos;
     for (LinkView& view : links_->View()) {
-      if (view.peer_id.empty()) continue;
+      if (!view.up) continue;
       infos.push_back({view.outbound, std::move(view.peer_id), view.create_unix_ms, view.waits_for_write ? "rw" : "r",
                        view.send_bytes + view.receive_bytes, view.send_bytes, view.jobs, view.closing});
     }
@@ -344,6 +386,7 @@ class BusThread : public Bus, private LinkHandler {
 
   // ---- Set before the thread starts
   BusOptions options_;
+  BusTrust trust_;  // then the bus thread's
   const BusCallbacks callbacks_;
   StateLock lock_;
   std::vector<Fd> listeners_;
@@ -398,6 +441,7 @@ absl::Status CheckBusOptions(const BusOptions& options) {
                                                    "' is not a numeric address (a name goes into "
                                                    "cluster-announce-hostname)"));
   }
+  if (absl::StatusOr<BusTrust> trust = LoadTrust(options); !trust.ok()) return trust.status();
   struct stat info {};
   std::string dir = options.dir.empty() ? "." : options.dir;
   if (stat(dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
@@ -417,8 +461,11 @@ absl::StatusOr<std::unique_ptr<Bus>> StartBus(const BusOptions& options, BusCall
   uint16_t bus_port = options.bus_port;
   absl::StatusOr<std::vector<Fd>> listeners = Listen(options.bind, &bus_port);
   if (!listeners.ok()) return listeners.status();
-  auto bus = std::make_unique<BusThread>(options, std::move(callbacks), *std::move(lock), *std::move(listeners),
-                                         bus_port, factory(MakeEngineOptions(options, bus_port), *std::move(state)));
+  absl::StatusOr<BusTrust> trust = LoadTrust(options);
+  if (!trust.ok()) return trust.status();
+  auto bus = std::make_unique<BusThread>(options, *std::move(trust), std::move(callbacks), *std::move(lock),
+                                         *std::move(listeners), bus_port,
+                                         factory(MakeEngineOptions(options, bus_port), *std::move(state)));
   if (absl::Status started = bus->Run(); !started.ok()) return started;
   return bus;
 }

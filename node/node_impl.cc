@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "node/config/change.h"
 #include "node/config/check.h"
+#include "node/config/directives.h"
 #include "node/config/start.h"
 #include "node/listener.h"
 #include "node/log/logging.h"
@@ -47,6 +49,15 @@ class BlockSignals {
  private:
   sigset_t before_;
 };
+
+// Whether a directive whose name begins so is among them.
+bool Names(const std::vector<std::pair<std::string, std::string>>& pairs, std::string_view prefix) {
+  for (const auto& [name, value] : pairs) {
+    const Directive* const d = FindDirective(name);
+    if (d != nullptr && d->name.starts_with(prefix)) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -174,6 +185,13 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
   absl::StatusOr<Config> changed = ConfigSet(*before, pairs);
   if (!changed.ok()) return changed.status();
   auto next = std::make_shared<const Config>(*std::move(changed));
+  const bool new_secrets = Names(pairs, "cluster-secret"), new_tls = Names(pairs, "tls-");
+  bus::BusTrust trust;
+  if (bus() != nullptr && (new_secrets || new_tls)) {
+    absl::StatusOr<bus::BusTrust> read = bus::LoadTrust(BusOptionsOf(*next));
+    if (!read.ok()) return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
+    trust = *std::move(read);
+  }
   {
     std::lock_guard<std::mutex> lock(mutex_);
     config_ = next;
@@ -186,6 +204,12 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
                                    next->cluster_replica_no_failover},
               [](bus::OperatorReply) {});
     if (next->bus_io_threads != before->bus_io_threads) b->SetIoThreads(next->bus_io_threads);
+    if (next->protected_mode != before->protected_mode) b->SetProtectedMode(next->protected_mode);
+    if (next->cluster_link_sendbuf_limit != before->cluster_link_sendbuf_limit) {
+      b->SetLinkBufferLimit(next->cluster_link_sendbuf_limit);
+    }
+    if (new_secrets) b->SetSecrets(std::move(trust.secrets));
+    if (new_tls) b->SetTls(std::move(trust.tls));
     const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
     if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
         o.announce_bus_port != was.announce_bus_port) {

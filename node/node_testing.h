@@ -68,6 +68,10 @@ class HandBus final : public bus::Bus {
   void ResetEvents() override {}
   void GetLinks(std::function<void(std::vector<bus::LinkInfo>)> done) override { done({}); }
   void SetIoThreads(uint32_t) override {}
+  void SetSecrets(bus::SecretsPtr) override {}
+  void SetTls(bus::TlsContextPtr) override {}
+  void SetLinkBufferLimit(uint64_t) override {}
+  void SetProtectedMode(bool) override {}
   uint16_t bus_port() const override { return 1; }
   absl::Status Stop() override { return absl::OkStatus(); }
 

@@ -24,11 +24,24 @@ enum class CloseReason : uint8_t {
   kBadFlags,
   kFrameTooLong,
   kBadChecksum,
+  kBadTag,
   kUndecodable,
   kUnexpectedFrame,
   kBadHello,
   kNoCommonVersion,
   kSelf,
+  // Of the handshake with a secret, or with TLS.
+  kPeerHasNoSecret,
+  kPeerHasSecret,
+  kBadProof,
+  kReflected,       // our own nonce came back
+  kHandshakeEnded,  // the other side closed before the link was up, as one does that is not told why
+  kPeerHasNoTls,
+  kPeerHasTls,
+  kTlsFailed,
+  kCertificateMismatch,  // another certificate than the one that this node id was first seen with
+  kSecretWithdrawn,
+  kTlsRenewed,
   kOverBufferLimit,
   kMessageTooLong,
   // Connections that never became links.
@@ -82,6 +95,30 @@ constexpr const char* CloseReasonName(CloseReason reason) {
       return "no-common-version";
     case CloseReason::kSelf:
       return "self";
+    case CloseReason::kBadTag:
+      return "bad-tag";
+    case CloseReason::kPeerHasNoSecret:
+      return "peer-has-no-secret";
+    case CloseReason::kPeerHasSecret:
+      return "peer-has-secret";
+    case CloseReason::kBadProof:
+      return "bad-proof";
+    case CloseReason::kReflected:
+      return "reflected";
+    case CloseReason::kHandshakeEnded:
+      return "handshake-ended";
+    case CloseReason::kPeerHasNoTls:
+      return "peer-has-no-tls";
+    case CloseReason::kPeerHasTls:
+      return "peer-has-tls";
+    case CloseReason::kTlsFailed:
+      return "tls-failed";
+    case CloseReason::kCertificateMismatch:
+      return "certificate-mismatch";
+    case CloseReason::kSecretWithdrawn:
+      return "secret-withdrawn";
+    case CloseReason::kTlsRenewed:
+      return "tls-renewed";
     case CloseReason::kOverBufferLimit:
       return "over-buffer-limit";
     case CloseReason::kMessageTooLong:
@@ -100,6 +137,32 @@ constexpr const char* CloseReasonName(CloseReason reason) {
   return "none";
 }
 
+// What a person can do about it; null if there is nothing to add.
+constexpr const char* CloseReasonHint(CloseReason reason) {
+  switch (reason) {
+    case CloseReason::kPeerHasNoSecret:
+      return "this node has a cluster-secret and the peer offers none: set the same one there";
+    case CloseReason::kPeerHasSecret:
+      return "the peer has a cluster-secret and this node has none: set the same one here";
+    case CloseReason::kBadProof:
+      return "the peer does not know this node's cluster-secret, or is an impostor";
+    case CloseReason::kHandshakeEnded:
+      return "the peer closed without a word during the handshake: compare cluster-secret and tls-cluster on both, "
+             "and see the peer's log";
+    case CloseReason::kPeerHasNoTls:
+      return "this node has tls-cluster yes and the peer speaks without TLS: set tls-cluster yes there";
+    case CloseReason::kPeerHasTls:
+      return "the peer speaks TLS and this node has tls-cluster no: set tls-cluster the same on both";
+    case CloseReason::kTlsFailed:
+      return "compare tls-cluster, tls-ca-cert-file and the certificates of both";
+    case CloseReason::kCertificateMismatch:
+      return "the node id was first seen with a certificate of other names; if they were changed on purpose, restart "
+             "this node";
+    default:
+      return nullptr;
+  }
+}
+
 constexpr CloseReason ReasonOf(FrameError error) {
   switch (error) {
     case FrameError::kNone:
@@ -116,6 +179,8 @@ constexpr CloseReason ReasonOf(FrameError error) {
       return CloseReason::kFrameTooLong;
     case FrameError::kChecksum:
       return CloseReason::kBadChecksum;
+    case FrameError::kTag:
+      return CloseReason::kBadTag;
   }
   return CloseReason::kNone;
 }

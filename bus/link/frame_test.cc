@@ -16,11 +16,11 @@ std::string MakeFrame(uint8_t kind, const std::string& payload) {
 
 FrameError Check(const std::string& frame, FrameHeader* header) {
   const auto* at = reinterpret_cast<const uint8_t*>(frame.data());
-  FrameError error = ReadHeader(at, header);
+  FrameError error = ReadHeader(at, false, header);
   if (error != FrameError::kNone) return error;
   // A length that was damaged may not lead past the bytes there are.
   if (frame.size() - kFrameHeaderBytes < header->length) return FrameError::kTooLong;
-  return CheckFrame(at, *header);
+  return CheckFrame(at, *header, nullptr);
 }
 
 TEST(Frame, ChecksumIsCrc32c) {
@@ -77,10 +77,10 @@ TEST(Frame, LengthIsLimitedByTypeAndKind) {
   uint32_t length = MaxPayload(FrameType::kMessage, 1);
   FrameHeader header;
   memcpy(frame.data() + 8, &length, 4);
-  EXPECT_EQ(ReadHeader(reinterpret_cast<uint8_t*>(frame.data()), &header), FrameError::kNone);
+  EXPECT_EQ(ReadHeader(reinterpret_cast<uint8_t*>(frame.data()), false, &header), FrameError::kNone);
   ++length;
   memcpy(frame.data() + 8, &length, 4);
-  EXPECT_EQ(ReadHeader(reinterpret_cast<uint8_t*>(frame.data()), &header), FrameError::kTooLong);
+  EXPECT_EQ(ReadHeader(reinterpret_cast<uint8_t*>(frame.data()), false, &header), FrameError::kTooLong);
 }
 
 TEST(Hello, RoundTrip) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,8 @@
 #include "bus/link/io_pool.h"
 #include "bus/link/link_io.h"
 #include "bus/link/socket.h"
+#include "bus/tls/tls.h"
+#include "bus/trust/trust.h"
 #include "glog/logging.h"
 
 namespace skein::bus {
@@ -21,25 +24,42 @@ using LinkId = uint64_t;
 
 struct LinkWatch;  // libuv's side of it
 
+// The handshake by which a secret is proven, while it goes on.
+struct SecretHandshake {
+  SecretsPtr secrets;  // as they were when it began
+  Introduction about;
+};
+
 struct Link {
-  enum class State : uint8_t { kConnecting, kHello, kUp };
+  // kHello: the acceptor waits for the Hello, the dialler for the answer to its own. kProof: each for the other's
+  // proof.
+  enum class State : uint8_t { kConnecting, kTls, kHello, kProof, kUp };
 
   LinkId id = 0;
   bool outbound = false;
   State state = State::kConnecting;
   SocketAddress remote;
-  std::string peer_id;  // from its Hello
+  std::string peer_id;  // from its Hello or Accept
   uint16_t version = 0;
+  std::unique_ptr<SecretHandshake> handshake;
+  bool tagged = false;                 // frames of messages bear tags (once up)
+  std::optional<SecretKey> proven_by;  // the identity of the secret
+  TlsContextPtr tls;                   // what its TLS is made with; null: none
+  std::string certificate;             // the names in the peer's
+  int64_t renew_ms = 0;                // when it is closed to be made anew; 0: not
   int64_t create_unix_ms = 0;
   int64_t deadline_ms = 0;  // until which it must be up
 
   Fd fd;
   LinkWatch* watch = nullptr;
   std::unique_ptr<LinkIo> io;
-  bool blocked = false;  // waits for writability
+  bool blocked = false;           // writing waits for writability
+  bool write_wants_read = false;  // or for readability, and reading for writability (TLS)
+  bool read_wants_write = false;
 
   // Queued since the last dispatch of a write job; `unsent_bytes` also counts what jobs took and have not written.
-  std::deque<Outgoing> queue;
+  // Messages wait until the link is up, frames of the handshake do not.
+  std::deque<Outgoing> queue, handshake_queue;
   size_t queue_bytes = 0;
   size_t unsent_bytes = 0;
 
@@ -50,6 +70,7 @@ struct Link {
   bool want_read = false, want_write = false;
   bool watched = false;  // libuv watches the descriptor; not while a read job has it
   bool in_ready = false, in_dirty = false;
+  bool accept_counted = false;
 
   TokenCount::Token direction_count, unproven_count;
   KeyedCount::Token address_count;
@@ -89,7 +110,7 @@ class Borrow {
 
 // A unit of work on a borrowed link: what a worker gets and gives back.
 struct LinkJob final : IoJob {
-  enum class Kind : uint8_t { kRead, kWrite } kind = Kind::kRead;
+  enum class Kind : uint8_t { kRead, kWrite, kHandshake } kind = Kind::kRead;
   Borrow borrow;
   LinkIo* io = nullptr;
   bool proven = false;
@@ -97,13 +118,17 @@ struct LinkJob final : IoJob {
   JobBudget budget;
   ReadResult read;
   WriteResult write;
+  int handshake = 0;
+  bool handshake_wants_write = false;
 
   // On the bus thread or a worker; touches `io` and the results only.
   void Run() override {
     if (kind == Kind::kRead) {
       io->Read(proven, budget, input_limit, &read);
-    } else {
+    } else if (kind == Kind::kWrite) {
       io->Write(budget, &write);
+    } else {
+      handshake = io->Handshake(&handshake_wants_write);
     }
   }
 };

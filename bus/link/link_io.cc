@@ -20,9 +20,9 @@ constexpr size_t kKeptOutput = 16 << 10;
 void ReadResult::Clear() {
   messages.clear();
   kinds.clear();
-  hello.reset();
+  handshake.reset();
   bytes = unknown = message_bytes = 0;
-  more = false;
+  more = wants_write = false;
   close = CloseReason::kNone;
   error = 0;
 }
@@ -30,7 +30,7 @@ void ReadResult::Clear() {
 void WriteResult::Clear() {
   kinds.clear();
   bytes = done_bytes = 0;
-  blocked = more = false;
+  blocked = wants_read = more = false;
   close = CloseReason::kNone;
   error = 0;
 }
@@ -42,6 +42,17 @@ void LinkIo::Take(std::deque<Outgoing>* queue) {
     for (Outgoing& out : *queue) sending_.push_back(std::move(out));
     queue->clear();
   }
+}
+
+void LinkIo::SetTags(const SecretKey& sending, const SecretKey& receiving) {
+  sending_tags_ = std::make_unique<FrameTags>(sending);
+  receiving_tags_ = std::make_unique<FrameTags>(receiving);
+}
+
+int LinkIo::Handshake(bool* wants_write) {
+  int result = transport_->Handshake();
+  *wants_write = result == -EAGAIN && transport_->wants_other(true);
+  return result;
 }
 
 void LinkIo::Read(bool proven, const JobBudget& budget, size_t limit, ReadResult* result) {
@@ -63,6 +74,8 @@ void LinkIo::Read(bool proven, const JobBudget& budget, size_t limit, ReadResult
       if (n != -EAGAIN && n != -EWOULDBLOCK) {
         result->close = CloseReason::kIoError;
         result->error = static_cast<int>(-n);
+      } else {
+        result->wants_write = transport_->wants_other(true);
       }
       break;
     }
@@ -70,7 +83,8 @@ void LinkIo::Read(bool proven, const JobBudget& budget, size_t limit, ReadResult
     result->bytes += static_cast<uint64_t>(n);
     last_read_full_ = static_cast<size_t>(n) == room;
     stop = Parse(proven, budget, result);
-    if (stop || !last_read_full_) break;  // a short read has emptied the socket: no second call to learn that
+    if (stop) break;
+    if (!last_read_full_ && transport_->short_read_is_all()) break;  // no second call to learn that
     if (result->bytes >= budget.bytes) {
       result->more = true;
       break;
@@ -83,20 +97,23 @@ void LinkIo::Read(bool proven, const JobBudget& budget, size_t limit, ReadResult
 bool LinkIo::Parse(bool proven, const JobBudget& budget, ReadResult* result) {
   while (end_ - begin_ >= kFrameHeaderBytes) {
     FrameHeader header;
-    FrameError error = ReadHeader(input_.get() + begin_, &header);
-    if (error == FrameError::kNone && end_ - begin_ - kFrameHeaderBytes < header.length) return false;
-    if (error == FrameError::kNone) error = CheckFrame(input_.get() + begin_, header);
+    FrameError error = ReadHeader(input_.get() + begin_, receiving_tags_ != nullptr, &header);
+    if (error == FrameError::kNone && end_ - begin_ < header.size()) return false;
+    if (error == FrameError::kNone) error = CheckFrame(input_.get() + begin_, header, receiving_tags_.get());
     if (error != FrameError::kNone) {
-      result->close = ReasonOf(error);
+      const uint8_t* at = input_.get() + begin_;
+      // The start of a TLS handshake record.
+      bool tls = error == FrameError::kMagic && !proven && at[0] == 0x16 && at[1] == 3;
+      result->close = tls ? CloseReason::kPeerHasTls : ReasonOf(error);
       return true;
     }
     if (!TakeFrame(proven, header, result)) return true;
-    begin_ += kFrameHeaderBytes + header.length;
-    // After a Hello the bus thread decides before anything else is looked at.
-    if (result->hello || result->messages.size() + result->unknown >= budget.messages ||
+    begin_ += header.size();
+    // After a frame of the handshake the bus thread decides before anything else is looked at.
+    if (result->handshake || result->messages.size() + result->unknown >= budget.messages ||
         result->message_bytes >= budget.bytes) {
       result->more = end_ > begin_;
-      if (!result->more && last_read_full_) result->more = true;
+      if (!result->more && (last_read_full_ || !transport_->short_read_is_all())) result->more = true;
       return true;
     }
   }
@@ -109,13 +126,8 @@ bool LinkIo::TakeFrame(bool proven, const FrameHeader& header, ReadResult* resul
     result->close = CloseReason::kUnexpectedFrame;
     return false;
   }
-  if (header.type == FrameType::kHello) {
-    Hello hello;
-    if (!DecodeHello({reinterpret_cast<const char*>(payload), header.length}, &hello)) {
-      result->close = CloseReason::kBadHello;
-      return false;
-    }
-    result->hello = std::move(hello);
+  if (!proven) {
+    result->handshake = {header.type, {reinterpret_cast<const char*>(payload), header.length}};
     return true;
   }
   auto message = std::make_shared<proto::BusMessage>();
@@ -133,7 +145,7 @@ bool LinkIo::TakeFrame(bool proven, const FrameHeader& header, ReadResult* resul
     result->close = CloseReason::kUndecodable;
     return false;
   }
-  result->message_bytes += kFrameHeaderBytes + header.length;
+  result->message_bytes += header.size();
   result->kinds.push_back(kind);
   result->messages.push_back(std::move(message));
   return true;
@@ -194,6 +206,7 @@ void LinkIo::Write(const JobBudget& budget, WriteResult* result) {
     if (n < 0) {
       if (n == -EAGAIN || n == -EWOULDBLOCK) {
         result->blocked = true;
+        result->wants_read = transport_->wants_other(false);
       } else {
         result->close = CloseReason::kIoError;
         result->error = static_cast<int>(-n);
@@ -229,14 +242,14 @@ bool LinkIo::Encode(uint32_t target, uint32_t* messages_left, WriteResult* resul
     if (out.message != nullptr) {
       kind = MessageKind(*out.message);
       size_t length = out.message->ByteSizeLong();
-      output_.resize(start + kFrameHeaderBytes + length);
+      output_.resize(start + kFrameHeaderBytes + length + (sending_tags_ != nullptr ? kTagBytes : 0));
       auto* frame = reinterpret_cast<uint8_t*>(output_.data()) + start;
       if (!out.message->SerializeToArray(frame + kFrameHeaderBytes, static_cast<int>(length))) {
         output_.resize(start);
         result->close = CloseReason::kMessageTooLong;
         return false;
       }
-      SealFrame(FrameType::kMessage, kind, frame, static_cast<uint32_t>(length));
+      SealFrame(FrameType::kMessage, kind, frame, static_cast<uint32_t>(length), sending_tags_.get());
     } else {
       output_.append(out.frame);
     }

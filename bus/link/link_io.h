@@ -34,14 +34,21 @@ struct Outgoing {
   uint32_t bytes = 0;
 };
 
+// A frame of the handshake: whole and checked, not decoded.
+struct HandshakeFrame {
+  FrameType type;
+  std::string payload;
+};
+
 struct ReadResult {
   std::vector<MessagePtr> messages;  // whole and checked, in order
   std::vector<uint8_t> kinds;        // of those
-  std::optional<Hello> hello;
+  std::optional<HandshakeFrame> handshake;
   uint64_t bytes = 0;                      // taken from the transport
   uint64_t unknown = 0;                    // whole messages of kinds this build does not know, skipped
   uint64_t message_bytes = 0;              // of `messages`, for the link's limit
   bool more = false;                       // stopped by the budget: run again
+  bool wants_write = false;                // nothing more to read before the descriptor is writable (TLS)
   CloseReason close = CloseReason::kNone;  // after the messages were delivered
   int error = 0;                           // errno of kIoError
   void Clear();
@@ -52,6 +59,7 @@ struct WriteResult {
   uint64_t bytes = 0;          // given to the transport
   uint64_t done_bytes = 0;     // of whole frames: what no longer counts toward the link's limit
   bool blocked = false;        // the transport takes no more now
+  bool wants_read = false;     // and will not before the descriptor is readable (TLS)
   bool more = false;           // stopped by the budget: run again
   CloseReason close = CloseReason::kNone;
   int error = 0;
@@ -66,11 +74,17 @@ class LinkIo {
   void Take(std::deque<Outgoing>* queue);
   bool has_output() const { return !sending_.empty() || written_ < output_.size(); }
 
-  // One read job. An unproven link takes one Hello and then stops; a proven one takes messages. `limit`: the most bytes
-  // the receive buffer may hold.
+  // Messages bear tags from now on, in both directions. Not while lent.
+  void SetTags(const SecretKey& sending, const SecretKey& receiving);
+
+  // One step of the transport's own handshake: 0, -EAGAIN (`wants_write` says what it waits for), or a negative errno.
+  int Handshake(bool* wants_write);
+  // One read job. An unproven link takes one frame of the handshake and then stops; a proven one takes messages.
+  // `limit`: the most bytes the receive buffer may hold.
   void Read(bool proven, const JobBudget& budget, size_t limit, ReadResult* result);
   // One write job.
   void Write(const JobBudget& budget, WriteResult* result);
+  Transport* transport() { return transport_.get(); }  // not while lent
 
   // Bytes of the receive buffer. Any thread.
   size_t input_memory() const { return memory_.load(std::memory_order_relaxed); }
@@ -95,6 +109,7 @@ class LinkIo {
   void PublishMemory();
 
   std::unique_ptr<Transport> transport_;
+  std::unique_ptr<FrameTags> sending_tags_, receiving_tags_;
   // Received: bytes [begin_, end_) of the buffer are not yet framed.
   std::unique_ptr<uint8_t[]> input_;
   size_t capacity_ = 0, begin_ = 0, end_ = 0;

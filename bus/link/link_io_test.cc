@@ -283,7 +283,8 @@ TEST(LinkIo, AnUnprovenLinkTakesOneHelloAndStops) {
   side.transport->input = EncodeHello({1, 1, std::string(40, 'a')}) + Wire({Ping(0, 3)});
   ReadResult result;
   side.io.Read(false, {}, kNoLimit, &result);
-  ASSERT_TRUE(result.hello.has_value());
+  ASSERT_TRUE(result.handshake.has_value());
+  EXPECT_EQ(result.handshake->type, FrameType::kHello);
   EXPECT_TRUE(result.messages.empty());
   EXPECT_TRUE(result.more);
   result.Clear();

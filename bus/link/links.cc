@@ -94,15 +94,19 @@ void Links::Send(LinkId id, const MessagePtr& message) {
   }
   Outgoing out;
   out.message = message;
-  out.bytes = static_cast<uint32_t>(kFrameHeaderBytes + length);
+  // One that is not up yet may get tags.
+  bool tagged = link->tagged || link->state != Link::State::kUp;
+  out.bytes = static_cast<uint32_t>(kFrameHeaderBytes + length + (tagged ? kTagBytes : 0));
   Queue(link, std::move(out));
 }
 
 void Links::Queue(Link* link, Outgoing out) {
+  bool message = out.message != nullptr;
   link->unsent_bytes += out.bytes;
-  link->queue.push_back(std::move(out));
+  (message ? link->queue : link->handshake_queue).push_back(std::move(out));
   if (link->memory() > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
-  if (!link->blocked && link->state != Link::State::kConnecting && !link->in_dirty) {
+  if (message && link->state != Link::State::kUp) return;
+  if (!link->blocked && !link->in_dirty) {
     link->in_dirty = true;
     dirty_.push_back(link->id);
   }
@@ -125,14 +129,23 @@ void Links::OnPoll(uv_poll_t* poll, int status, int events) {
     events = UV_READABLE;
   }
   if (link->state == Link::State::kConnecting) return links->FinishConnect(link);
+  if (link->state == Link::State::kTls) {
+    link->read_wants_write = false;
+    events = UV_READABLE;
+  }
   if (link->io_refs > 0) {
     // L26: remembered, and served when the job is done; until then the poll must not spin on it.
     if ((events & UV_READABLE) != 0) link->want_read = true;
     return links->Unwatch(link);
   }
   LinkId id = link->id;
-  if ((events & UV_WRITABLE) != 0 && link->blocked) {
-    link->blocked = false;
+  if ((events & UV_WRITABLE) != 0 && link->read_wants_write) {
+    link->read_wants_write = false;
+    events |= UV_READABLE;
+    links->Watch(link);
+  }
+  if (((events & UV_WRITABLE) != 0 && link->blocked) || ((events & UV_READABLE) != 0 && link->write_wants_read)) {
+    link->blocked = link->write_wants_read = false;
     links->WantWrite(link);
     link = links->Find(id);
     if (link == nullptr) return;
@@ -145,12 +158,12 @@ void Links::WantRead(Link* link) {
   if (link->io_refs > 0) {
     link->want_read = true;
   } else {
-    Start(link, LinkJob::Kind::kRead);
+    Start(link, link->state == Link::State::kTls ? LinkJob::Kind::kHandshake : LinkJob::Kind::kRead);
   }
 }
 
 void Links::WantWrite(Link* link) {
-  if (link->blocked || link->state == Link::State::kConnecting) return;
+  if (link->blocked || link->write_wants_read || link->state <= Link::State::kTls) return;
   if (link->io_refs > 0) {
     link->want_write = true;
   } else {
@@ -160,28 +173,41 @@ void Links::WantWrite(Link* link) {
 
 void Links::Start(Link* link, LinkJob::Kind kind) {
   LinkJob* job = NewJob();
-  bool reads = kind == LinkJob::Kind::kRead;
+  bool writes = kind == LinkJob::Kind::kWrite;
   job->kind = kind;
   job->borrow = Borrow(link);
   job->io = link->io.get();
   job->budget = options_.budget;
-  if (reads) {
+  if (writes) {
+    link->want_write = false;
+    link->io->Take(&link->handshake_queue);
+    if (link->state == Link::State::kUp) link->io->Take(&link->queue);
+  } else {
     link->want_read = false;
     job->proven = link->state == Link::State::kUp;
     size_t sending = link->unsent_bytes;
     job->input_limit = sending < options_.buffer_limit ? options_.buffer_limit - sending : 0;
-  } else {
-    link->want_write = false;
-    link->io->Take(&link->queue);
   }
-  if (pool_.Submit(job)) {
-    ++(reads ? counters_.reads_offloaded : counters_.writes_offloaded);
+  bool offloaded = pool_.Submit(job);
+  switch (kind) {
+    case LinkJob::Kind::kRead:
+      ++(offloaded ? counters_.reads_offloaded : counters_.reads_inline);
+      break;
+    case LinkJob::Kind::kWrite:
+      ++(offloaded ? counters_.writes_offloaded : counters_.writes_inline);
+      break;
+    case LinkJob::Kind::kHandshake:
+      // Once a connection, however many steps it takes.
+      if (!link->outbound && !std::exchange(link->accept_counted, true)) {
+        ++(offloaded ? counters_.accepts_offloaded : counters_.accepts_inline);
+      }
+  }
+  if (offloaded) {
     // Readable until the worker has read: the poll would not block.
-    if (reads) Unwatch(link);
+    if (!writes) Unwatch(link);
     return;
   }
   job->Run();
-  ++(reads ? counters_.reads_inline : counters_.writes_inline);
   Complete(job);
 }
 
@@ -204,12 +230,17 @@ void Links::TakeCompletions(size_t most) {
 void Links::Complete(LinkJob* finished) {
   std::unique_ptr<LinkJob> job(finished);
   Link* link = job->borrow.link();
-  if (job->kind == LinkJob::Kind::kRead) {
-    CompleteRead(link, &job->read);
-    job->read.Clear();
-  } else {
-    CompleteWrite(link, &job->write);
-    job->write.Clear();
+  switch (job->kind) {
+    case LinkJob::Kind::kRead:
+      CompleteRead(link, &job->read);
+      job->read.Clear();
+      break;
+    case LinkJob::Kind::kWrite:
+      CompleteWrite(link, &job->write);
+      job->write.Clear();
+      break;
+    case LinkJob::Kind::kHandshake:
+      if (!link->async_close) FinishTls(link, job->handshake, job->handshake_wants_write);
   }
   job->borrow.Return();
   if (idle_jobs_.size() < kIdleJobs) idle_jobs_.push_back(std::move(job));
@@ -229,11 +260,20 @@ void Links::CompleteRead(Link* link, ReadResult* result) {
     ++counters_.received[result->kinds[i]];
     handler_->OnMessage(link->id, std::move(result->messages[i]), link->remote.ip);
   }
-  if (result->hello && !link->async_close) HandleHello(link, *result->hello);
+  if (result->handshake && !link->async_close) HandleHandshake(link, *result->handshake);
   if (link->async_close) return;
-  if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
+  if (result->close != CloseReason::kNone) {
+    bool cut = result->close == CloseReason::kEndOfStream || result->close == CloseReason::kIoError;
+    // Who has dialled and is closed upon before it is up has not been told why.
+    if (cut && link->outbound && link->state != Link::State::kUp) result->close = CloseReason::kHandshakeEnded;
+    return End(link, result->close, result->error, nullptr, cut ? link->io->transport()->error() : "");
+  }
   if (link->memory() + result->message_bytes > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
   if (result->more) link->want_read = true;
+  if (result->wants_write) {
+    link->read_wants_write = true;
+    if (link->watched) Watch(link);
+  }
 }
 
 void Links::CompleteWrite(Link* link, WriteResult* result) {
@@ -243,7 +283,9 @@ void Links::CompleteWrite(Link* link, WriteResult* result) {
   link->unsent_bytes -= result->done_bytes;
   if (link->async_close) return;
   if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
-  if (result->blocked && !link->blocked) {
+  if (result->blocked && result->wants_read) {
+    link->write_wants_read = true;
+  } else if (result->blocked && !link->blocked) {
     link->blocked = true;
     if (link->watched) Watch(link);
   }
@@ -288,7 +330,8 @@ void Links::RunReady() {
 
 void Links::Watch(Link* link) {
   int events = UV_READABLE;
-  if (link->state == Link::State::kConnecting) {
+  if (link->state == Link::State::kConnecting || link->read_wants_write) {
+    // Reading that waits for writability would find nothing however readable it is.
     events = UV_WRITABLE;
   } else if (link->blocked) {
     events |= UV_WRITABLE;
@@ -309,7 +352,7 @@ void Links::CloseWatch(Link* link) {
   uv_close(reinterpret_cast<uv_handle_t*>(&watch->poll), FreeWatch);
 }
 
-void Links::End(Link* link, CloseReason reason, int error, const char* engine_reason) {
+void Links::End(Link* link, CloseReason reason, int error, const char* engine_reason, const std::string& detail) {
   DCHECK(!link->async_close);
   LinkId id = link->id;
   bool tell = reason != CloseReason::kEngine && reason != CloseReason::kStopping &&
@@ -324,13 +367,17 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
     }
   }
   bool loud = reason > CloseReason::kHelloTimeout;
+  const char* hint = CloseReasonHint(reason);
   if (loud || VLOG_IS_ON(1)) {
     LOG_IF(INFO, MayLog()) << "cluster bus: closed the link " << (link->outbound ? "to " : "from ") << link->remote.ip
                            << ":" << link->remote.port << (link->peer_id.empty() ? "" : " of ") << link->peer_id << ": "
                            << (engine_reason != nullptr ? engine_reason : CloseReasonName(reason))
-                           << (error != 0 ? ": " : "") << (error != 0 ? strerror(error) : "");
+                           << (error != 0 ? ": " : "") << (error != 0 ? strerror(error) : "")
+                           << (detail.empty() ? "" : ": ") << detail << (hint != nullptr ? " (" : "")
+                           << (hint != nullptr ? hint : "") << (hint != nullptr ? ")" : "");
   }
   deadlines_.erase({link->deadline_ms, id});
+  if (link->renew_ms != 0) renewals_.erase({link->renew_ms, id});
   CloseWatch(link);
   auto found = links_.find(id);
   std::unique_ptr<Link> owned = std::move(found->second);
@@ -342,6 +389,7 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
     shutdown(link->fd.get(), SHUT_RDWR);
     closing_.emplace(id, std::move(owned));
   } else {
+    owned->io->transport()->Shutdown();
     owned.reset();
   }
   if (tell) handler_->OnLinkDown(id, CloseReasonName(reason));
@@ -353,6 +401,11 @@ void Links::Tick() {
     LinkId id = deadlines_.begin()->second;
     deadlines_.erase(deadlines_.begin());
     if (Link* link = Find(id)) End(link, link->outbound ? CloseReason::kConnectTimeout : CloseReason::kHelloTimeout);
+  }
+  while (!renewals_.empty() && renewals_.begin()->first <= now) {
+    Link* link = Find(renewals_.begin()->second);
+    CHECK(link != nullptr);
+    End(link, link->tls != options_.tls ? CloseReason::kTlsRenewed : CloseReason::kSecretWithdrawn);
   }
   if (accept_paused_ && !stopping_) {
     accept_paused_ = false;

@@ -9,8 +9,10 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <string_view>
@@ -44,18 +46,23 @@ class LinkHandler {
 struct LinksOptions {
   uint32_t max_inbound = 4096;
   uint32_t max_outbound = 16384;
-  // Inbound connections that have not said a valid Hello: in all, from one address, and for how long.
+  // Inbound connections that have not proven themselves (with neither TLS nor a secret: said a valid Hello): in all,
+  // from one address, and for how long.
   uint32_t max_unproven = 512;
   uint32_t max_unproven_per_address = 256;
   int64_t hello_timeout_ms = 2000;
   int64_t connect_timeout_ms = 2000;  // until a dialled link is up
   int64_t dead_after_ms = 15000;      // keepalive and user timeout
-  size_t buffer_limit = 64u << 20;    // bytes a link may hold, sending and receiving
+  // Links of a withdrawn secret or older certificates are closed, spread over so long, to be made anew.
+  int64_t renew_within_ms = 10000;
+  size_t buffer_limit = 64u << 20;  // bytes a link may hold, sending and receiving
   bool loopback_only = false;
   std::vector<std::string> bind;  // as of Listen: where dialled links come from
   JobBudget budget;
   size_t workers = 0;  // threads for the links' I/O; 0: all on the bus thread
   size_t max_jobs = 1024;
+  SecretsPtr secrets;  // null: none
+  TlsContextPtr tls;   // null: none
 };
 
 struct LinkCounters {
@@ -92,6 +99,13 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   // The id this node says it has, from now on.
   void SetNodeId(const std::string& id) { node_id_ = id; }
   void SetTimeouts(int64_t hello_ms, int64_t connect_ms, int64_t dead_after_ms);
+  void SetBufferLimit(size_t bytes) { options_.buffer_limit = bytes; }
+  // Of connections made and accepted from now on.
+  void SetLoopbackOnly(bool only) { options_.loopback_only = only; }
+  // Null: none. Links not proven by one of these are closed within renew_within_ms, those on their way at once.
+  void SetSecrets(SecretsPtr secrets);
+  // Null: none. Links of another context are closed within renew_within_ms.
+  void SetTls(TlsContextPtr tls);
   void AddListener(Fd listener);
   // Changes the number of workers. Loses and delays nothing (L36).
   void SetWorkers(size_t workers);
@@ -121,6 +135,7 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   uint64_t outbound() const { return outbound_.value(); }
   uint64_t unproven() const { return unproven_.value(); }
   size_t unproven_addresses() const { return unproven_by_address_.keys(); }
+  size_t pairings() const { return pairings_.size(); }
 
  private:
   struct Handles;  // libuv's
@@ -135,7 +150,18 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   void Adopt(std::unique_ptr<Link> link);
   void FinishConnect(Link* link);
   void QueueHello(Link* link);
+  void QueueHandshake(Link* link, std::string frame);
+  void HandleHandshake(Link* link, const HandshakeFrame& frame);
   void HandleHello(Link* link, const Hello& hello);
+  void HandleChallenge(Link* link, const Challenge& challenge);
+  void HandleProof(Link* link, const Proof& proof);
+  void HandleAccept(Link* link, const Acceptance& accept);
+  void SetTags(Link* link, size_t secret);
+  // The peer is who it says; false if that ended the link.
+  bool Proven(Link* link);
+  bool MatchesCertificate(Link* link);
+  void FinishTls(Link* link, int result, bool wants_write);
+  void RenewAll();
   void Queue(Link* link, Outgoing out);
 
   // Jobs. At most one a link at a time; what comes meanwhile is remembered.
@@ -153,7 +179,8 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   void Watch(Link* link);
   void Unwatch(Link* link);
   void CloseWatch(Link* link);
-  void End(Link* link, CloseReason reason, int error = 0, const char* engine_reason = nullptr);
+  void End(Link* link, CloseReason reason, int error = 0, const char* engine_reason = nullptr,
+           const std::string& detail = {});
   void Refuse(CloseReason reason, const SocketAddress& remote);
   bool MayLog();
 
@@ -173,6 +200,11 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   std::map<LinkId, std::unique_ptr<Link>> links_;
   std::map<LinkId, std::unique_ptr<Link>> closing_;  // borrowed, and to be destroyed by their last completion
   std::set<std::pair<int64_t, LinkId>> deadlines_;
+  std::set<std::pair<int64_t, LinkId>> renewals_;
+  std::mt19937_64 jitter_{std::random_device{}()};
+  // The names of the certificate that each node id was first seen with; bounded.
+  std::map<std::string, std::string, std::less<>> pairings_;
+  std::deque<std::string> pairing_order_;
   std::vector<LinkId> dirty_;
   std::vector<LinkId> ready_;
   LinkId next_inbound_ = 2, last_dialled_ = 0;

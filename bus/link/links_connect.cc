@@ -5,6 +5,7 @@
 
 #include "bus/link/links.h"
 #include "bus/link/links_internal.h"
+#include "bus/link/tls_transport.h"
 #include "glog/logging.h"
 
 namespace skein::bus {
@@ -48,7 +49,8 @@ void Links::AcceptSome(Listener* listener) {
     }
     if (error == -EAGAIN || error == -EWOULDBLOCK) return;
     if (error != 0) continue;  // the client went away before it was accepted
-    ++counters_.accepts_inline;
+    // With TLS, accepting is the handshake, and counted as that.
+    if (options_.tls == nullptr) ++counters_.accepts_inline;
     Admit(std::move(fd), std::move(remote));
   }
 }
@@ -64,7 +66,7 @@ void Links::Admit(Fd fd, SocketAddress remote) {
   auto link = std::make_unique<Link>();
   link->id = next_inbound_;
   next_inbound_ += 2;
-  link->state = Link::State::kHello;
+  link->state = options_.tls != nullptr ? Link::State::kTls : Link::State::kHello;
   link->direction_count = inbound_.Take();
   link->unproven_count = unproven_.Take();
   link->address_count = unproven_by_address_.Take(remote.ip);
@@ -86,7 +88,14 @@ void Links::Adopt(std::unique_ptr<Link> owned) {
   Link* link = owned.get();
   link->create_unix_ms = UnixMs();
   SetLinkOptions(link->fd.get(), options_.dead_after_ms);
-  link->io = std::make_unique<LinkIo>(std::make_unique<SocketTransport>(link->fd.get()));
+  link->tls = options_.tls;
+  std::unique_ptr<Transport> transport;
+  if (link->tls != nullptr) {
+    transport = std::make_unique<TlsTransport>(link->tls, link->fd.get(), link->outbound);
+  } else {
+    transport = std::make_unique<SocketTransport>(link->fd.get());
+  }
+  link->io = std::make_unique<LinkIo>(std::move(transport));
   deadlines_.emplace(link->deadline_ms, link->id);
   links_.emplace(link->id, std::move(owned));
   link->watch = new LinkWatch;
@@ -97,7 +106,7 @@ void Links::Adopt(std::unique_ptr<Link> owned) {
   Watch(link);
 }
 
-// ---- Dialling and the handshake
+// ---- Dialling
 
 void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
   CHECK(id % 2 == 1 && id > last_dialled_) << "ids of links are odd and grow";
@@ -143,34 +152,13 @@ void Links::FinishConnect(Link* link) {
   int result = ConnectResult(link->fd.get());
   if (result == -EINPROGRESS) return;
   if (result != 0) return End(link, CloseReason::kConnectFailed, -result);
-  link->state = Link::State::kHello;
+  link->state = link->tls != nullptr ? Link::State::kTls : Link::State::kHello;
   Watch(link);
-  QueueHello(link);
-}
-
-void Links::QueueHello(Link* link) {
-  Hello mine;
-  mine.node_id = node_id_;
-  Outgoing out;
-  out.frame = EncodeHello(mine);
-  out.bytes = static_cast<uint32_t>(out.frame.size());
-  Queue(link, std::move(out));
-}
-
-void Links::HandleHello(Link* link, const Hello& hello) {
-  Hello mine;
-  mine.node_id = node_id_;
-  if (hello.node_id == node_id_) return End(link, CloseReason::kSelf);
-  link->version = NegotiateVersion(mine, hello);
-  if (link->version == 0) return End(link, CloseReason::kNoCommonVersion);
-  link->peer_id = hello.node_id;
-  link->state = Link::State::kUp;
-  deadlines_.erase({link->deadline_ms, link->id});
-  link->unproven_count.Release();
-  link->address_count.Release();
-  if (!link->outbound) return QueueHello(link);
-  if (!link->queue.empty()) WantWrite(link);
-  handler_->OnLinkUp(link->id);
+  if (link->tls != nullptr) {
+    Start(link, LinkJob::Kind::kHandshake);
+  } else {
+    QueueHello(link);
+  }
 }
 
 }  // namespace skein::bus

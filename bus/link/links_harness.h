@@ -12,15 +12,55 @@
 #include <cerrno>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bus/link/links.h"
+#include "bus/tls/stream_testing.h"
 #include "glog/logging.h"
 #include "proto/bus.pb.h"
 
 namespace skein::bus {
+
+// How links are made: by whom their work is done, and what peers must prove.
+struct LinkMode {
+  const char* name;
+  size_t workers;
+  bool secret, tls;
+};
+inline constexpr LinkMode kPlainModes[] = {{"Inline", 0, false, false}, {"Workers", 2, false, false}};
+inline constexpr LinkMode kLinkModes[] = {
+    {"Inline", 0, false, false},       {"Workers", 2, false, false},   {"SecretInline", 0, true, false},
+    {"SecretWorkers", 2, true, false}, {"TlsInline", 0, false, true},  {"TlsWorkers", 2, false, true},
+    {"BothInline", 0, true, true},     {"BothWorkers", 2, true, true},
+};
+inline std::ostream& operator<<(std::ostream& out, const LinkMode& mode) { return out << mode.name; }
+
+inline SecretsPtr MakeSecrets(const std::vector<std::string>& secrets) {
+  auto made = Secrets::Create(secrets);
+  CHECK(made.ok()) << made.status();
+  return *made;
+}
+inline const std::string kTestSecret = "the secret of these tests", kOtherSecret = "quite another secret";
+
+// One authority and one certificate that all nodes of a test share.
+inline const TestSite& SharedSite() {
+  static const TestSite* const site = new TestSite;
+  return *site;
+}
+
+inline LinksOptions OptionsOf(const LinkMode& mode) {
+  LinksOptions options;
+  options.workers = mode.workers;
+  if (mode.secret) options.secrets = MakeSecrets({kTestSecret});
+  if (mode.tls) {
+    static const auto* const context = new TlsContextPtr(SharedSite().Context());
+    options.tls = *context;
+  }
+  return options;
+}
 
 inline MessagePtr MakePing(uint64_t seq, size_t ages = 0) {
   auto message = std::make_shared<proto::BusMessage>();
@@ -98,6 +138,7 @@ class Peer : public LinkHandler {
     return id;
   }
   LinkId NextId() { return std::exchange(next_id_, next_id_ + 2); }
+  LinkId PeekId() const { return next_id_; }
   uint64_t closed(CloseReason reason) const { return links->counters().of(reason); }
 
   void OnMessage(LinkId link, MessagePtr message, const std::string& remote_ip) override {
@@ -130,9 +171,9 @@ class Peer : public LinkHandler {
 };
 
 // A client that speaks what it likes.
-class RawClient {
+class RawPeer {
  public:
-  explicit RawClient(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit RawPeer(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -140,6 +181,8 @@ class RawClient {
     CHECK_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
   }
+  // With a connection that exists.
+  explicit RawPeer(Fd fd) : fd_(std::move(fd)) {}
   void Say(const std::string& bytes) {
     CHECK_EQ(send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }

@@ -1,7 +1,8 @@
 // What the files that implement Links share, and nobody else.
 //
 //   links.cc          jobs, sending, ending
-//   links_connect.cc  accepting, dialling, the handshake
+//   links_connect.cc  accepting, dialling
+//   links_trust.cc    the handshake: Hellos, proofs, TLS; secrets and certificates that change
 #ifndef SKEIN_BUS_LINK_LINKS_INTERNAL_H_
 #define SKEIN_BUS_LINK_LINKS_INTERNAL_H_
 

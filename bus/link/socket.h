@@ -44,6 +44,23 @@ class Transport {
   // Bytes moved; 0 at the end of the stream (Read only); else a negative errno (-EAGAIN: nothing can be done now).
   virtual ssize_t Read(void* to, size_t length) = 0;
   virtual ssize_t Write(const void* from, size_t length) = 0;
+  // What must be done before the first Read or Write. 0: done; -EAGAIN: not yet; else a negative errno.
+  virtual int Handshake() { return 0; }
+  // After -EAGAIN: the descriptor must become writable, though it was a Read (readable, though it was a Write).
+  virtual bool wants_other(bool reading) const {
+    (void)reading;
+    return false;
+  }
+  // A Read that gave less than was asked for has taken all there is.
+  virtual bool short_read_is_all() const { return true; }
+  // Tells the other side that nothing more comes, if that can be done at once.
+  virtual void Shutdown() {}
+  // Of the last failure, for people; empty if its errno says it all.
+  virtual std::string error() const { return {}; }
+  // After the handshake: the names in the peer's certificate.
+  virtual std::string peer_names() const { return {}; }
+  // The handshake failed because the peer does not speak TLS.
+  virtual bool peer_is_plain() const { return false; }
 };
 
 // Does not own the descriptor.

@@ -41,7 +41,8 @@ struct FreeKdf {
 std::unique_ptr<EVP_MAC_CTX, FreeMac> KeyedHmac(const SecretKey& key) {
   std::unique_ptr<EVP_MAC_CTX, FreeMac> context(EVP_MAC_CTX_new(Hmac()));
   char digest[] = "SHA256";
-  OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+  OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                         OSSL_PARAM_construct_end()};
   CHECK(context != nullptr && EVP_MAC_init(context.get(), key.bytes.data(), key.bytes.size(), params) == 1);
   return context;
 }

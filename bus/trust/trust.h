@@ -45,7 +45,7 @@ enum class TrustRole : uint8_t { kDialler, kAcceptor };
 
 // What the two sides have said of themselves.
 struct Introduction {
-  std::string purpose;  // "bus", "replication": a proof for one is none for the other
+  std::string purpose;                        // "bus", "replication": a proof for one is none for the other
   uint16_t min_version = 0, max_version = 0;  // what the dialler offered
   uint16_t version = 0;                       // what the acceptor chose
   Nonce dialler_nonce{}, acceptor_nonce{};

@@ -57,13 +57,11 @@ TEST(Trust, TheBytesAreThoseOfTheDescription) {
   EXPECT_EQ(Text(dialler.data(), dialler.size()),
             OurHmac(proof_key, prefix + field("proof") + field("dialler") + numbers + nonces + field("a") + field("")));
   const Proof acceptor = secrets->Prove(0, TrustRole::kAcceptor, About());
-  EXPECT_EQ(
-      Text(acceptor.data(), acceptor.size()),
-      OurHmac(proof_key, prefix + field("proof") + field("acceptor") + numbers + nonces + field("a") + field("b")));
+  EXPECT_EQ(Text(acceptor.data(), acceptor.size()), OurHmac(proof_key, prefix + field("proof") + field("acceptor") +
+                                                                           numbers + nonces + field("a") + field("b")));
   const SecretKey key = secrets->FrameKey(0, TrustRole::kDialler, About());
-  const std::string frame_key =
-      OurHmac(extracted,
-              prefix + field("frames") + field("dialler") + numbers + nonces + field("a") + field("b") + "\1");
+  const std::string frame_key = OurHmac(
+      extracted, prefix + field("frames") + field("dialler") + numbers + nonces + field("a") + field("b") + "\1");
   EXPECT_EQ(Text(key.bytes.data(), 32), frame_key);
   FrameTags tags(key);
   uint8_t tag[kTagBytes];

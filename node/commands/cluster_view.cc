@@ -231,6 +231,11 @@ std::string InfoText(const Topology& topology, const bus::BusStats& stats) {
       "cluster_bus_links_closing:{}\r\ncluster_bus_links_refused_by_limit:{}\r\n",
       stats.reads_inline, stats.reads_offloaded, stats.writes_inline, stats.writes_offloaded, stats.accepts_inline,
       stats.accepts_offloaded, stats.links_closing, stats.links_refused_by_limit);
+  text += "cluster_bus_closes:";
+  for (size_t i = 0; i < stats.closes.size(); ++i) {
+    text += fmt::format("{}{}={}", i == 0 ? "" : ",", stats.closes[i].first, stats.closes[i].second);
+  }
+  text += "\r\n";
   return text;
 }
 

@@ -22,7 +22,9 @@ uint32_t ShardCount(const Config& config);
 // Whether the number of shards was said (then a data folder with another number is refused).
 inline bool ShardsConfigured(const Config& config) { return config.storage_shards != 0; }
 // Whether certificates are needed for anything.
-inline bool TlsInUse(const Config& config) { return config.tls_port != 0; }
+inline bool TlsInUse(const Config& config) {
+  return config.tls_port != 0 || (config.cluster_enabled && config.tls_cluster);
+}
 // cluster-port, or the clients' port (the TLS one if there is no other) + 10000.
 uint16_t BusPort(const Config& config);
 // The save points: save, or what holds where it was not said.

@@ -91,6 +91,9 @@ struct Config {
   bool cluster_allow_reads_when_down = false;
   bool cluster_replica_no_failover = false;
   uint64_t cluster_link_sendbuf_limit = 0;
+  std::vector<std::string> cluster_secret;  // newest first
+  std::string cluster_secret_file;
+  bool tls_cluster = false;
   uint32_t bus_io_threads = 0;
   // log and diagnostics
   std::string loglevel = "notice";  // debug verbose notice warning nothing

@@ -110,6 +110,22 @@ Words FormatOutputLimits(const Config& config) {
           line("pubsub", config.output_pubsub)};
 }
 
+absl::Status ParseSecrets(const Words& words, Config* config) {
+  const Words list = SplitBlanks(Join(words, " "));
+  for (const std::string& secret : list) {
+    // CONFIG REWRITE must be able to write it, and a person to read it back.
+    for (const char c : secret) {
+      if (c <= ' ' || c > '~' || c == '"' || c == '\'' || c == '\\' || c == '#') {
+        return Refused("a secret consists of visible ASCII characters other than quotes, '\\' and '#'");
+      }
+    }
+  }
+  config->cluster_secret = list;
+  return absl::OkStatus();
+}
+
+Words FormatSecrets(const Config& config) { return {Join(config.cluster_secret, " ")}; }
+
 void AddNetwork(std::vector<Directive>* rows) {
   rows->insert(
       rows->end(),
@@ -229,8 +245,15 @@ void AddCluster(std::vector<Directive>* rows) {
            .type = Type::kBool,
            .field = &Config::cluster_replica_no_failover,
            .help = "Never become primary by itself."},
-          Memory("cluster-link-sendbuf-limit", &Config::cluster_link_sendbuf_limit, 0, kImmutable,
+          Memory("cluster-link-sendbuf-limit", &Config::cluster_link_sendbuf_limit, 0, 0,
                  "Bytes that may wait on one link of the bus; 0: 1gb."),
+          Custom("cluster-secret", Directive::kSensitive, ParseSecrets, FormatSecrets,
+                 "What a peer must know to speak on the bus, 16 to 1024 characters; of several, newest first, any is "
+                 "accepted and the first is used (to change it without a pause)."),
+          Bool("tls-cluster", &Config::tls_cluster, 0,
+               "The bus speaks TLS; peers need a certificate of tls-ca-cert-file's authority."),
+          String("cluster-secret-file", &Config::cluster_secret_file, 0,
+                 "File that holds cluster-secret, one a line, newest first; read again when it is set again."),
           Integer("bus-io-threads", &Config::bus_io_threads, 0, 64, 0,
                   "Threads for the bus's socket work; 0: the bus thread does it."),
       });

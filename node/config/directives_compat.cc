@@ -140,7 +140,6 @@ std::vector<Group> ReplicationGroups() {
 std::vector<Group> SecurityGroups() {
   constexpr uint32_t kHidden = Directive::kHidden | Directive::kMultiLine;
   return {
-      {Role::kFixed, "the cluster bus does not speak TLS yet", {{"tls-cluster", "", "no", Type::kBool}}},
       {Role::kFixed, "there is no replication yet that could use TLS", {{"tls-replication", "", "no", Type::kBool}}},
       {Role::kFixed,
        "users besides 'default' are not available yet: use requirepass",

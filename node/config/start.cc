@@ -96,6 +96,10 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   options.link_buffer_limit = config.cluster_link_sendbuf_limit;
   options.io_threads = config.bus_io_threads;
   options.protected_mode = config.protected_mode;
+  options.secrets = config.cluster_secret;
+  if (!config.cluster_secret_file.empty()) options.secret_file = PathOf(config, config.cluster_secret_file);
+  options.tls_cluster = config.tls_cluster;
+  if (config.tls_cluster) options.tls = TlsOptionsOf(config);
   return options;
 }
 
