@@ -317,9 +317,11 @@ FaultFileSystem::NodePtr FaultFileSystem::Crashed(const Node& node, std::mt19937
   after->is_dir = node.is_dir;
   if (node.is_dir) {
     Names names = node.synced_names;
-    // Changes of names reach the disk in order.
+    // Most file systems let changes of names reach the disk in order; nobody promises it.
+    const bool in_order = (*rng)() % 2 == 0;
     const size_t kept = (*rng)() % (node.name_changes.size() + 1);
-    for (size_t i = 0; i < kept; ++i) {
+    for (size_t i = 0; i < node.name_changes.size(); ++i) {
+      if (in_order ? i >= kept : (*rng)() % 2 == 0) continue;
       for (const auto& [name, child] : node.name_changes[i]) {
         if (child == nullptr) {
           names.erase(name);

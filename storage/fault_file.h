@@ -3,7 +3,7 @@
 // It knows for each file what has been synced and what has been written since, and for each folder which names are
 // durable. AfterPowerLoss makes the disk that a machine might find after losing power now: of each file the synced
 // bytes and any part of the later writes, in any order, torn at any byte; of each folder the synced names and a prefix
-// of the later changes. Thread-safe.
+// of the later changes, or any of them. Thread-safe.
 #ifndef SKEIN_STORAGE_FAULT_FILE_H_
 #define SKEIN_STORAGE_FAULT_FILE_H_
 

@@ -249,6 +249,19 @@ class ReviveTest : public ChangeTest {
     ASSERT_TRUE(progress_.Await([this] { return !log().MayWrite().ok(); }));
     ASSERT_TRUE(set().NeedsRevival(0));
   }
+  // An empty folder.
+  void StartAnew() {
+    opened_ = OpenedSet();
+    want_.clear();
+    const auto remove_files = [this](const std::string& dir) {
+      const std::vector<std::string> names = fs_.List(dir).value();
+      for (const std::string& name : names) EXPECT_TRUE(fs_.RemoveFile(JoinPath(dir, name)).ok());
+    };
+    const std::string dir = std::string(kDir) + "shard-0";
+    remove_files(dir);
+    EXPECT_TRUE(fs_.RemoveDir(dir).ok());
+    remove_files("/appendonlydir");
+  }
   std::atomic<bool> failing_{false};
 };
 
@@ -330,20 +343,63 @@ TEST_F(ReviveTest, L12_EachOperationOfARevivalMayFailOnce) {
     const absl::StatusOr<Manifest> on_disk = ParseManifest(fs_.Bytes("/appendonlydir/manifest"));
     ASSERT_TRUE(on_disk.ok());
     EXPECT_EQ(on_disk->shards[0], Entry()) << what;
-    // The next round starts on an empty folder.
-    opened_ = OpenedSet();
-    const std::vector<std::string> names = fs_.List("/appendonlydir/shard-0").value();
-    for (const std::string& name : names) {
-      EXPECT_TRUE(fs_.RemoveFile(std::string(kDir) + "shard-0/" + name).ok());
-    }
-    EXPECT_TRUE(fs_.RemoveDir("/appendonlydir/shard-0").ok());
-    EXPECT_TRUE(fs_.RemoveFile("/appendonlydir/manifest").ok());
-    if (*fs_.Exists("/appendonlydir/manifest.tmp")) {
-      EXPECT_TRUE(fs_.RemoveFile("/appendonlydir/manifest.tmp").ok());
-    }
-    want_.clear();
+    StartAnew();
   }
   EXPECT_GT(step, 8u);
+}
+
+// The disk fails for good at some step: what the manifest on it lists stays, whatever was answered.
+TEST_F(ReviveTest, L12_WhatMayBeListedStays) {
+  bool listed_new = false;
+  for (uint64_t step = 0;; ++step) {
+    Poison();
+    if (HasFatalFailure()) return;
+    const LogSet::NewBase base = WriteBase();
+    std::atomic<uint64_t> count{0};
+    fs_.SetHook([&](Op op, const std::string&) { return op != Op::kRemove && count.fetch_add(1) >= step ? EIO : 0; });
+    const absl::Status revived = set().Revive(0, base, log().end());
+    const std::unique_ptr<FaultFileSystem> killed = fs_.AfterKill();
+    fs_.SetHook(nullptr);
+    StartAnew();
+    const absl::StatusOr<Manifest> on_disk = ParseManifest(killed->Bytes("/appendonlydir/manifest"));
+    ASSERT_TRUE(on_disk.ok());
+    const Manifest::Shard& entry = on_disk->shards[0];
+    for (const Manifest::FileRef& incr : entry.incrs) {
+      EXPECT_TRUE(*killed->Exists(kDir + IncrName(0, incr.sequence))) << "step " << step;
+    }
+    if (entry.base.has_value()) {
+      EXPECT_TRUE(*killed->Exists(kDir + BaseName(0, entry.base->sequence))) << "step " << step;
+    }
+    listed_new = listed_new || (entry.base.has_value() && !revived.ok());
+    if (revived.ok()) break;
+  }
+  EXPECT_TRUE(listed_new) << "a failure behind the rename is among them";
+}
+
+TEST_F(ReviveTest, WhatIsInTheBaseIsNotWrittenAgain) {
+  Poison();
+  // Appended before the snapshot, and never written: the writer stands still.
+  Append("in the base");
+  const Lsn lsn = log().end();
+  ASSERT_TRUE(set().Revive(0, WriteBase(), lsn).ok());
+  const Lsn end = Append("behind it");
+  EXPECT_TRUE(set().WaitDurable(0, end).ok());
+  const std::string path = kDir + IncrName(0, Entry().incrs[0].sequence);
+  auto reader = AofReader::Open(fs_.Open(path, FileSystem::Mode::kRead).value(), path);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  ASSERT_EQ((*reader)->Next().value(), AofReader::Found::kRecord);
+  EXPECT_EQ((*reader)->body(), Body({"SET", "k", "behind it"}));
+  EXPECT_EQ((*reader)->lsn(), end);
+  EXPECT_EQ((*reader)->Next().value(), AofReader::Found::kEnd);
+}
+
+TEST_F(ReviveTest, ASnapshotThatTheLogHasPassedIsNoWayBack) {
+  Poison();
+  const LogSet::NewBase base = WriteBase();
+  EXPECT_EQ(set().Revive(0, base, log().written() - 1).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(log().MayWrite().ok());
+  EXPECT_FALSE(Exists(BaseName(0, base.sequence)));
+  EXPECT_TRUE(set().Revive(0, WriteBase(), log().end()).ok());
 }
 
 // Writes to the poisoned file fail as well: the revival does not wait for them.

@@ -188,6 +188,29 @@ TEST(LogSet, L09_TheLsnOfARecordIsWhereItStartsInTheFile) {
   EXPECT_EQ(*(*reader)->Next(), AofReader::Found::kEnd);
 }
 
+TEST(LogSet, AnOpeningMarksWhatItHasFoundAndSynced) {
+  FaultFileSystem fs;
+  std::unique_ptr<FaultFileSystem> killed;
+  Lsn end = 0;
+  {
+    OpenedSet opened = OpenSet(TestOptions(&fs, 1, AppendFsync::kNo));
+    ASSERT_TRUE(opened.status.ok()) << opened.status;
+    end = AppendSet(&opened.set->log(0), "k", "v");
+    Progress progress;
+    ASSERT_TRUE(progress.Await([&] { return opened.set->log(0).written() == end; }));
+    killed = fs.AfterKill();
+  }
+  OpenedSet opened = OpenSet(TestOptions(killed.get(), 1));
+  ASSERT_TRUE(opened.status.ok()) << opened.status;
+  auto reader =
+      AofReader::Open(*killed->Open("/appendonlydir/shard-0/incr.1.aof", FileSystem::Mode::kRead), "the file");
+  ASSERT_TRUE(reader.ok());
+  while ((*reader)->lsn() < end) ASSERT_EQ(*(*reader)->Next(), AofReader::Found::kRecord);
+  EXPECT_LT((*reader)->marked(), end);
+  ASSERT_EQ(*(*reader)->Next(), AofReader::Found::kRecord) << "the reign";
+  EXPECT_EQ((*reader)->marked(), end);
+}
+
 // ---- Refusals: the same from Open and Check, and nothing touched ---------------------------------------------------
 
 constexpr char kManifest[] = "/appendonlydir/manifest";
@@ -357,6 +380,20 @@ TEST_F(Refusal, AFolderThatIsInUse) {
   ExpectRefused(Options(), absl::StatusCode::kFailedPrecondition, {"/appendonlydir: is in use by another process"});
   ASSERT_TRUE(opened.set->Close().ok());
   EXPECT_TRUE(OpenSet(Options()).status.ok());
+}
+
+TEST_F(Refusal, WhatAnInterruptedChangeHasLeftGoesAndNothingElseDoes) {
+  const std::string dir = "/appendonlydir/shard-0/";
+  const std::vector<std::string> left = {"base.7.rdb", "incr.8.aof"};
+  const std::vector<std::string> others = {"base.07.rdb", "base.x.rdb", "incr.8.aof.copy", "notes"};
+  for (const std::vector<std::string>& names : {left, others}) {
+    for (const std::string& name : names) ASSERT_TRUE(fs_.Open(dir + name, FileSystem::Mode::kCreateNew).ok());
+  }
+  ASSERT_TRUE(DataSet::Check(Options()).ok());
+  for (const std::string& name : left) EXPECT_TRUE(*fs_.Exists(dir + name)) << "checking removes nothing: " << name;
+  ASSERT_TRUE(OpenSet(Options()).status.ok());
+  for (const std::string& name : left) EXPECT_FALSE(*fs_.Exists(dir + name)) << name;
+  for (const std::string& name : others) EXPECT_TRUE(*fs_.Exists(dir + name)) << name;
 }
 
 TEST_F(Refusal, L14_AFileThatCannotBeWrittenTo) {

@@ -160,5 +160,29 @@ TEST(PowerLossAtOpen, L12_ReopeningAfterACrashMayCrashAnywhere) {
   LosePowerAtEachStepOfOpening(*crashed, 2, durable, appended);
 }
 
+// A killed process leaves bytes that were written and never synced; the machine stays up, and goes down while the next
+// one opens. Nothing may say that they were durable before they are.
+TEST(PowerLossAtOpen, L12_WhatAKilledProcessHadWrittenMayStillBeLost) {
+  FaultFileSystem fs;
+  std::vector<Appended> appended(2);
+  std::unique_ptr<FaultFileSystem> killed;
+  std::vector<Lsn> durable;
+  {
+    OpenedSet opened = OpenSet(TestOptions(&fs, 2, AppendFsync::kNo));
+    ASSERT_TRUE(opened.status.ok()) << opened.status;
+    std::mt19937_64 rng(5);
+    for (uint32_t shard = 0; shard < 2; ++shard) {
+      Log& log = opened.set->log(shard);
+      durable.push_back(log.durable());
+      for (int i = 0; i < 20; ++i) AppendSome(&log, &rng, &appended[shard]);
+      log.Kick();
+      Progress progress;
+      ASSERT_TRUE(progress.Await([&] { return log.written() == log.end(); }));
+    }
+    killed = fs.AfterKill();
+  }
+  LosePowerAtEachStepOfOpening(*killed, 2, durable, appended);
+}
+
 }  // namespace
 }  // namespace skein::storage

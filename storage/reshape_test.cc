@@ -1,6 +1,7 @@
 // Changes of a data set that no node has open, and folders that Redis left. What crashes leave of them:
 // reshape_power_test.
 #include <map>
+#include <set>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -32,6 +33,21 @@ TEST(Reshard, IntoAnotherFolder) {
   EXPECT_EQ(AllOf(set.get()), want);
   const auto again = Reshard({.place = {.dir = "/", .fs = &fs}, .to = 5, .target_dir = kTarget});
   EXPECT_NE(again.status().message().find("choose a folder without a data set"), std::string_view::npos);
+}
+
+TEST(Reshard, WhatIsKeptInTheSameSecondIsAllKept) {
+  FaultFileSystem fs;
+  const Picture want = Fill(&fs);
+  std::set<std::string> kept;
+  for (const uint32_t to : {2u, 4u, 1u}) {
+    const auto report = Reshard({.place = {.dir = "/", .fs = &fs}, .to = to});
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_TRUE(kept.insert(report->kept).second) << report->kept;
+  }
+  for (const std::string& path : kept) EXPECT_TRUE(*fs.Exists(JoinPath(path, kManifestName))) << path;
+  const std::unique_ptr<DataSet> set = MustOpen(Options(&fs, 1));
+  ASSERT_NE(set, nullptr);
+  EXPECT_EQ(AllOf(set.get()), want);
 }
 
 TEST(Reshard, Refusals) {
@@ -95,6 +111,41 @@ TEST(Restore, ToAnLsnOfEachShard) {
   const Picture restored = AllOf(set.get());
   EXPECT_EQ(restored.size(), all.size() - 1);
   for (const auto& [place, held] : restored) EXPECT_EQ(all.at(place), held);
+}
+
+TEST(Restore, ToBeforeALaterOpening) {
+  FaultFileSystem fs;
+  const Picture all = Fill(&fs);
+  for (int opening = 0; opening < 2; ++opening) {
+    const std::unique_ptr<DataSet> set = MustOpen(Options(&fs, kShards));
+    ASSERT_NE(set, nullptr);
+    for (uint32_t i = 0; i < kShards; ++i) {
+      Shard& shard = set->shard(i);
+      shard.Begin(kFirstTime + 1000);
+      shard.FlushAll(/*lazy=*/false);
+      shard.End();
+      shard.log()->Kick();
+    }
+  }
+  ASSERT_TRUE(fs.CreateDir(kTarget).ok());
+  const RestoreOptions options{
+      .place = {.dir = "/", .fs = &fs}, .target_dir = kTarget, .to_time = kFirstTime + 999, .to_lsn = {}};
+  const auto report = Restore(options);
+  ASSERT_TRUE(report.ok()) << report.status();
+  const Manifest restored = *ParseManifest(fs.Bytes(std::string(kTarget) + "/appendonlydir/manifest"));
+  const Manifest source = *ParseManifest(fs.Bytes("/appendonlydir/manifest"));
+  for (uint32_t i = 0; i < kShards; ++i) {
+    // The second reign began without a record that is later; the third one behind such a record.
+    std::vector<Reign> want = source.shards[i].history;
+    ASSERT_EQ(want.size(), 3u);
+    want.pop_back();
+    EXPECT_EQ(restored.shards[i].history, want);
+  }
+  DataSetOptions there = Options(&fs, kShards);
+  there.dir = kTarget;
+  const std::unique_ptr<DataSet> set = MustOpen(there);
+  ASSERT_NE(set, nullptr);
+  EXPECT_EQ(AllOf(set.get()), all);
 }
 
 TEST(Restore, BeforeTheBaseIsRefused) {

@@ -117,16 +117,24 @@ TEST(SaverPower, L12_ARevivalThatCrashesLosesNothingThatWasDurable) {
   ServedData data(ServedData::OptionsOn(&fs, true, kShards));
   Fill(&data, "old");
   data.AwaitDurable();
-  std::atomic<bool> failed{false};
+  // A sync of each shard.
+  std::atomic<bool> failed[kShards] = {};
   Crashes crashes(&fs, [&failed](Op op, const std::string& path) {
-    return op == Op::kSync && path.find("shard-0/incr") != std::string::npos && !failed.exchange(true) ? EIO : 0;
+    for (uint32_t i = 0; i < kShards; ++i) {
+      const bool mine = path.find("shard-" + std::to_string(i) + "/incr") != std::string::npos;
+      if (op == Op::kSync && mine && !failed[i].exchange(true)) return EIO;
+    }
+    return 0;
   });
   Fill(&data, "new");
   for (uint32_t i = 0; i < kShards; ++i) {
     data.Run(i, [](Shard& shard) { shard.log()->AskSync(shard.log()->end()); });
   }
-  data.AwaitLog([&] { return data.data().stats().fsync_errors > 0; });
-  Await([&] { return data.data().stats().shards[0].ok && data.saver().status().running == SaveStatus::Kind::kNone; });
+  data.AwaitLog([&] { return data.data().stats().fsync_errors == kShards; });
+  Await([&] {
+    return data.data().stats().shards[0].ok && data.data().stats().shards[1].ok &&
+           data.saver().status().running == SaveStatus::Kind::kNone;
+  });
   crashes.End();
   for (const char* point : {"revive.file-made", "revive.folder-synced", "revive.listed", "revive.adopted"}) {
     EXPECT_TRUE(crashes.Passed(point)) << point;
