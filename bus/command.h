@@ -79,10 +79,14 @@ struct FailoverCommand {
   FailoverKind kind;
 };
 
+// Said to a primary that is about to stop (SIGTERM, SHUTDOWN): its best replica takes over as by FailoverCommand
+// kAgreed. Answered "OK" once this node is its replica and that is durable, else with an error within a bounded time.
+struct HandOverCommand {};
+
 using OperatorCommand =
     std::variant<MeetCommand, ForgetCommand, ResetCommand, AddSlotsCommand, DelSlotsCommand, FlushSlotsCommand,
                  BumpEpochCommand, SetConfigEpochCommand, SaveConfigCommand, CountFailureReportsCommand, SetSlotCommand,
-                 AnnounceCommand, SettingsCommand, ReplicateCommand, FailoverCommand>;
+                 AnnounceCommand, SettingsCommand, ReplicateCommand, FailoverCommand, HandOverCommand>;
 
 // The reply, RESP-neutral: an error text (with its code: "ERR Slot 5 is already busy"), a status ("OK", "BUMPED 3"), or
 // a number.

@@ -7,7 +7,12 @@
 //   ownership.cc  slots: who owns them, gaining and giving up, epochs
 //   persist.cc    the own record and the state on disk, and replies that wait for it
 //   operator.cc   CLUSTER subcommands
-//   election.cc   replicas: whom they follow, votes, promotion, failover by hand
+//   roles.cc      whom this node follows; standing down
+//   election.cc   a replica stands for election, wins, is promoted
+//   votes.cc      what a voter grants, remembers and refuses
+//   failover.cc   failover by hand
+//   migration.cc  replicas that move to primaries without any
+//   electorate.cc who decides about whom, and whom this node confirms
 //   seeds.cc      names under which members may be found
 //   publish.cc    topology snapshots, cluster_state
 //
@@ -72,6 +77,9 @@ class EngineCore final : public Engine {
     uint64_t id;
     std::shared_ptr<const proto::NodeRecord> own;
     std::vector<Waiting> waiting;
+    std::vector<std::pair<NodeId, uint64_t>> votes;  // to be sent when durable: candidate, epoch
+    uint64_t ask_epoch;                              // of our own election that begins then; 0: none
+    uint64_t promote_epoch;                          // of the election won that `own` tells of; 0: none
   };
   struct Closing {
     SlotSet slots;
@@ -83,6 +91,59 @@ class EngineCore final : public Engine {
     NodeId target;  // empty: nobody
     uint64_t epoch;
     int64_t until_ms;
+  };
+
+  struct CastVote {
+    uint64_t epoch;
+    NodeId candidate, primary;
+    int64_t until_ms;  // the election may be won until then
+  };
+  // A request for a vote.
+  struct AskedVote {
+    NodeId candidate, primary;
+    uint64_t primary_version, epoch, offset;
+    std::vector<SlotRange> claims;
+    bool agreed, forced;
+    uint32_t valid_ms;
+    int64_t until_ms;
+  };
+  // Our own candidacy.
+  struct Election {
+    enum Phase : uint8_t { kNone, kWaiting, kSaving, kVoting };
+    Phase phase = kNone;
+    NodeId primary;
+    int64_t at_ms = 0;     // kWaiting: when to stand; kVoting: until when votes count
+    int64_t asked_ms = 0;  // kVoting: since when
+    uint64_t epoch = 0;
+    uint32_t rank = 0, attempts = 0;
+    bool agreed = false, forced = false;
+    SlotSet claims;
+    std::vector<NodeId> granted, refused;
+  };
+
+  // A failover by hand that this replica has begun.
+  struct ByHand {
+    NodeId primary;
+    uint64_t token = 0;    // 0: without the primary's agreement
+    int64_t until_ms = 0;  // 0: none
+    bool frozen = false;   // the primary's writes, at `target`
+    std::vector<uint64_t> target;
+  };
+  // The same, seen by the primary.
+  struct Freeze {
+    NodeId replica;
+    uint64_t token = 0;
+    int64_t until_ms = 0;  // 0: none
+    bool frozen = false;   // the data plane has done it
+  };
+  // An electorate of ours that others may still believe in.
+  struct PastElectorate {
+    std::vector<NodeId> others;
+    uint64_t until_version;  // of our record: who knows it does not
+  };
+  struct HandOver {
+    uint64_t request = 0;  // 0: none
+    int64_t until_ms = 0;
   };
 
   int64_t now() const { return now_.mono_ms; }
@@ -150,7 +211,6 @@ class EngineCore final : public Engine {
   void TryFail(Node* node);
   void MarkFailed(Node* node, const std::string& why);
   uint32_t CountReports(Node* node);
-  uint32_t Quorum() const { return voters_ / 2 + 1; }
 
   // gossip.cc
   enum class Taken : uint8_t { kRefused, kOld, kNew };
@@ -189,6 +249,7 @@ class EngineCore final : public Engine {
   void OwnChanged() { own_dirty_ = true; }
   void PersistNow();
   void OnPersisted(uint64_t id);
+  void TakeDurable(std::shared_ptr<const proto::NodeRecord> own);
   void OnPersistFailed(uint64_t id, const std::string& why);
   void RefreshSelf();
   void WaitDurable(uint64_t request, std::string text = "OK");
@@ -213,10 +274,62 @@ class EngineCore final : public Engine {
   void On(uint64_t request, const AnnounceCommand& c);
   void On(uint64_t request, const SettingsCommand& c);
 
-  // election.cc
+  // roles.cc
   void On(uint64_t request, const ReplicateCommand& c);
-  void On(uint64_t request, const FailoverCommand& c);
+  Node* Primary() const;  // of this replica; null if unknown, or if this is a primary
+  void Follow(Node* primary, const std::string& why);
+  void TendRole();
+  void StandDown();
+  Node* GroupOwner() const;  // another node of our group that owns slots
+
+  // election.cc
+  void TendElection();
+  std::string WhyNotStand(const Node& primary) const;  // "": may stand
+  uint32_t Rank(const Node& primary) const;
+  uint64_t SpreadEpoch(const Node& primary);
+  void Stand(Node* primary, bool agreed, bool forced);
+  void AskForVotes(uint64_t epoch);
+  void OnVoteReply(Node* from, const proto::VoteReply& reply);
+  void CountVotes();
+  void LostElection(const std::string& why);
+  void Win(uint64_t epoch, const SlotSet& claims, const Node& primary, const std::string& why);
   void OnPromoted(uint64_t epoch);
+
+  // votes.cc
+  void OnVoteRequest(Node* from, const proto::VoteRequest& request);
+  proto::VoteRefusal Judge(const AskedVote& asked, bool* wait);
+  void GrantVote(const AskedVote& asked);
+  void SendVote(const NodeId& candidate, uint64_t epoch);
+  void RefuseVote(const NodeId& candidate, uint64_t epoch, proto::VoteRefusal why);
+  void RememberVote(uint64_t epoch, const NodeId& candidate, const NodeId& primary, int64_t until_ms);
+  void RecheckAsked();
+
+  // failover.cc
+  void On(uint64_t request, const FailoverCommand& c);
+  void On(uint64_t request, const HandOverCommand& c);
+  void OnHandOver(Node* from, const proto::HandOver& message);
+  void HoldWritesAfter(const Node& primary);
+  void AskToFreeze(Node* primary);
+  void FreezeFor(Node* replica, uint64_t token);
+  void Frozen();
+  void SendHandOver(const Node& to, int step, uint64_t token);
+  bool HasAllWrites() const;
+  void TendHandOver();
+
+  // migration.cc
+  void TendMigration();
+
+  // electorate.cc
+  const Node* BallotOf(const Node& node) const;
+  bool Decides(const Node& voter, const Node* ballot) const;
+  uint32_t Voters(const Node* ballot) const;
+  uint32_t Quorum(const Node* ballot) const { return Voters(ballot) / 2 + 1; }
+  void CountElectors();
+  void TendElectorate();
+  bool Confirmed(bool own, const std::vector<NodeId>& witnesses);
+  void InheritElectorate(const Node& primary);
+  int64_t LeaseFrom(const std::vector<const Node*>& others, size_t count) const;
+  bool Withheld(const Node& primary) const;
 
   // seeds.cc
   void OnResolved(uint64_t id, const std::vector<std::string>& ips);
@@ -269,8 +382,9 @@ class EngineCore final : public Engine {
   std::vector<uint16_t> owner_;  // Node::index, or kNobody
   std::map<uint16_t, Override> overrides_;
   bool owners_dirty_ = true;
-  uint32_t voters_ = 0, unassigned_ = kSlots;
-  std::vector<Node*> voter_peers_;  // the voters but this node
+  uint32_t voters_ = 0, owners_ = 0, unassigned_ = kSlots;
+  std::vector<Node*> voter_peers_;  // the electors but this node
+  std::vector<Node*> own_voters_;   // those of them who decide about this node, or its primary
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;
@@ -289,7 +403,33 @@ class EngineCore final : public Engine {
   std::deque<PendingPersist> persists_;
   std::vector<Waiting> wait_next_persist_;
   int64_t last_persist_ms_ = 0, retry_persist_ms_ = 0;
-  bool push_own_ = false;
+  bool push_own_ = false, push_to_all_ = false;
+
+  // Elections.
+  Election election_;
+  std::string why_not_stand_;
+  ByHand by_hand_;
+  Freeze freeze_;
+  HandOver hand_over_;
+  std::deque<CastVote> votes_;  // by time
+  uint64_t vote_floor_ = 0;
+  std::vector<std::pair<NodeId, uint64_t>> unsent_votes_;  // for the next persist
+  std::vector<AskedVote> asked_;
+  bool vote_dirty_ = false;
+  uint64_t ask_epoch_ = 0;  // for the next persist
+  // An election won whose promotion is not yet done; the record that tells of it, once durable; and the epoch for
+  // which the data plane has been asked.
+  uint64_t promote_epoch_ = 0, promote_asked_ = 0;
+  std::shared_ptr<const proto::NodeRecord> held_own_;
+  bool stand_down_ = false;   // when the last closing slot is gone: its new owner's replica
+  bool confirm_now_ = false;  // ask the voters for their confirmation without waiting for the round
+  std::vector<PastElectorate> past_;
+  bool lonely_ = false;  // has a replica, but too few for a failover
+  int64_t data_age_ms_ = -1, data_age_at_ms_ = 0;
+  int64_t next_migration_look_ms_ = 0;
+  // Whether an operator took us over a primary that may not know it: no writes before this, unless it has given way.
+  NodeId replaced_;
+  int64_t hold_writes_until_ms_ = 0;
 
   // News to relay: ids of members whose record changed.
   std::vector<NodeId> news_;

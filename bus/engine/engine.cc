@@ -42,7 +42,8 @@ EngineSizes EngineCore::sizes() const {
   s.overrides = overrides_.size();
   for (const auto& p : persists_) s.waiting += 1 + p.waiting.size();
   for (const auto& c : closings_) s.waiting += 1 + c.waiting.size();
-  s.waiting += wait_next_persist_.size() + held_.size();
+  s.waiting += wait_next_persist_.size() + held_.size() + (hand_over_.request != 0);
+  s.votes = votes_.size() + asked_.size();
   s.news = news_.size();
   return s;
 }
@@ -52,9 +53,10 @@ void EngineCore::Begin() {
   last_tick_ms_ = now();
   last_persist_ms_ = now();
   for (const auto& node : table_.all()) {
-    table_.pulse(*node).heard_ms = node->direct_ms = now();
+    table_.pulse(*node).heard_ms = node->direct_ms = node->granted_ms = now();
     node->last_sync_ms = now() - 1000;
   }
+  for (CastVote& vote : votes_) vote.until_ms = now() + 2 * timeout();
   if (table_.size() > 1) {
     must_sync_ = true;
     must_sync_since_ms_ = now();
@@ -84,6 +86,8 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
     void operator()(const PromotedEvent& v) { e->OnPromoted(v.epoch); }
     void operator()(const ResolvedEvent& v) { e->OnResolved(v.id, v.ips); }
     void operator()(const DataPlaneEvent& v) {
+      e->data_age_ms_ = v.data_age_ms;
+      e->data_age_at_ms_ = e->now();
       e->positions_ = v.positions;
       if (e->positions_.size() > kMaxPositions) e->positions_.resize(kMaxPositions);
       if (v.healthy) {
@@ -91,6 +95,7 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
       } else if (e->stalled_since_ms_ < 0) {
         e->stalled_since_ms_ = e->now();
       }
+      if (v.frozen) e->Frozen();
     }
   };
   std::visit(Visitor{this}, event);
@@ -104,8 +109,20 @@ void EngineCore::Finish() {
     RebuildOwners();
     ResolveCollision();
   }
-  if (own_dirty_ || (members_dirty_ && persists_.empty() && retry_persist_ms_ == 0)) PersistNow();
+  TendRole();
+  TendHandOver();
+  TendElection();
+  TendMigration();
+  if (owners_ <= kFewOwners || own_.own_electorate() || !past_.empty()) TendElectorate();
+  RecheckAsked();
+  bool idle = persists_.empty() && retry_persist_ms_ == 0;
+  if (own_dirty_ || ((members_dirty_ || vote_dirty_) && idle)) PersistNow();
   if (push_own_) PushOwnRecord();
+  if (confirm_now_) {
+    confirm_now_ = false;
+    next_lease_ms_ = 0;
+    LeaseRound();
+  }
   if (lease_dirty_) UpdateLease();
   if (publish_ || check_state_) UpdateState();
   publish_pending_ |= publish_;
@@ -152,6 +169,12 @@ void EngineCore::OnMessage(const MessageEvent& event) {
       return OnFailed(from, m.failed());
     case Body::kForgotten:
       return OnForgotten(from, m.forgotten());
+    case Body::kVoteRequest:
+      return OnVoteRequest(from, m.vote_request());
+    case Body::kVoteReply:
+      return OnVoteReply(from, m.vote_reply());
+    case Body::kHandOver:
+      return OnHandOver(from, m.hand_over());
     default:
       ++stats_.messages_refused;  // of a newer version: counted, otherwise ignored
   }

@@ -105,6 +105,8 @@ struct DataPlaneEvent {
   // Of a replica: for how long it has had nothing from its primary; -1: it never had, or its full synchronisation is
   // not done, so that it must not stand for election. 0 for a primary.
   int64_t data_age_ms = 0;
+  // The answer to FreezeWrites: writes are frozen and `positions` no longer move.
+  bool frozen = false;
 };
 // The data plane has carried out Promote(epoch): every shard has opened its reign and can take writes.
 struct PromotedEvent {
@@ -176,18 +178,24 @@ using Effect = std::variant<SendEffect, DialEffect, CloseEffect, PersistEffect, 
                             WritableUntilEffect, NoteEffect, PromoteEffect, FreezeWritesEffect, ResolveEffect>;
 using Effects = std::vector<Effect>;
 
+inline constexpr size_t kVoteRefusals = 12;
+
 struct EngineStats {
   uint64_t epoch_jumps_refused = 0;
   uint64_t messages_refused = 0;  // malformed, or out of place
   uint64_t messages_from_strangers = 0;
   uint64_t records_refused = 0;
   uint64_t late_events = 0;  // for links that are gone
+  uint64_t elections_started = 0, elections_won = 0;
+  uint64_t votes_given = 0;
+  uint64_t votes_refused[kVoteRefusals] = {};  // by proto::VoteRefusal; 0: by nobody
+  uint64_t votes_ignored = 0;                  // answers that are late, doubled or not of a voter
 };
 
 // How much the engine holds, for tests and metrics: every number has a limit (bus/engine/limits.h).
 struct EngineSizes {
   size_t nodes = 0, handshakes = 0, inbound = 0, outbound = 0, forgotten = 0, gone_links = 0;
-  size_t reports = 0, overrides = 0, waiting = 0, news = 0;
+  size_t reports = 0, overrides = 0, waiting = 0, news = 0, votes = 0;
 };
 
 class Engine {

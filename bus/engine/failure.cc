@@ -41,7 +41,7 @@ void EngineCore::Returned(Node* node) {
   if (!node->fail) return;
   // A primary that replicas may be replacing at this moment stays failed for a while.
   bool contested = false;
-  if (node->voter()) {
+  if (node->owner()) {
     for (const auto& other : table_.all()) contested |= other->record.primary_id == node->id() && !other->fail;
   }
   if (contested && now() - node->fail_ms <= 2 * timeout()) return;
@@ -97,10 +97,11 @@ void EngineCore::OnSuspicions(Node* from, const proto::Suspicions& message) {
 }
 
 uint32_t EngineCore::CountReports(Node* node) {
+  const Node* ballot = node->owner() ? node : nullptr;
   uint32_t count = 0;
   for (auto it = node->reports.begin(); it != node->reports.end();) {
     Node* reporter = table_.Find(it->first);
-    if (reporter == nullptr || !reporter->voter() || now() - it->second > 2 * timeout()) {
+    if (reporter == nullptr || !Decides(*reporter, ballot) || now() - it->second > 2 * timeout()) {
       node->reports.erase(it++);
     } else {
       ++count;
@@ -112,9 +113,11 @@ uint32_t EngineCore::CountReports(Node* node) {
 
 void EngineCore::TryFail(Node* node) {
   if (!node->pfail || node->fail) return;
-  uint32_t agree = CountReports(node) + (self_->voter() ? 1 : 0);
-  if (agree < Quorum() || voters_ == 0) return;
-  MarkFailed(node, absl::StrCat(agree, " of ", voters_, " voters agree"));
+  const Node* ballot = node->owner() ? node : nullptr;
+  uint32_t voters = Voters(ballot);
+  uint32_t agree = CountReports(node) + (Decides(*self_, ballot) ? 1 : 0);
+  if (agree < Quorum(ballot) || voters == 0) return;
+  MarkFailed(node, absl::StrCat(agree, " of ", voters, " voters agree"));
   auto m = std::make_shared<proto::BusMessage>();
   m->mutable_failed()->add_id(node->id().Bytes());
   for (const auto& other : table_.all()) {

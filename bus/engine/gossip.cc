@@ -59,11 +59,15 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     owners_dirty_ |= record.config_epoch != node->record.config_epoch || record.primary_id != node->record.primary_id ||
                      ToSet(record.claims) != ToSet(node->record.claims);
     DropOverrides(*node, record.claims);
+    if (record.own_electorate != node->record.own_electorate || record.witnesses != node->record.witnesses) {
+      owners_dirty_ = members_dirty_ = true;  // it counts on our not forgetting it
+    }
     if (record.ip != node->record.ip || record.bus_port != node->record.bus_port) {
       node->no_address = false;
       members_dirty_ = true;  // where to find it after a restart
       node->out.next_try_ms = std::min(node->out.next_try_ms, now());
     }
+    node->had_replicas |= !node->record.primary() && record.primary() && !record.claims.empty();  // its primary's place
     table_.SetRecord(node, std::move(record));
   }
   news_.push_back(node->id());
@@ -108,7 +112,8 @@ std::vector<Node*> EngineCore::PickPeers(size_t n) {
 
 void EngineCore::PushOwnRecord() {
   push_own_ = false;
-  size_t n = table_.size() - 1 <= kPushToAll ? kPushToAll : 2 * kRelayFanout;
+  size_t n = push_to_all_ ? table_.size() : table_.size() - 1 <= kPushToAll ? kPushToAll : 2 * kRelayFanout;
+  push_to_all_ = false;
   for (Node* peer : PickPeers(n)) SendRecords(*peer, {self_});
 }
 

@@ -128,12 +128,12 @@ void EngineCore::LeaseRound() {
       }
     }
   }
-  if (!self_->voter() || voters_ <= 1 || now() < next_lease_ms_) return;
+  if (!self_->owner() || (own_voters_.empty() && past_.empty()) || now() < next_lease_ms_) return;
   next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
   std::vector<std::pair<int64_t, Node*>> voters;
-  voters.reserve(voter_peers_.size());
-  for (Node* node : voter_peers_) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
-  size_t enough = Quorum() - 1 + Quorum() / 4 + 8;  // some to spare, all of a small cluster
+  voters.reserve(own_voters_.size());
+  for (Node* node : own_voters_) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
+  size_t enough = Quorum(self_) - 1 + Quorum(self_) / 4 + 8;  // some to spare, all of a small cluster
   if (voters.size() > enough) {
     std::nth_element(voters.begin(), voters.begin() + static_cast<std::ptrdiff_t>(enough), voters.end(),
                      [](const auto& a, const auto& b) {
@@ -146,26 +146,12 @@ void EngineCore::LeaseRound() {
   for (const auto& [confirmed, node] : voters) {
     if (now() - confirmed > fresh && node->ping_sent_ms == 0) Ping(node, false);
   }
-}
-
-void EngineCore::UpdateLease() {
-  lease_dirty_ = false;
-  int64_t lease = INT64_MAX;
-  if (self_->voter() && voters_ > 1) {
-    std::vector<int64_t> sent;
-    sent.reserve(voter_peers_.size());
-    for (const Node* node : voter_peers_) sent.push_back(table_.pulse(*node).confirmed_ms);
-    // We and `need` others are a majority. None of them suspects us before a timeout has passed since what it answered.
-    size_t need = Quorum() - 1;
-    if (need > 0 && need <= sent.size()) {
-      std::nth_element(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(need - 1), sent.end(),
-                       std::greater<int64_t>());
-      lease = sent[need - 1] == 0 ? 0 : sent[need - 1] + timeout() - timeout() / 16;
+  for (const PastElectorate& past : past_) {
+    for (const NodeId& id : past.others) {
+      Node* node = table_.Find(id);
+      if (node != nullptr && node->ping_sent_ms == 0) Ping(node, false);
     }
   }
-  if (lease == lease_ms_) return;
-  lease_ms_ = lease;
-  out_->push_back(WritableUntilEffect{lease});
 }
 
 void EngineCore::FillView(proto::View* view) {
@@ -173,7 +159,7 @@ void EngineCore::FillView(proto::View* view) {
   view->set_members(table_.members());
   view->set_node_count(static_cast<uint32_t>(table_.size()));
   view->set_current_epoch(current_epoch_);
-  view->set_version(self_->record.version);
+  view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record.version);
   for (uint64_t p : positions_) view->add_positions(p);
   int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
   view->set_age_unit_ms(static_cast<uint32_t>(unit));
@@ -208,6 +194,9 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   proto::Heartbeat* pong = m->mutable_pong();
   pong->set_seq(ping.seq());
   pong->set_stalled_ms(StalledMs());
+  pong->set_your_version(from->record.version);
+  pong->set_withheld(Withheld(*from));
+  if (!pong->withheld()) from->granted_ms = now();
   if (ping.has_view()) FillView(pong->mutable_view());
   Send(link, std::move(m));
   if (ping.has_view()) OnView(from, ping.view(), true);
@@ -216,8 +205,9 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
 void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
   TakeStall(from, pong.stalled_ms());
   from->out.asked_ms = 0;
+  from->knows_version = pong.your_version();
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
-    table_.pulse(*from).confirmed_ms = from->ping_sent_ms;
+    if (!pong.withheld()) table_.pulse(*from).confirmed_ms = from->ping_sent_ms;
     from->ping_sent_ms = 0;
     from->unanswered_ms = 0;
     // With many voters the next tick is soon enough.
@@ -236,6 +226,7 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
     from->offset = 0;
     for (uint64_t p : view.positions()) from->offset += p;
   }
+  if (view.version() == from->record.version) from->view_ms = now();
   if (view.members() == table_.members()) TakeAges(from, view);
   if (view.suspects_size() <= static_cast<int>(kMaxSuspectsInView)) {
     for (const std::string& id : view.suspects()) TakeReport(from, id);

@@ -1,5 +1,7 @@
 #include "bus/engine/node.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "bus/engine/limits.h"
 #include "proto/bus.pb.h"
@@ -53,6 +55,16 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   if (!PlausibleHostname(in.hostname())) return Bad("bad host name");
   if (!ReadSlots(in, &out.claims)) return Bad("bad slots");
   if (!out.primary() && !out.claims.empty()) return Bad("a replica claims slots");
+  if (in.witnesses_size() > static_cast<int>(kMaxWitnesses)) return Bad("too many witnesses");
+  if (!out.primary() && (in.own_electorate() || in.witnesses_size() != 0)) return Bad("a replica has an electorate");
+  for (const std::string& bytes : in.witnesses()) {
+    auto witness = NodeId::FromBytes(bytes);
+    if (!witness || *witness == out.id) return Bad("malformed witness");
+    if (std::find(out.witnesses.begin(), out.witnesses.end(), *witness) != out.witnesses.end())
+      return Bad("witness twice");
+    out.witnesses.push_back(*witness);
+  }
+  out.own_electorate = in.own_electorate();
   out.bytes = std::string(bytes);
   out.version = in.version();
   out.ip = in.ip();

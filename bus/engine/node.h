@@ -27,6 +27,8 @@ struct Record {
   uint64_t config_epoch = 0;
   std::vector<SlotRange> claims;
   bool no_failover = false;
+  bool own_electorate = false;  // of a primary: itself and `witnesses` decide about it, nobody else
+  std::vector<NodeId> witnesses;
 
   bool primary() const { return primary_id.empty(); }
 };
@@ -73,11 +75,18 @@ struct Node {
   int64_t synced_ms = 0;                         // when it last believed what we believe
   int64_t last_sync_ms = -1000;
 
-  uint64_t offset = 0;  // sum of its log positions
-  uint32_t owned = 0;   // slots it owns in our view
+  uint64_t offset = 0;          // sum of its log positions
+  uint32_t owned = 0;           // slots it owns in our view
+  bool elector = false;         // an owner of slots, or a witness of one
+  int64_t granted_ms = 0;       // when we last confirmed it as a primary
+  int64_t view_ms = 0;          // when it last showed that our record of it is its newest
+  uint64_t knows_version = 0;   // the version of our record that it has
+  bool had_replicas = false;    // so that its loss of them all is noticed
+  int64_t orphan_since_ms = 0;  // 0: it is not one
 
   const NodeId& id() const { return record.id; }
-  bool voter() const { return owned > 0 && record.primary(); }
+  bool owner() const { return owned > 0 && record.primary(); }
+  bool voter() const { return elector; }
   // An open link to it, preferring ours; 0: none.
   LinkId link() const { return out.state == OutLink::kBound ? out.id : in; }
 };

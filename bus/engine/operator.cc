@@ -89,9 +89,22 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   own_claims_.reset();
   durable_claims_.reset();
   closing_.reset();
+  // A group of its own from now on.
+  if (!own_.primary_id().empty()) own_.set_shard_id(NodeId::Make(&random_).Bytes());
   own_.clear_primary_id();
+  own_.set_own_electorate(false);
+  own_.clear_witnesses();
+  election_ = Election();
+  promote_epoch_ = promote_asked_ = 0;
+  held_own_ = nullptr;
+  stand_down_ = false;
+  asked_.clear();
+  by_hand_ = ByHand();
+  freeze_ = Freeze();
+  past_.clear();
   if (c.hard) {
-    current_epoch_ = last_vote_epoch_ = 0;
+    current_epoch_ = last_vote_epoch_ = vote_floor_ = 0;
+    votes_.clear();
     NewIdentity();
     own_.set_version(0);
     AdoptOptions();
@@ -249,7 +262,7 @@ void EngineCore::SetSlotToNode(uint64_t request, const SetSlotCommand& c) {
       own_claims_.set(c.slot);
       for (Closing& closing : closings_) closing.slots.reset(c.slot);
       closing_.reset(c.slot);
-      SetOverride(c.slot, self_->id(), kUnassignMs);
+      SetOverride(c.slot, self_->id(), kAssignMs);
     }
     // The new epoch is what makes the others believe it.
     if (importing_.erase(c.slot) != 0) BumpEpoch();

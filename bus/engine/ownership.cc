@@ -45,27 +45,32 @@ void EngineCore::RebuildOwners() {
       ++table_.At(owner)->owned;
     }
   }
-  voter_peers_.clear();
-  for (const auto& node : table_.all()) {
-    if (!node->self && node->voter()) voter_peers_.push_back(node.get());
-  }
-  voters_ = static_cast<uint32_t>(voter_peers_.size()) + (self_->voter() ? 1 : 0);
+  CountElectors();
   if (owner_ != before) publish_ = true;
   lease_dirty_ = check_state_ = true;
   if (lost.any()) {
     Note(EventKind::kSlots, absl::StrCat(lost.count(), " slots go to nodes that claim them with a higher epoch"));
+    stand_down_ |= (own_claims_ & ~closing_ & ~lost).none() && GroupOwner() != nullptr;
     GiveUp(lost, {});
   }
 }
 
 void EngineCore::ApplyOverrides(const std::vector<uint64_t>& epoch) {
   const SlotSet open = OpenClaims();
+  bool outdone = false;
   for (auto it = overrides_.begin(); it != overrides_.end();) {
     const auto& [slot, o] = *it;
     Node* winner = owner_[slot] == kNobody ? nullptr : table_.At(owner_[slot]);
     Node* target = o.target.empty() ? nullptr : table_.Find(o.target);
     bool newer = winner != nullptr && winner != target && epoch[slot] > o.epoch;
     bool gone = !o.target.empty() && target == nullptr;
+    if (newer && target != nullptr && target->self && own_claims_[slot] && !closing_[slot] && now() < o.until_ms) {
+      // The giver's epoch rose, but its claim is the one that the operator's word ended (a new claim would have ended
+      // that word). Giving way would leave the slot to nobody once the giver hears of the move.
+      outdone |= own_.config_epoch() <= epoch[slot];
+      ++it;
+      continue;
+    }
     if (now() >= o.until_ms || newer || gone) {
       it = overrides_.erase(it);
       continue;
@@ -77,6 +82,8 @@ void EngineCore::ApplyOverrides(const std::vector<uint64_t>& epoch) {
     }  // else ours but not yet durable: until then whoever has it
     ++it;
   }
+  if (outdone && closing_.none())
+    SetConfigEpoch(MaxEpoch() + 1, "the giver of a slot that moved here has raised its own");
 }
 
 void EngineCore::SetOverride(uint16_t slot, const NodeId& target, int64_t ms) {
@@ -112,6 +119,7 @@ void EngineCore::OnFenced(uint64_t version) {
   for (const Closing& c : closings_) closing_ |= c.slots;
   owners_dirty_ = true;
   OwnChanged();
+  if (stand_down_ && own_claims_.none()) StandDown();
   RunHeld();
 }
 

@@ -27,6 +27,24 @@ void EngineCore::LoadState(const proto::NodeState& state) {
   own_claims_ = durable_claims_ = ToSet(own->claims);
   current_epoch_ = std::max(state.current_epoch(), own->config_epoch);
   last_vote_epoch_ = state.last_vote_epoch();
+  vote_floor_ = state.vote_floor();
+  for (const proto::CastVote& vote : state.votes()) {
+    auto candidate = NodeId::FromBytes(vote.candidate()), primary = NodeId::FromBytes(vote.primary());
+    if (candidate && primary && votes_.size() < kMaxVotes) votes_.push_back({vote.epoch(), *candidate, *primary, 0});
+  }
+  for (const proto::PastElectorate& past : state.past_electorates()) {
+    PastElectorate p{{}, past.until_version()};
+    for (const std::string& bytes : past.members()) {
+      if (auto id = NodeId::FromBytes(bytes)) p.others.push_back(*id);
+    }
+    if (past_.size() < kMaxPastElectorates) past_.push_back(std::move(p));
+  }
+  // An election won, but the data plane may not have heard of it: as then, it comes first.
+  if (state.promoting_epoch() != 0 && own->primary() && state.promoting_epoch() == own->config_epoch) {
+    promote_epoch_ = own->config_epoch;
+    durable_own_ = nullptr;
+    durable_claims_.reset();
+  }
   RefreshSelf();
   for (const proto::KnownNode& known : state.nodes()) {
     absl::StatusOr<Record> record = ReadRecord(known.record());
@@ -83,6 +101,10 @@ void EngineCore::RefreshSelf() {
   if (auto primary = NodeId::FromBytes(from.primary_id())) r.primary_id = *primary;
   r.config_epoch = from.config_epoch();
   r.no_failover = from.no_failover();
+  r.own_electorate = from.own_electorate();
+  for (const std::string& bytes : from.witnesses()) {
+    if (auto witness = NodeId::FromBytes(bytes)) r.witnesses.push_back(*witness);
+  }
   r.claims = ToRanges(durable_claims_);
   if (self_ == nullptr) {
     self_ = table_.Add(std::move(r));
@@ -99,11 +121,13 @@ void EngineCore::WaitDurable(uint64_t request, std::string text) {
 }
 
 void EngineCore::PersistNow() {
-  own_dirty_ = members_dirty_ = state_dirty_ = false;
+  own_dirty_ = members_dirty_ = state_dirty_ = vote_dirty_ = false;
   WriteSlots(own_claims_, &own_);
   // A new version only if there is something new to say: relays and digests go by it.
   const PendingPersist* newest = persists_.empty() ? nullptr : &persists_.back();
-  const proto::NodeRecord* said = newest != nullptr ? newest->own.get() : durable_own_.get();
+  const proto::NodeRecord* said = newest != nullptr      ? newest->own.get()
+                                  : held_own_ != nullptr ? held_own_.get()
+                                                         : durable_own_.get();
   if (said == nullptr || said->SerializeAsString() != own_.SerializeAsString()) own_.set_version(own_.version() + 1);
   auto own = std::make_shared<proto::NodeRecord>(own_);
   auto state = std::make_shared<proto::NodeState>();
@@ -111,6 +135,19 @@ void EngineCore::PersistNow() {
   state->set_own_record(own->SerializeAsString());
   state->set_current_epoch(current_epoch_);
   state->set_last_vote_epoch(last_vote_epoch_);
+  state->set_vote_floor(vote_floor_);
+  state->set_promoting_epoch(promote_epoch_);
+  for (const PastElectorate& past : past_) {
+    proto::PastElectorate* p = state->add_past_electorates();
+    for (const NodeId& id : past.others) p->add_members(id.Bytes());
+    p->set_until_version(past.until_version);
+  }
+  for (const CastVote& vote : votes_) {
+    proto::CastVote* cast = state->add_votes();
+    cast->set_epoch(vote.epoch);
+    cast->set_candidate(vote.candidate.Bytes());
+    cast->set_primary(vote.primary.Bytes());
+  }
   for (const auto& node : table_.all()) {
     if (node->self) continue;
     proto::KnownNode* known = state->add_nodes();
@@ -128,8 +165,11 @@ void EngineCore::PersistNow() {
     move->set_peer(peer.Bytes());
   }
   uint64_t id = next_persist_++;
-  persists_.push_back({id, std::move(own), std::move(wait_next_persist_)});
+  persists_.push_back(
+      {id, std::move(own), std::move(wait_next_persist_), std::move(unsent_votes_), ask_epoch_, promote_epoch_});
   wait_next_persist_.clear();
+  unsent_votes_.clear();
+  ask_epoch_ = 0;
   last_persist_ms_ = now();
   out_->push_back(PersistEffect{id, std::move(state)});
 }
@@ -137,21 +177,38 @@ void EngineCore::PersistNow() {
 void EngineCore::OnPersisted(uint64_t id) {
   std::shared_ptr<const proto::NodeRecord> newest;
   std::vector<Waiting> done;
+  std::vector<std::pair<NodeId, uint64_t>> votes;
+  uint64_t ask_epoch = 0, promote_epoch = 0;
   while (!persists_.empty() && persists_.front().id <= id) {
     PendingPersist& p = persists_.front();
-    if (p.id >= persist_floor_) newest = p.own;
+    if (p.id >= persist_floor_) {
+      newest = p.own;
+      promote_epoch = p.promote_epoch;
+      votes.insert(votes.end(), p.votes.begin(), p.votes.end());
+      ask_epoch = std::max(ask_epoch, p.ask_epoch);
+    }
     for (Waiting& w : p.waiting) done.push_back(std::move(w));
     persists_.pop_front();
   }
-  if (newest != nullptr && (durable_own_ == nullptr || newest->version() > durable_own_->version())) {
-    durable_own_ = std::move(newest);
-    std::vector<SlotRange> claims;
-    CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";
-    durable_claims_ = ToSet(claims);
-    RefreshSelf();
-    push_own_ = urgent_ = true;
+  if (newest != nullptr && promote_epoch != 0 && promote_epoch == promote_epoch_) {
+    held_own_ = std::move(newest);  // not said before the data plane has carried it out
+    if (promote_asked_ != promote_epoch_) out_->push_back(PromoteEffect{promote_epoch_});
+    promote_asked_ = promote_epoch_;
+  } else if (newest != nullptr && (durable_own_ == nullptr || newest->version() > durable_own_->version())) {
+    TakeDurable(std::move(newest));
   }
+  for (const auto& [candidate, epoch] : votes) SendVote(candidate, epoch);
+  if (ask_epoch != 0) AskForVotes(ask_epoch);
   for (Waiting& w : done) Reply(w.request, std::move(w.text));
+}
+
+void EngineCore::TakeDurable(std::shared_ptr<const proto::NodeRecord> own) {
+  durable_own_ = std::move(own);
+  std::vector<SlotRange> claims;
+  CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";
+  durable_claims_ = ToSet(claims);
+  RefreshSelf();
+  push_own_ = urgent_ = true;
 }
 
 // Nothing was promised yet, so nothing is taken back: the change stays wanted, and is written again after a while.
@@ -161,6 +218,12 @@ void EngineCore::OnPersistFailed(uint64_t id, const std::string& why) {
     any = true;
     for (Waiting& w : persists_.front().waiting) {
       Fail(w.request, absl::StrCat("ERR error saving the cluster node config: ", why));
+    }
+    for (const auto& [candidate, epoch] : persists_.front().votes) {
+      RefuseVote(candidate, epoch, proto::VOTE_REFUSAL_NOT_DURABLE);
+    }
+    if (persists_.front().ask_epoch == election_.epoch && election_.phase == Election::kSaving) {
+      LostElection("its epoch could not be saved");
     }
     persists_.pop_front();
   }

@@ -15,19 +15,22 @@ std::string EngineCore::Coverage() const {
 }
 
 std::string EngineCore::Majority() const {
-  uint32_t reachable = self_->voter() ? 1 : 0;
-  for (const Node* node : voter_peers_) reachable += !node->pfail && !node->fail;
-  if (reachable < Quorum()) return absl::StrCat("only ", reachable, " of ", voters_, " voters are reachable");
-  if (self_->voter() && lease_ms_ <= now()) return "no majority of voters has confirmed this node lately";
+  const Node* ballot = BallotOf(*self_);
+  uint32_t reachable = Decides(*self_, ballot) ? 1 : 0;
+  for (const Node* node : own_voters_) reachable += !node->pfail && !node->fail;
+  if (reachable < Quorum(ballot)) {
+    return absl::StrCat("only ", reachable, " of ", Voters(ballot), " voters are reachable");
+  }
+  if (self_->owner() && lease_ms_ <= now()) return "no majority of voters has confirmed this node lately";
   return "";
 }
 
 // A voter that was away may have been replaced: it first hears from a majority that they believe the same as it does.
 bool EngineCore::Synced() const {
-  if (!self_->voter() || voters_ <= 1) return true;
+  if (!self_->owner() || Voters(self_) <= 1) return true;
   uint32_t agree = 1;
-  for (const Node* node : voter_peers_) agree += node->synced_ms >= must_sync_since_ms_;
-  return agree >= Quorum();
+  for (const Node* node : own_voters_) agree += node->synced_ms >= must_sync_since_ms_;
+  return agree >= Quorum(self_);
 }
 
 void EngineCore::UpdateState() {
@@ -138,7 +141,7 @@ void EngineCore::Publish() {
   t->ok = ok_;
   t->why_not_ok = why_not_ok_;
   t->current_epoch = current_epoch_;
-  t->size = voters_;
+  t->size = owners_;
   t->slots_assigned = kSlots - unassigned_;
   for (const TopologyNode& n : t->nodes) {
     (n.fail ? t->slots_fail : n.pfail ? t->slots_pfail : t->slots_ok) += n.slot_count;

@@ -50,7 +50,7 @@ void World::FeedPlane(int n) {
   node.fed_position = node.position;
   node.fed_at = now_;
   node.fed_age = age;
-  Feed(n, node.life, bus::DataPlaneEvent{{node.position}, node.healthy, age});
+  Feed(n, node.life, bus::DataPlaneEvent{{node.position}, node.healthy, age, node.frozen_until > clock(n)});
 }
 
 void World::PlaneTick(int n) {

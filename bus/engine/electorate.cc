@@ -1,0 +1,200 @@
+// Who decides about whom: bus/ELECTIONS.md has the argument.
+#include <algorithm>
+
+#include "bus/engine/core.h"
+
+namespace skein::bus {
+
+// The primary whose electorate decides what `node` may do; null: there is none, so all electors are asked.
+const Node* EngineCore::BallotOf(const Node& node) const {
+  if (node.owner()) return &node;
+  Node* primary = node.record.primary() ? nullptr : table_.Find(node.record.primary_id);
+  return primary != nullptr && primary->owner() ? primary : nullptr;
+}
+
+bool EngineCore::Decides(const Node& voter, const Node* ballot) const {
+  if (ballot == nullptr) return voter.elector;
+  const Record& r = ballot->record;
+  if (!r.own_electorate) return voter.owner();
+  return voter.id() == r.id || std::find(r.witnesses.begin(), r.witnesses.end(), voter.id()) != r.witnesses.end();
+}
+
+uint32_t EngineCore::Voters(const Node* ballot) const {
+  if (ballot == nullptr) return voters_;
+  const Record& r = ballot->record;
+  return r.own_electorate ? 1 + static_cast<uint32_t>(r.witnesses.size()) : owners_;
+}
+
+void EngineCore::CountElectors() {
+  owners_ = voters_ = 0;
+  for (const auto& node : table_.all()) {
+    node->elector = node->owner();
+    owners_ += node->owner();
+  }
+  if (owners_ <= kFewOwners) {
+    for (const auto& node : table_.all()) {
+      if (!node->owner() || !node->record.own_electorate) continue;
+      for (const NodeId& id : node->record.witnesses) {
+        if (Node* witness = table_.Find(id); witness != nullptr) witness->elector = true;
+      }
+    }
+  }
+  voter_peers_.clear();
+  own_voters_.clear();
+  const Node* ballot = BallotOf(*self_);
+  for (const auto& node : table_.all()) {
+    voters_ += node->elector;
+    if (node->self) continue;
+    if (node->elector) voter_peers_.push_back(node.get());
+    if (Decides(*node, ballot)) own_voters_.push_back(node.get());
+  }
+}
+
+// With one or two owners of slots, three nodes decide: the owners and as many replicas as are missing. What is not
+// possible (too few replicas) leaves the owner alone with itself: nobody can replace it, so it needs nobody's word.
+// Larger clusters need no witnesses. A former electorate is obeyed until too few believe in it to act on it.
+void EngineCore::TendElectorate() {
+  std::erase_if(past_, [&](const PastElectorate& past) {
+    uint32_t unaware = 0;
+    for (const NodeId& id : past.others) {
+      Node* node = table_.Find(id);
+      unaware += node == nullptr || node->knows_version < past.until_version;
+    }
+    bool over = unaware < (past.others.size() + 1) / 2 + 1 && durable_own_ != nullptr &&
+                durable_own_->version() >= past.until_version;
+    if (over) lease_dirty_ = state_dirty_ = true;
+    return over;
+  });
+  if (!self_->owner() || promote_epoch_ != 0 || !own_.primary_id().empty()) return;
+  bool own = owners_ <= kFewOwners;
+  std::vector<NodeId> witnesses;
+  if (own) {
+    std::vector<NodeId> free;  // replicas, those that are witnesses already first
+    size_t replicas = 0;
+    for (bool already : {true, false}) {
+      for (const auto& node : table_.all()) {
+        if (node->self) continue;
+        if (already && node->owner()) witnesses.push_back(node->id());
+        Node* primary = node->record.primary() ? nullptr : table_.Find(node->record.primary_id);
+        if (primary == nullptr || !primary->owner() || node->fail) continue;
+        replicas += already;
+        const auto& now_in = self_->record.witnesses;
+        if ((std::find(now_in.begin(), now_in.end(), node->id()) != now_in.end()) == already)
+          free.push_back(node->id());
+      }
+    }
+    size_t missing = kFewOwners - witnesses.size();
+    if (free.size() < missing) {
+      if (witnesses.empty() && replicas != 0 && !lonely_) {
+        Note(EventKind::kElection,
+             "one replica alone cannot tell a dead primary from a cut: no failover without a third node");
+      }
+      lonely_ = witnesses.empty() && replicas != 0;
+      witnesses.clear();
+    } else {
+      lonely_ = false;
+      witnesses.insert(witnesses.end(), free.begin(), free.begin() + static_cast<std::ptrdiff_t>(missing));
+    }
+    std::sort(witnesses.begin(), witnesses.end());
+  }
+  std::vector<NodeId> said;
+  for (const std::string& bytes : own_.witnesses()) said.push_back(*NodeId::FromBytes(bytes));
+  if (own == own_.own_electorate() && said == witnesses) return;
+  if (past_.size() >= kMaxPastElectorates || !Confirmed(own, witnesses)) return;
+  // Before the first of them, any two primaries may have thought that they decide.
+  if (!own_.own_electorate()) {
+    for (const auto& node : table_.all()) {
+      if (!node->self && node->record.primary() && !node->record.claims.empty()) said.push_back(node->id());
+    }
+  }
+  if (said.size() >= kFewOwners) past_.push_back({std::move(said), own_.version() + 1});
+  own_.set_own_electorate(own);
+  own_.clear_witnesses();
+  for (const NodeId& id : witnesses) own_.add_witnesses(id.Bytes());
+  OwnChanged();
+}
+
+// Whether those who are to decide confirm this node already, so that it need not stop in between. Asks those who do not.
+bool EngineCore::Confirmed(bool own, const std::vector<NodeId>& witnesses) {
+  std::vector<const Node*> others;
+  for (const auto& node : table_.all()) {
+    bool in = own ? std::find(witnesses.begin(), witnesses.end(), node->id()) != witnesses.end() : node->owner();
+    if (node->self || !in) continue;
+    others.push_back(node.get());
+    if (node->ping_sent_ms == 0 && now() - table_.pulse(*node).confirmed_ms > timeout() / 3) Ping(node.get(), false);
+  }
+  return LeaseFrom(others, others.size()) > now() + timeout() / 2;
+}
+
+// The winner's electorate is that of the primary whose place it takes, and itself.
+void EngineCore::InheritElectorate(const Node& primary) {
+  own_.set_own_electorate(primary.record.own_electorate);
+  own_.clear_witnesses();
+  if (!primary.record.own_electorate) return;
+  own_.add_witnesses(primary.id().Bytes());
+  for (const NodeId& id : primary.record.witnesses) {
+    if (id != self_->id()) own_.add_witnesses(id.Bytes());
+  }
+}
+
+// Until when a majority of this node and `others` has confirmed it.
+int64_t EngineCore::LeaseFrom(const std::vector<const Node*>& others, size_t count) const {
+  size_t need = (count + 1) / 2;
+  if (need == 0) return INT64_MAX;
+  if (need > others.size()) return 0;
+  std::vector<int64_t> sent;
+  sent.reserve(others.size());
+  for (const Node* node : others) sent.push_back(table_.pulse(*node).confirmed_ms);
+  std::nth_element(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(need - 1), sent.end(),
+                   std::greater<int64_t>());
+  // None of them suspects us before a timeout has passed since what it answered.
+  return sent[need - 1] == 0 ? 0 : sent[need - 1] + timeout() - timeout() / 16;
+}
+
+// Having voted for another in its place, this node does not confirm a primary until it knows that the other has not
+// won: from the other itself, after the election, or from enough who say that the other is dead. A primary of whose
+// slots none is left is not confirmed either.
+bool EngineCore::Withheld(const Node& primary) const {
+  if (!primary.record.primary()) return false;
+  if (primary.owned == 0 && !primary.self) return !primary.record.claims.empty();
+  for (const CastVote& vote : votes_) {
+    if (vote.primary != primary.id() || vote.epoch <= primary.record.config_epoch) continue;
+    Node* candidate = table_.Find(vote.candidate);
+    if (candidate == nullptr || candidate->self || candidate->view_ms > vote.until_ms) continue;
+    uint32_t dead = Decides(*self_, &primary) && candidate->pfail && !primary.self ? 1 : 0;
+    for (const auto& [id, at_ms] : candidate->reports) {
+      Node* reporter = table_.Find(id);
+      dead +=
+          reporter != nullptr && reporter != &primary && Decides(*reporter, &primary) && now() - at_ms <= 2 * timeout();
+    }
+    if (now() <= vote.until_ms || dead < Quorum(&primary)) return true;
+  }
+  return false;
+}
+
+// Until when this node may write as a primary: as long as none who could replace it can have begun to.
+void EngineCore::UpdateLease() {
+  lease_dirty_ = false;
+  int64_t lease = INT64_MAX;
+  if (self_->owner()) {
+    std::vector<const Node*> others(own_voters_.begin(), own_voters_.end());
+    lease = LeaseFrom(others, Voters(self_) - 1);
+    for (const PastElectorate& past : past_) {
+      others.clear();
+      for (const NodeId& id : past.others) {
+        if (Node* node = table_.Find(id); node != nullptr) others.push_back(node);
+      }
+      lease = std::min(lease, LeaseFrom(others, past.others.size()));
+    }
+  }
+  if (self_->owner() && Withheld(*self_)) lease = 0;
+  if (self_->owner() && now() < hold_writes_until_ms_) {
+    Node* replaced = table_.Find(replaced_);
+    if (replaced != nullptr && !replaced->record.claims.empty()) lease = 0;
+  }
+  if (lease == lease_ms_) return;
+  lease_ms_ = lease;
+  out_->push_back(WritableUntilEffect{lease});
+}
+
+}  // namespace skein::bus

@@ -1,0 +1,151 @@
+// What a voter grants, and why it refuses.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "bus/engine/core.h"
+
+namespace skein::bus {
+
+void EngineCore::OnVoteRequest(Node* from, const proto::VoteRequest& request) {
+  absl::StatusOr<Record> primary = ReadRecord(request.primary());
+  AskedVote asked;
+  if (!primary.ok() || request.epoch() == 0 || request.positions_size() > static_cast<int>(kMaxPositions) ||
+      !ReadSlots(request.claim(), &asked.claims) || asked.claims.empty()) {
+    ++stats_.messages_refused;
+    return RefuseVote(from->id(), request.epoch(), proto::VOTE_REFUSAL_MALFORMED);
+  }
+  if (!EpochPlausible(request.epoch())) {
+    return RefuseVote(from->id(), request.epoch(), proto::VOTE_REFUSAL_MALFORMED);
+  }
+  asked.candidate = from->id();
+  asked.primary = primary->id;
+  asked.primary_version = primary->version;
+  asked.epoch = request.epoch();
+  asked.offset = 0;
+  for (uint64_t p : request.positions()) asked.offset += p;
+  from->offset = asked.offset;
+  asked.agreed = request.agreed();
+  asked.forced = request.forced();
+  asked.valid_ms = static_cast<uint32_t>(std::clamp<int64_t>(request.valid_ms(), 0, 2 * timeout()));
+  asked.until_ms = now() + asked.valid_ms;
+  TakeRecord(request.primary(), from);
+  if (owners_dirty_) RebuildOwners();
+  if (asked.epoch > current_epoch_) {
+    current_epoch_ = asked.epoch;
+    state_dirty_ = publish_ = true;
+  }
+  bool wait = false;
+  proto::VoteRefusal why = Judge(asked, &wait);
+  std::erase_if(asked_, [&](const AskedVote& a) { return a.candidate == asked.candidate; });
+  if (why == proto::VOTE_REFUSAL_NONE) return GrantVote(asked);
+  if (!wait || asked_.size() >= kMaxAskedVotes) return RefuseVote(asked.candidate, asked.epoch, why);
+  asked_.push_back(std::move(asked));
+}
+
+// `wait`: it may yet be granted, when this node sees what the candidate sees.
+proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
+  Node* primary = table_.Find(asked.primary);
+  Node* candidate = table_.Find(asked.candidate);
+  if (primary == nullptr || !primary->owner()) return proto::VOTE_REFUSAL_UNKNOWN_PRIMARY;
+  if (!Decides(*self_, primary)) return proto::VOTE_REFUSAL_NOT_A_VOTER;
+  if (candidate == nullptr || candidate->record.primary_id != asked.primary) return proto::VOTE_REFUSAL_NOT_ITS_REPLICA;
+  if (primary->record.version > asked.primary_version) {
+    SendRecords(*candidate, {primary});
+    return proto::VOTE_REFUSAL_STALE;
+  }
+  for (SlotRange range : asked.claims) {
+    for (uint32_t s = range.first; s <= range.last; ++s) {
+      Node* owner = owner_[s] == kNobody ? nullptr : table_.At(owner_[s]);
+      if (owner == nullptr || owner == primary || owner->record.config_epoch <= primary->record.config_epoch) continue;
+      SendRecords(*candidate, {owner});
+      return proto::VOTE_REFUSAL_STALE;
+    }
+  }
+  if (asked.epoch <= primary->record.config_epoch || asked.epoch <= vote_floor_) return proto::VOTE_REFUSAL_OLD_EPOCH;
+  for (const CastVote& vote : votes_) {
+    if (vote.epoch == asked.epoch) return proto::VOTE_REFUSAL_ALREADY_VOTED;
+    if (vote.primary == asked.primary && vote.candidate != asked.candidate && now() <= vote.until_ms) {
+      return proto::VOTE_REFUSAL_RECENTLY_VOTED;
+    }
+  }
+  if (primary->self && !(asked.agreed && freeze_.frozen && freeze_.replica == asked.candidate)) {
+    return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
+  }
+  if (asked.agreed || asked.forced) return proto::VOTE_REFUSAL_NONE;
+  // What it may still write on our word must have run out.
+  if (!primary->fail || now() < primary->granted_ms + timeout()) {
+    *wait = true;
+    return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
+  }
+  uint64_t offset = 0;
+  for (uint64_t p : positions_) offset += p;
+  if (Primary() == primary && offset > asked.offset && WhyNotStand(*primary).empty()) return proto::VOTE_REFUSAL_BEHIND;
+  return proto::VOTE_REFUSAL_NONE;
+}
+
+// One vote an epoch, also after a restart: it is sent when it is on disk.
+void EngineCore::GrantVote(const AskedVote& asked) {
+  RememberVote(asked.epoch, asked.candidate, asked.primary, now() + asked.valid_ms);
+  unsent_votes_.emplace_back(asked.candidate, asked.epoch);
+  vote_dirty_ = true;
+  Node* candidate = table_.Find(asked.candidate);
+  candidate->granted_ms = now();
+  Note(EventKind::kElection, absl::StrCat("vote for ", Name(*candidate), " in epoch ", asked.epoch));
+}
+
+void EngineCore::RememberVote(uint64_t epoch, const NodeId& candidate, const NodeId& primary, int64_t until_ms) {
+  votes_.push_back({epoch, candidate, primary, until_ms});
+  last_vote_epoch_ = std::max(last_vote_epoch_, epoch);
+  while (votes_.size() > kMaxVotes) {
+    vote_floor_ = std::max(vote_floor_, votes_.front().epoch);
+    votes_.pop_front();
+  }
+}
+
+void EngineCore::SendVote(const NodeId& id, uint64_t epoch) {
+  Node* candidate = table_.Find(id);
+  if (candidate == nullptr) return;
+  ++stats_.votes_given;
+  auto m = std::make_shared<proto::BusMessage>();
+  m->mutable_vote_reply()->set_epoch(epoch);
+  m->mutable_vote_reply()->set_granted(true);
+  SendTo(*candidate, std::move(m));
+}
+
+void EngineCore::RefuseVote(const NodeId& id, uint64_t epoch, proto::VoteRefusal why) {
+  ++stats_.votes_refused[std::min<size_t>(why, kVoteRefusals - 1)];
+  Node* candidate = table_.Find(id);
+  if (candidate == nullptr) return;
+  auto m = std::make_shared<proto::BusMessage>();
+  m->mutable_vote_reply()->set_epoch(epoch);
+  m->mutable_vote_reply()->set_refusal(why);
+  SendTo(*candidate, std::move(m));
+}
+
+// Those who asked before this node saw what they saw.
+void EngineCore::RecheckAsked() {
+  for (size_t i = 0; i < asked_.size();) {
+    const AskedVote& asked = asked_[i];
+    Node* primary = table_.Find(asked.primary);
+    bool over = now() >= asked.until_ms || primary == nullptr;
+    if (!over && (!primary->fail || now() < primary->granted_ms + timeout())) {
+      ++i;
+      continue;
+    }
+    AskedVote ready = std::move(asked_[i]);
+    asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (over) {
+      RefuseVote(ready.candidate, ready.epoch, proto::VOTE_REFUSAL_PRIMARY_ALIVE);
+      continue;
+    }
+    bool wait = false;
+    proto::VoteRefusal why = Judge(ready, &wait);
+    if (why == proto::VOTE_REFUSAL_NONE) {
+      GrantVote(ready);
+    } else {
+      RefuseVote(ready.candidate, ready.epoch, why);
+    }
+  }
+}
+
+}  // namespace skein::bus
