@@ -1,14 +1,40 @@
 // Replies that wait for their commit point: a queue a shard, ordered by LSN, served when the log's writer has got on.
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "glog/logging.h"
+#include "node/config/check.h"
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
+#include "storage/runbook.h"
 
 namespace skein::node {
-
 storage::Log* LoopImpl::log(uint32_t shard) const { return node_->log(shard); }
+
+void LoopImpl::ApplyGating() {
+  logged_ = config_->appendonly && node_->data().logged();
+  gating_ = logged_ && EffectiveCommit(*config_) != WriteCommit::kMemory;
+  if (!config_->appendonly) {
+    // In Redis's words.
+    for (ClientSession* s : std::vector<ClientSession*>(sessions_)) {
+      if (s->wait != nullptr && s->wait->what.local) FinishWait(*s, kNoAppendOnly);
+    }
+    // The log has ended: what is not durable now will not be.
+    if (std::any_of(waiters_.begin(), waiters_.end(), [](const Waiters& w) { return !w.empty(); })) OnLogProgress();
+    for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
+      if (waiters_[shard].empty()) continue;
+      FailShard(shard, "MISCONF the log was switched off, and what was written last is not known to be on disk" +
+                           storage::SeeRunbook("switched-off"));
+    }
+  }
+  if (!logged_) return;
+  std::vector<uint64_t> ids;
+  ids.swap(log_waiters_);
+  for (const uint64_t id : ids) {
+    if (ClientSession* const s = Find(id)) PassWait(*s);
+  }
+}
 
 absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
   if (saver_ != nullptr && saver_->refuses_writes()) [[unlikely]]
@@ -38,8 +64,8 @@ void LoopImpl::PassBarriers(ClientSession& s) {
 
 void LoopImpl::OnLogProgress() {
   for (ShardHost* host : own_hosts_) {
-    if (host->log == nullptr) continue;
-    const absl::Status status = host->log->MayWrite();
+    if (host->log() == nullptr) continue;
+    const absl::Status status = host->log()->MayWrite();
     const bool failed = status.code() == absl::StatusCode::kFailedPrecondition;
     if (failed == !failures_[host->index].empty()) continue;
     // Nobody waits for what may never come: told to all loops, this one included.

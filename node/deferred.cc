@@ -94,7 +94,7 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
         continue;
       }
     }
-    host->shard->Begin(unix_ms_);
+    host->shard->Begin(unix_ms_, write);
     p.bytes = part(*this, *host->shard);
     const storage::Lsn end = host->shard->End();
     if (end != 0) host->dirty = true;

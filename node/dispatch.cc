@@ -257,7 +257,7 @@ storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot, 
   const bool counted = slot_stats_ != nullptr && slot != storage::kNoSlot;
   const uint64_t cycles = counted ? ReadCycles() : 0;
   const size_t replied = counted ? call.reply->buffer()->size() : 0;
-  host.shard->Begin(unix_ms_);
+  host.shard->Begin(unix_ms_, (call.spec->flags & kFlagWrite) != 0);
   call.spec->run(call);
   const storage::Lsn end = host.shard->End();
   if (counted) [[unlikely]] {
@@ -273,10 +273,10 @@ storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot, 
 }
 
 storage::Lsn LoopImpl::Requirement(ShardHost& host, uint16_t slot, storage::Lsn end) {
-  if (host.log == nullptr) return 0;
+  if (host.log() == nullptr) return 0;
   if (slot == storage::kNoSlot) {
     if (end != 0) host.whole = end;
-    return gating_ ? host.log->end() : 0;
+    return gating_ ? host.log()->end() : 0;
   }
   storage::Lsn& last = host.slots[slot / node_->shard_count()];
   if (end != 0) last = end;
@@ -296,7 +296,7 @@ bool LoopImpl::MayServe(const CommandSpec& spec, const Caller& caller, Args argv
       Routing::Presence found;
       std::vector<uint32_t> positions;
       FindKeys(spec, argv, &positions);
-      host.shard->Begin(unix_ms_);
+      host.shard->Begin(unix_ms_, /*admitted=*/false);
       for (uint32_t i : positions) {
         // Database 0 is the only one that a cluster has; others are looked at where this node allows them.
         const bool here =

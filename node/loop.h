@@ -22,6 +22,9 @@ struct PauseState {
   bool writes_only = false;
 };
 
+inline constexpr char kNoAppendOnly[] =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 // What WAIT and WAITAOF wait for.
 struct WaitFor {
   bool aof = false;    // WAITAOF: durable copies; else received ones

@@ -73,10 +73,9 @@ void LoopImpl::Host(storage::Shard* shard) {
   auto host = std::make_unique<ShardHost>();
   host->index = shard->index();
   host->shard = shard;
-  host->log = shard->log();
-  if (host->log != nullptr) {
-    host->end.store(host->log->end(), std::memory_order_relaxed);
-    host->whole = host->log->end();
+  if (host->log() != nullptr) {
+    host->end.store(host->log()->end(), std::memory_order_relaxed);
+    host->whole = host->log()->end();
   }
   host->slots.resize((storage::kSlots + hosts_.size() - 1) / hosts_.size());
   own_hosts_.push_back(host.get());
@@ -170,9 +169,9 @@ void LoopImpl::KickLogs() {
   for (ShardHost* host : own_hosts_) {
     if (!host->dirty) continue;
     host->dirty = false;
-    if (host->log == nullptr) continue;
-    host->log->Kick();
-    host->end.store(host->log->end(), std::memory_order_relaxed);
+    if (host->log() == nullptr) continue;
+    host->log()->Kick();
+    host->end.store(host->log()->end(), std::memory_order_relaxed);
   }
 }
 
@@ -181,7 +180,7 @@ void LoopImpl::KickLogs() {
 void LoopImpl::PublishUsed() {
   uint64_t used = 0;
   for (const ShardHost* host : own_hosts_) {
-    used += host->shard->used_bytes() + (host->log == nullptr ? 0 : host->log->pending_bytes());
+    used += host->shard->used_bytes() + (host->log() == nullptr ? 0 : host->log()->pending_bytes());
   }
   used_.store(used, std::memory_order_relaxed);
 }
@@ -217,10 +216,10 @@ void LoopImpl::AppendTimes() {
   if (draining_ || mono_ms_ - timed_ms_ < 1000) return;
   timed_ms_ = mono_ms_;
   for (ShardHost* host : own_hosts_) {
-    if (host->log == nullptr) continue;
-    const storage::Lsn before = host->log->end();
-    host->log->AppendTime(unix_ms_);
-    if (host->log->end() != before) host->dirty = true;
+    if (host->log() == nullptr) continue;
+    const storage::Lsn before = host->log()->end();
+    host->log()->AppendTime(unix_ms_);
+    if (host->log()->end() != before) host->dirty = true;
   }
 }
 
@@ -326,6 +325,7 @@ void LoopImpl::ResetStats() {
   stats_.output_bytes = output;
   error_stats_.clear();
   if (slot_stats_ != nullptr) slot_stats_->Reset();
+  for (ShardHost* host : own_hosts_) host->shard->ResetExpiredKeys();
   for (auto& [spec, info] : infos_) {
     info->cycles = 0;
     info->stats = CommandStats{};
@@ -372,10 +372,9 @@ void LoopImpl::Adopt(int fd, Admission admission, std::string addr, std::string 
 
 void LoopImpl::ApplyConfig(ConfigPtr config) {
   if (config_ != config) retired_config_ = std::exchange(config_, std::move(config));
-  const bool gating = config_->appendonly && EffectiveCommit(*config_) != WriteCommit::kMemory;
-  gating_ = gating;
+  ApplyGating();
   for (ShardHost* host : own_hosts_) {
-    if (host->log != nullptr) host->log->set_fsync(EffectiveFsync(*config_));
+    if (host->log() != nullptr) host->log()->set_fsync(EffectiveFsync(*config_));
   }
   slowlog_.Trim(config_->slowlog_max_len);
   if (!cluster_ || !config_->cluster_slot_stats_enabled) {

@@ -52,8 +52,8 @@ inline std::string_view TextOf(const absl::Status& status) {
 struct ShardHost {
   uint32_t index = 0;
   storage::Shard* shard = nullptr;
-  storage::Log* log = nullptr;
-  bool dirty = false;               // appended since the last Kick
+  storage::Log* log() const { return shard->log(); }  // null: off
+  bool dirty = false;                                 // appended since the last Kick
   std::vector<storage::Lsn> slots;  // end of the last record of each slot of the shard (index: slot / shard count)
   storage::Lsn whole = 0;           // end of the last record that belongs to no single slot
   std::atomic<storage::Lsn> end{0};
@@ -177,6 +177,8 @@ class LoopImpl final : public Loop {
   // Goes on with what a parked session has left.
   void Resume(ClientSession& s);
   void ParkSession(ClientSession& s, Park why);
+  // What a write must wait for has changed.
+  void ApplyGating();
   // Resumes the session at the end of the batch (not inside its own call stack).
   void CallLater(ClientSession& s) { resume_later_.push_back(s.st.id); }
 
@@ -384,8 +386,10 @@ class LoopImpl final : public Loop {
   std::vector<Waiters> waiters_;                           // by shard
   std::vector<std::string> failures_;                      // by shard
   std::set<std::pair<int64_t, uint64_t>> wait_deadlines_;  // with the session's id
+  std::vector<uint64_t> log_waiters_;                      // WAITAOF, while the log is being switched on
   std::atomic<bool> progress_{false};
   bool gating_ = false;
+  bool logged_ = false;  // what is durable in its shard's log is durable
 
   uint64_t next_ticket_ = 1;
   PauseState pause_;

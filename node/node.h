@@ -69,6 +69,12 @@ class Node {
   // Sets directives all or none: the reply is an error text as Redis gives it, or OK. Asynchronous: `done` on the
   // calling session's loop.
   virtual absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) = 0;
+  // The same where appendonly is among them and changes: the log is switched first, `done` comes when that has begun (on)
+  // or ended (off), on any thread.
+  virtual void SwitchLog(const std::vector<std::pair<std::string, std::string>>& pairs,
+                         std::function<void(const absl::Status&)> done) {
+    done(SetConfig(pairs));
+  }
   virtual ConfigPtr config() const = 0;           // newest; loops use their own snapshot
   virtual bus::TopologyPtr topology() const = 0;  // newest; loops use their own snapshot
   virtual void ResetStats() = 0;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fmt/format.h"
 #include "node/config/change.h"
 #include "node/config/check.h"
 #include "node/config/directives.h"
@@ -111,7 +112,8 @@ absl::Status NodeImpl::Open() {
   if (!data.ok()) return data.status();
   data_ = *std::move(data);
   shard_count_ = data_->shard_count();
-  for (uint32_t i = 0; i < shard_count_; ++i) logs_.push_back(data_->shard(i).log());
+  logs_ = std::vector<std::atomic<storage::Log*>>(shard_count_);
+  for (uint32_t i = 0; i < shard_count_; ++i) NoteLog(i);
 
   const uint32_t loops = LoopCount(config);
   loops_.resize(loops);  // the number is known to each
@@ -129,7 +131,10 @@ absl::Status NodeImpl::Open() {
     bus_.store(owned_bus_.get(), std::memory_order_release);
   }
   data_->BeginServing([this](uint32_t shard, std::function<void(storage::Shard&)> fn) {
-    Post(LoopOf(shard), [this, shard, fn = std::move(fn)](LoopImpl&) { fn(data_->shard(shard)); });
+    Post(LoopOf(shard), [this, shard, fn = std::move(fn)](LoopImpl&) {
+      fn(data_->shard(shard));
+      NoteLog(shard);  // it may have been given another
+    });
   });
   running_.store(true, std::memory_order_release);
   for (auto& loop : loops_) loop->Start();
@@ -180,10 +185,19 @@ bus::TopologyPtr NodeImpl::topology() const {
 }
 
 absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  return ChangeConfig(pairs, /*switched=*/false);
+}
+
+absl::Status NodeImpl::ChangeConfig(const std::vector<std::pair<std::string, std::string>>& pairs, bool switched) {
   std::lock_guard<std::mutex> one_at_a_time(config_change_);
   const ConfigPtr before = config();
   absl::StatusOr<Config> changed = ConfigSet(*before, pairs);
   if (!changed.ok()) return changed.status();
+  if (changed->appendonly != before->appendonly) {
+    if (!switched) return absl::FailedPreconditionError("ERR appendonly is being changed by another client");
+    // As in Redis the save points stay what they were: until the log is the data, they are all there is.
+    if (changed->appendonly && !changed->save.has_value()) changed->save = EffectiveSave(*before);
+  }
   auto next = std::make_shared<const Config>(*std::move(changed));
   const bool new_secrets = Names(pairs, "cluster-secret"), new_tls = Names(pairs, "tls-");
   bus::BusTrust trust;
@@ -192,6 +206,16 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
     if (!read.ok()) return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
     trust = *std::move(read);
   }
+  Spread(std::move(next));
+  if (bus::Bus* b = bus()) {
+    if (new_secrets) b->SetSecrets(std::move(trust.secrets));
+    if (new_tls) b->SetTls(std::move(trust.tls));
+  }
+  return absl::OkStatus();
+}
+
+void NodeImpl::Spread(ConfigPtr next) {
+  const ConfigPtr before = config();
   {
     std::lock_guard<std::mutex> lock(mutex_);
     config_ = next;
@@ -208,8 +232,6 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
     if (next->cluster_link_sendbuf_limit != before->cluster_link_sendbuf_limit) {
       b->SetLinkBufferLimit(next->cluster_link_sendbuf_limit);
     }
-    if (new_secrets) b->SetSecrets(std::move(trust.secrets));
-    if (new_tls) b->SetTls(std::move(trust.tls));
     const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
     if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
         o.announce_bus_port != was.announce_bus_port) {
@@ -225,10 +247,67 @@ absl::Status NodeImpl::SetConfig(const std::vector<std::pair<std::string, std::s
       Post(i, [next](LoopImpl& l) { l.ApplyConfig(next); });
     }
   }
-  return absl::OkStatus();
+}
+
+// ---- The log, switched on and off ----------------------------------------------------------------------------------
+
+void NodeImpl::NoteLog(uint32_t shard) {
+  storage::Log* const log = data_->shard(shard).log();
+  if (log != nullptr) logs_[shard].store(log, std::memory_order_release);
+}
+
+void NodeImpl::SwitchLog(const std::vector<std::pair<std::string, std::string>>& pairs,
+                         std::function<void(const absl::Status&)> done) {
+  const absl::StatusOr<Config> changed = ConfigSet(*config(), pairs);
+  if (!changed.ok()) return done(changed.status());
+  const auto failed = [](std::string_view what, const absl::Status& status) {
+    return absl::FailedPreconditionError(
+        fmt::format("ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn {} AOF: {}",
+                    what, std::string_view(status.message().data(), status.message().size())));
+  };
+  if (!changed->appendonly) {
+    data_->TurnOff([this, pairs, done, failed](const absl::Status& status) {
+      done(status.ok() ? ChangeConfig(pairs, /*switched=*/true) : failed("off", status));
+    });
+    return;
+  }
+  LOG(INFO) << "switching the log on: bases are being written";
+  data_->TurnOn(
+      EffectiveFsync(*changed),
+      {.begun =
+           [this, pairs, done, failed](const absl::Status& status) {
+             done(status.ok() ? ChangeConfig(pairs, /*switched=*/true) : failed("on", status));
+           },
+       .ended =
+           [this](const absl::Status& status) {
+             if (!status.ok()) return LogIsOff(status);
+             LOG(INFO) << "appendonly is yes: the log is the data from now on";
+             GateAnew();
+             LOG(WARNING) << "the configuration file does not know that yet: CONFIG REWRITE tells it. A start "
+                             "with appendonly no would read "
+                          << config()->dbfilename;
+           }});
+}
+
+void NodeImpl::GateAnew() {
+  for (uint32_t i = 0; i < loop_count(); ++i) {
+    Post(i, [](LoopImpl& l) { l.ApplyGating(); });
+  }
+}
+
+void NodeImpl::LogIsOff(const absl::Status& why) {
+  if (!absl::IsCancelled(why)) {
+    LOG(ERROR) << "the log could not be switched on, appendonly is no again: " << why.message();
+  }
+  std::lock_guard<std::mutex> one_at_a_time(config_change_);
+  auto next = std::make_shared<Config>(*config());
+  if (!next->appendonly) return;
+  next->appendonly = false;
+  Spread(std::move(next));
 }
 
 void NodeImpl::ResetStats() {
+  data_->ResetStats();
   LoopImpl* here = LoopImpl::Current();
   for (uint32_t i = 0; i < loop_count(); ++i) {
     if (&loop(i) == here) {

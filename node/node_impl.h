@@ -82,6 +82,8 @@ class NodeImpl final : public Node {
   uint64_t connected_clients() const override { return desk_.count(); }
   absl::Status RequestShutdown(ShutdownRequest request) override;
   absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) override;
+  void SwitchLog(const std::vector<std::pair<std::string, std::string>>& pairs,
+                 std::function<void(const absl::Status&)> done) override;
   ConfigPtr config() const override;
   bus::TopologyPtr topology() const override;
   void ResetStats() override;
@@ -96,7 +98,8 @@ class NodeImpl final : public Node {
   // ---- The loops
   LoopImpl& loop(uint32_t i) { return *loops_[i]; }
   uint32_t LoopOf(uint32_t shard) const { return shard % loop_count(); }
-  storage::Log* log(uint32_t shard) const { return logs_[shard]; }
+  // The newest that the shard has, or had: where its LSNs are. Any thread.
+  storage::Log* log(uint32_t shard) const { return logs_[shard].load(std::memory_order_acquire); }
   AdmissionDesk& desk() { return desk_; }
   uint64_t NextClientId() { return next_client_id_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t NextSlowLogId() { return next_slowlog_id_.fetch_add(1, std::memory_order_relaxed); }
@@ -116,6 +119,12 @@ class NodeImpl final : public Node {
   void Publish(bus::TopologyPtr topology);
   void DataPlane(std::vector<uint64_t>* positions, bool* healthy);
   void Spread(ConfigPtr config);
+  absl::Status ChangeConfig(const std::vector<std::pair<std::string, std::string>>& pairs, bool switched);
+  // appendonly is no from now on, whatever was configured.
+  void LogIsOff(const absl::Status& why);
+  void NoteLog(uint32_t shard);
+  // Every loop looks again at what its replies wait for.
+  void GateAnew();
   // On every loop, and returns when all have done it.
   void OnAllLoops(std::function<void(LoopImpl&)> fn);
   absl::Status SaveAndWait();
@@ -126,7 +135,7 @@ class NodeImpl final : public Node {
   AdmissionDesk desk_;
   std::vector<std::unique_ptr<LoopImpl>> loops_;
   std::unique_ptr<storage::DataSet> data_;
-  std::vector<storage::Log*> logs_;
+  std::vector<std::atomic<storage::Log*>> logs_;  // set by the shards' loops
   uint32_t shard_count_ = 0;
   std::unique_ptr<bus::Bus> owned_bus_;
   std::atomic<bus::Bus*> bus_{nullptr};

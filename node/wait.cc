@@ -10,7 +10,7 @@
 namespace skein::node {
 
 bool LoopImpl::OwnWritesDurable(const ClientSession& s) const {
-  if (!config_->appendonly) return false;
+  if (!logged_) return false;
   for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
     if (s.wrote[shard] != 0 && log(shard)->durable() < s.wrote[shard]) return false;
   }
@@ -52,6 +52,11 @@ void LoopImpl::Wait(Call& call, const WaitFor& what) {
 
 void LoopImpl::RegisterWait(ClientSession& s) {
   if (s.wait_registered) return;
+  if (!logged_) {
+    log_waiters_.push_back(s.st.id);
+    s.wait_registered = true;
+    return;
+  }
   for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
     if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
     waiters_[shard].push(Waiter{s.wrote[shard], s.st.id, /*wait=*/true});

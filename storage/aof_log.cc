@@ -53,6 +53,7 @@ absl::Status AofLog::WhyNot() const {
   // Asked for before looking again, so that room made in between is either seen here or reported.
   writer_->AskForRoom();
   if (writer_->state() != AofWriter::State::kOk) {
+    if (provisional_.load(std::memory_order_relaxed)) return absl::OkStatus();
     std::string reason = writer_->Reason();
     // Empty if it has just come back.
     return reason.empty() ? absl::OkStatus() : absl::FailedPreconditionError(reason);

@@ -26,6 +26,10 @@ class AofLog : public Log {
   void Start(AofFile file);
   bool started() const { return writer_ != nullptr; }
 
+  // While it is provisional, nobody relies on it yet: that it cannot be written is no reason to refuse writes. Any
+  // thread.
+  void set_provisional(bool yes) { provisional_.store(yes, std::memory_order_relaxed); }
+
   absl::Status MayWrite() const override;
   void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) override;
   Lsn EndRecord(UnixMillis time) override;
@@ -53,6 +57,7 @@ class AofLog : public Log {
   const AofOptions options_;
   // The loop's own, but for the end, which others may read.
   std::atomic<Lsn> end_{0};
+  std::atomic<bool> provisional_{false};
   Lsn kicked_ = 0;
   Lsn timed_ = 0;           // end of the last time record, or where the log was opened
   UnixMillis latest_ = 0;   // of all records: a time record is not earlier, whatever the clock does

@@ -112,6 +112,8 @@ class AofWriter {
     uint64_t revivals = 0;
   };
   Counters counters() const;
+  // delayed_fsync begins anew (CONFIG RESETSTAT).
+  void ResetDelayed() { delayed_fsync_.store(0, std::memory_order_relaxed); }
 
   // From now on, while a sync has failed, what is appended stays in memory until Revive, or the end.
   void Hold() { hold_.store(true, std::memory_order_seq_cst); }

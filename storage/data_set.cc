@@ -12,6 +12,7 @@
 #include "storage/import/import.h"
 #include "storage/layout.h"
 #include "storage/log_set.h"
+#include "storage/log_switch.h"
 #include "storage/manifest.h"
 #include "storage/recovery.h"
 
@@ -22,25 +23,32 @@ class DataSetImpl : public DataSet {
  public:
   // `logs` may be null.
   DataSetImpl(const DataSetOptions& options, std::unique_ptr<LogSet> logs)
-      : logs_(std::move(logs)), saver_(options, logs_.get()) {
+      : switch_(options, std::move(logs)), saver_(options) {
+    const std::shared_ptr<LogSet> now = switch_.logs();
     ShardOptions shard_options;
-    shard_options.count = logs_ != nullptr ? logs_->shard_count() : options.shards;
+    shard_options.count = now != nullptr ? now->shard_count() : options.shards;
     shard_options.databases = options.databases;
     shard_options.background_free = &background_free_;
     for (uint32_t i = 0; i < shard_options.count; ++i) {
       shard_options.index = i;
-      shards_.push_back(std::make_unique<Shard>(shard_options, logs_ != nullptr ? &logs_->log(i) : nullptr));
+      shards_.push_back(std::make_unique<Shard>(shard_options, now != nullptr ? &now->log(i) : nullptr));
     }
     report_.shards.resize(shard_options.count);
+  }
+
+  ~DataSetImpl() override {
+    saver_.End();
+    switch_.End();
   }
 
   absl::Status Recover() {
     std::vector<ShardSink> sinks;
     sinks.reserve(shards_.size());
     for (const std::unique_ptr<Shard>& shard : shards_) sinks.emplace_back(shard.get());
-    if (absl::Status status = logs_->Recover([&](uint32_t i) { return &sinks[i]; }); !status.ok()) return status;
+    const std::shared_ptr<LogSet> logs = switch_.logs();
+    if (absl::Status status = logs->Recover([&](uint32_t i) { return &sinks[i]; }); !status.ok()) return status;
     for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(true);
-    report_ = logs_->report();
+    report_ = logs->report();
     for (uint32_t i = 0; i < shard_count(); ++i) {
       const RecoveryReport::PerShard& found = report_.shards[i];
       LOG(INFO) << "shard " << i << ": loaded " << found.keys << " keys of a base, replayed " << found.records
@@ -78,12 +86,31 @@ class DataSetImpl : public DataSet {
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
   Shard& shard(uint32_t i) override { return *shards_[i]; }
   const RecoveryReport& report() const override { return report_; }
-  void BeginServing(RunOnShard run_on_shard) override { saver_.Begin(AllShards(), std::move(run_on_shard)); }
-  void EndServing() override { saver_.End(); }
+  void BeginServing(RunOnShard run_on_shard) override {
+    saver_.Begin(AllShards(), run_on_shard, switch_.saver_logs());
+    switch_.Begin(saver_.impl(), std::move(run_on_shard));
+  }
+  void EndServing() override {
+    saver_.End();
+    switch_.End();
+  }
   Saver* saver() override { return saver_.saver(); }
   absl::Status SaveNow() override { return saver_.SaveNow(AllShards()); }
-  Stats stats() const override { return logs_ != nullptr ? logs_->stats() : Stats(); }
-  absl::Status Close() override { return logs_ != nullptr ? logs_->Close() : absl::OkStatus(); }
+  void TurnOn(AppendFsync fsync, SwitchCallbacks callbacks) override { switch_.TurnOn(fsync, std::move(callbacks)); }
+  void TurnOff(Done done) override { switch_.TurnOff(std::move(done)); }
+  bool logged() const override { return switch_.logged(); }
+  Stats stats() const override {
+    const std::shared_ptr<LogSet> logs = switch_.logs();
+    return logs != nullptr ? logs->stats() : Stats();
+  }
+  void ResetStats() override {
+    if (saver_.saver() != nullptr) saver_.saver()->ResetCounts();
+    if (const std::shared_ptr<LogSet> logs = switch_.logs(); logs != nullptr) logs->ResetDelayed();
+  }
+  absl::Status Close() override {
+    const std::shared_ptr<LogSet> logs = switch_.logs();
+    return logs != nullptr ? logs->Close() : absl::OkStatus();
+  }
 
  private:
   std::vector<Shard*> AllShards() {
@@ -93,7 +120,7 @@ class DataSetImpl : public DataSet {
   }
 
   RecoveryReport report_;
-  std::unique_ptr<LogSet> logs_;    // outlives the shards
+  LogSwitch switch_;                // its logs outlive the shards
   BackgroundFree background_free_;  // likewise: their last jobs run in its destructor
   std::vector<std::unique_ptr<Shard>> shards_;
   DataSetSaver saver_;  // ends before the shards and logs go
@@ -130,12 +157,15 @@ absl::Status CheckFolder(const DataSetOptions& options, const std::string& dir) 
   const absl::StatusOr<std::optional<Manifest>> manifest = LoadManifestFrom(dir, options);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->has_value()) return absl::OkStatus();
+  if (absl::Status status = CheckNotSwitchedOff(options, **manifest); !status.ok()) return status;
   const auto count = static_cast<uint32_t>((*manifest)->shards.size());
   const std::vector<std::unique_ptr<Shard>> shards = ScratchShards(options, count);
   return InParallel(count, [&](uint32_t i) {
     ShardSink sink(shards[i].get());
     const absl::StatusOr<ShardRecovery> recovery = RecoverShard(FileSystemOf(options), dir, **manifest, i, &sink);
-    return recovery.ok() ? CheckAppendable(FileSystemOf(options), *recovery) : recovery.status();
+    if (!recovery.ok()) return recovery.status();
+    if (absl::Status status = TornTailMayGo(*recovery, options.load_truncated); !status.ok()) return status;
+    return CheckAppendable(FileSystemOf(options), *recovery);
   });
 }
 

@@ -24,6 +24,7 @@ struct DataSetOptions {
   std::string append_dir = "appendonlydir";    // --appenddirname, inside dir
   bool append_only = false;                    // --appendonly
   AppendFsync fsync = AppendFsync::kEverySec;  // --appendfsync
+  bool load_truncated = true;                  // --aof-load-truncated: cut torn tails; else they are refused
   uint32_t databases = 16;
   // Shards to make in an empty folder, and whether the user configured it, which is recorded with it. Where a data set
   // has another number, a configured one is refused with `manifest=N, config=M`; a default gives way to the data set's,
@@ -92,6 +93,24 @@ class DataSet {
   // Saves the RDB file in the calling thread, as SHUTDOWN SAVE does. After EndServing, when the loops have ended.
   virtual absl::Status SaveNow() { return absl::OkStatus(); }
 
+  // ---- CONFIG SET appendonly. Any thread, after BeginServing; both return at once. Callbacks come on another thread,
+  // each once, or at once if it is refused; either may be null.
+  using Done = std::function<void(const absl::Status&)>;
+  struct SwitchCallbacks {
+    // Every shard has a log and bases are being written, or will be once the running save has ended; or why not.
+    Done begun;
+    // The log is the data from now on, or it is off again, and why. After a `begun` with an error it comes too.
+    Done ended;
+  };
+  // Begins a log: what stands where it belongs is moved aside. Until `ended` a start would read what it would have read
+  // before.
+  virtual void TurnOn(AppendFsync /*fsync*/, SwitchCallbacks /*callbacks*/) {}
+  // Ends it, or the beginning of one: writes and syncs what was appended, and keeps the files, marked so that no start
+  // takes them for the data. An error: it goes on.
+  virtual void TurnOff(Done /*done*/) {}
+  // Whether a write that is durable in its shard's log is durable: not while bases are being written.
+  virtual bool logged() const { return true; }
+
   // For INFO persistence. Any thread.
   struct Stats {
     bool enabled = false;
@@ -114,6 +133,8 @@ class DataSet {
     std::vector<PerShard> shards;
   };
   virtual Stats stats() const = 0;
+  // What CONFIG RESETSTAT sets to 0, as in Redis: the numbers of saves, rewrites and delayed syncs. Any thread.
+  virtual void ResetStats() {}
 
   // Drains, syncs and ends the writers (L16, L21). Call after the loops have ended. The status is that of the last
   // syncs.

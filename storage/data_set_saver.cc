@@ -4,17 +4,14 @@
 
 namespace skein::storage {
 
-DataSetSaver::DataSetSaver(const DataSetOptions& options, LogSet* logs)
-    : options_(options), logs_(logs != nullptr ? std::make_unique<LogSetForSaver>(logs) : nullptr) {}
-
-void DataSetSaver::Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard) {
+void DataSetSaver::Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard, SaverLogs* logs) {
   SaverEnv env;
   env.fs = FileSystemOf(options_);
   env.dir = options_.dir;
   env.shards = static_cast<uint32_t>(shards.size());
   for (const Shard* const shard : shards) env.changes += shard->changes();
   env.run_on_shard = std::move(run_on_shard);
-  env.logs = logs_.get();
+  env.logs = logs;
   // Writers that wait for room ask again when they are told of progress, as with room in the log.
   env.on_room = options_.on_progress;
   saver_ = std::make_unique<SaverImpl>(std::move(env), options_.save);

@@ -31,6 +31,9 @@ class LogSetForSaver final : public SaverLogs {
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const override { return logs_->HistoryUpTo(shard, lsn); }
   bool Poisoned(uint32_t shard) const override { return logs_->NeedsRevival(shard); }
   DataSet::Stats stats() const override { return logs_->stats(); }
+  Log* LogOf(uint32_t shard) override { return &logs_->log(shard); }
+  Lsn FirstIncr(uint32_t shard) override { return logs_->FirstIncr(shard); }
+  absl::Status TakePlace() override { return logs_->TakePlace(); }
 
  private:
   LogSet* const logs_;
@@ -39,18 +42,17 @@ class LogSetForSaver final : public SaverLogs {
 // The saver of a data set, from BeginServing to the set's end.
 class DataSetSaver {
  public:
-  // `logs` may be null; it outlives this.
-  DataSetSaver(const DataSetOptions& options, LogSet* logs);
-  // Looks at the shards, which nobody else does yet.
-  void Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard);
+  explicit DataSetSaver(const DataSetOptions& options) : options_(options) {}
+  // Looks at the shards, which nobody else does yet. `logs` may be null.
+  void Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard, SaverLogs* logs);
   void End();
   Saver* saver() { return saver_.get(); }
+  SaverImpl* impl() { return saver_.get(); }
   // With the options that are set now.
   absl::Status SaveNow(const std::vector<Shard*>& shards) const;
 
  private:
   const DataSetOptions options_;
-  std::unique_ptr<LogSetForSaver> logs_;
   std::unique_ptr<SaverImpl> saver_;
 };
 

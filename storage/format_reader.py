@@ -31,6 +31,8 @@ def read_manifest(path):
     assert lines[2][0] == "shards" and lines[2][2] in ("configured", "defaulted", "inherited")
     assert lines[3][0] == "databases"
     shards = []
+    if lines[4][0] == "off":
+        assert int(lines.pop(4)[1]) > 0
     for word, *rest in lines[4:]:
         if word == "shard":
             assert int(rest[0]) == len(shards)

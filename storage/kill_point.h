@@ -60,6 +60,16 @@ inline constexpr std::string_view kKillPoints[] = {
     "replace.aside-synced",
     "replace.renamed",
     "replace.folder-synced",
+    // The log is switched on while the node runs: what was there is moved aside, the new folder takes its place.
+    "switch.aside-moved",
+    "switch.aside-synced",
+    "switch.opened",
+    "switch.bases-listed",
+    "switch.renamed",
+    "switch.synced",
+    // It is switched off.
+    "switch.marked-off",
+    "switch.detached",
     // A data set written out of memory: conversion, reshard.
     "layout.moves-listed",
     "layout.base-synced",

@@ -101,6 +101,17 @@ absl::StatusOr<std::optional<Manifest>> LoadManifestFrom(const std::string& dir,
   return std::optional<Manifest>(*std::move(manifest));
 }
 
+absl::Status CheckNotSwitchedOff(const DataSetOptions& options, const Manifest& manifest) {
+  if (manifest.off == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      JoinPath(AppendDir(options), kManifestName) +
+      ": the log was switched off (CONFIG SET appendonly no) at Unix time " + std::to_string(manifest.off / 1000) +
+      ": what was written after that is not in it; start with appendonly no, which "
+      "loads " +
+      options.save.rdb_name + ", and switch it on again with CONFIG SET appendonly yes, or move the folder away" +
+      SeeRunbook("switched-off"));
+}
+
 absl::Status FinishInterrupted(const DataSetOptions& options) {
   return FinishFlip(FileSystemOf(options), options.dir, options.append_dir);
 }
@@ -156,21 +167,50 @@ absl::Status RemoveAside(FileSystem* fs, const std::string& dir) {
   return fs->RemoveDir(dir);
 }
 
-absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count) {
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count, Lsn start,
+                            FileHeader* made) {
   const std::string shard_dir = JoinPath(dir, ShardDirName(shard));
   if (absl::Status status = fs->CreateDir(shard_dir); !status.ok()) return status;
   FileHeader header;
   header.shard = shard;
   header.shard_count = count;
   header.sequence = 1;
+  header.start_lsn = start;
   header.salt = RandomSalt();
   header.created = WallClock();
+  if (made != nullptr) *made = header;
   absl::StatusOr<std::unique_ptr<File>> file =
       fs->Open(JoinPath(dir, IncrName(shard, 1)), FileSystem::Mode::kCreateNew);
   if (!file.ok()) return file.status();
   if (absl::Status status = (*file)->WriteAt(0, EncodeFileHeader(header)); !status.ok()) return status;
   if (absl::Status status = (*file)->Sync(); !status.ok()) return status;
   return fs->SyncDir(shard_dir);
+}
+
+absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std::string& dir,
+                                        const std::vector<Lsn>& starts, std::vector<FileHeader>* headers) {
+  FileSystem* const fs = FileSystemOf(options);
+  if (absl::Status status = RemoveAside(fs, dir); !status.ok()) return status;
+  if (absl::Status status = fs->CreateDir(dir); !status.ok()) return status;
+  Manifest manifest;
+  manifest.sequence = 1;
+  manifest.chosen = options.shards_configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted;
+  manifest.databases = options.databases;
+  const auto count = static_cast<uint32_t>(starts.size());
+  manifest.shards.resize(count);
+  for (uint32_t shard = 0; shard < count; ++shard) {
+    FileHeader header;
+    if (absl::Status status = WriteFirstIncr(fs, dir, shard, count, starts[shard], &header); !status.ok()) {
+      return status;
+    }
+    manifest.shards[shard].incrs = {{1, starts[shard]}};
+    if (headers != nullptr) headers->push_back(std::move(header));
+  }
+  KillPoint("create.shards-synced");
+  const std::string manifest_path = JoinPath(dir, kManifestName);
+  if (absl::Status status = fs->ReplaceFile(manifest_path, EncodeManifest(manifest)); !status.ok()) return status;
+  KillPoint("create.manifest-synced");
+  return manifest;
 }
 
 absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
@@ -180,21 +220,8 @@ absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
   const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
   if (!pending.ok()) return pending.status();
   if (pending->has_value()) return absl::InternalError(aside + ": an interrupted change has to be finished first");
-  if (absl::Status status = RemoveAside(fs, aside); !status.ok()) return status;
-  if (absl::Status status = fs->CreateDir(aside); !status.ok()) return status;
-  Manifest manifest;
-  manifest.sequence = 1;
-  manifest.chosen = options.shards_configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted;
-  manifest.databases = options.databases;
-  manifest.shards.resize(options.shards);
-  for (uint32_t shard = 0; shard < options.shards; ++shard) {
-    if (absl::Status status = WriteFirstIncr(fs, aside, shard, options.shards); !status.ok()) return status;
-    manifest.shards[shard].incrs = {{1, 0}};
-  }
-  KillPoint("create.shards-synced");
-  const std::string manifest_path = JoinPath(aside, kManifestName);
-  if (absl::Status status = fs->ReplaceFile(manifest_path, EncodeManifest(manifest)); !status.ok()) return status;
-  KillPoint("create.manifest-synced");
+  absl::StatusOr<Manifest> manifest = WriteEmptyLogs(options, aside, std::vector<Lsn>(options.shards, 0), nullptr);
+  if (!manifest.ok()) return manifest.status();
   if (absl::Status status = fs->Rename(aside, AppendDir(options)); !status.ok()) return status;
   KillPoint("create.renamed");
   if (absl::Status status = fs->SyncDir(options.dir); !status.ok()) return status;

@@ -40,6 +40,9 @@ absl::StatusOr<std::optional<Manifest>> LoadManifest(const DataSetOptions& optio
 // The same for the folder `dir`, whatever the options call it.
 absl::StatusOr<std::optional<Manifest>> LoadManifestFrom(const std::string& dir, const DataSetOptions& options);
 
+// The refusal of a data set whose log was switched off: it is older than what the node held when it ended.
+absl::Status CheckNotSwitchedOff(const DataSetOptions& options, const Manifest& manifest);
+
 // Finishes a flip (storage/flip.h) that was interrupted, under the lock. Before LoadManifest.
 absl::Status FinishInterrupted(const DataSetOptions& options);
 
@@ -52,8 +55,15 @@ absl::Status CheckFree(const DataSetOptions& options, Runbook page);
 // Removes a folder of the kind that CreateDataSet makes, as far as it is there.
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir);
 
-// Makes the folder of a shard in `dir` with its first incr file, empty, from LSN 0; both synced.
-absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count);
+// Makes the folder of a shard in `dir` with its first incr file, empty, from LSN `start`; both synced. `made`, which
+// may be null: the file's header.
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count, Lsn start = 0,
+                            FileHeader* made = nullptr);
+
+// Makes `dir` anew with empty logs that start at these LSNs, one a shard, and a manifest that lists them without bases.
+// All of it is durable when this returns but the name `dir` itself. `headers`, which may be null: of the incr files.
+absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std::string& dir,
+                                        const std::vector<Lsn>& starts, std::vector<FileHeader>* headers);
 
 // Makes a data set of empty logs: in full aside, durable, then renamed.
 absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options);

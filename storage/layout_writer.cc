@@ -118,6 +118,7 @@ absl::StatusOr<Manifest> WriteLayout(FileSystem* fs, const std::string& dir,
   manifest.sequence = 1;
   manifest.chosen = options.chosen;
   manifest.databases = options.databases;
+  manifest.off = options.off;
   manifest.shards.resize(count);
   if (absl::Status status = fs->CreateDir(dir); !status.ok()) return status;
   absl::Status status = InParallel(count, [&](uint32_t i) -> absl::Status {

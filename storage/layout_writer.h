@@ -26,6 +26,7 @@ struct LayoutWriterOptions {
   uint32_t databases = 16;
   Manifest::Chosen chosen = Manifest::Chosen::kConfigured;
   bool compress = true;
+  uint64_t off = 0;          // Manifest::off
   OfflineProgress progress;  // in keys
 };
 

@@ -39,28 +39,37 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
   set->lock_ = *std::move(lock);
   absl::StatusOr<std::optional<Manifest>> manifest = LoadManifest(options);
   if (!manifest.ok()) return manifest.status();
-  if (!manifest->has_value()) {
+  if (manifest->has_value()) {
+    if (absl::Status status = CheckNotSwitchedOff(options, **manifest); !status.ok()) return status;
+  } else {
     absl::StatusOr<Manifest> made = CreateDataSet(options);
     if (!made.ok()) return made.status();
     *manifest = *std::move(made);
   }
   const size_t count = (*manifest)->shards.size();
   set->store_ = std::make_unique<ManifestStore>(set->fs_, set->dir_, **std::move(manifest));
-  set->sizes_.resize(count);
   if (count != options.shards) {
     LOG(WARNING) << set->dir_ << ": the data set has " << count << " shards; storage-shards " << options.shards
                  << (options.shards_configured ? "" : " (the default)") << " is ignored";
   }
-  AofOptions log_options = tuning;
-  log_options.fsync = options.fsync;
-  log_options.buffer_limit = options.log_buffer_limit;
-  log_options.on_progress = options.on_progress;
-  log_options.on_fatal = options.on_fatal ? options.on_fatal : DieOfFailedSync;
-  for (size_t shard = 0; shard < count; ++shard) {
-    log_options.shard = static_cast<uint32_t>(shard);
-    set->logs_.push_back(std::make_unique<AofLog>(log_options));
-  }
+  set->MakeLogs(static_cast<uint32_t>(count), tuning);
   return set;
+}
+
+void LogSet::MakeLogs(uint32_t count, const AofOptions& tuning) {
+  sizes_.resize(count);
+  AofOptions log_options = tuning;
+  log_options.fsync = options_.fsync;
+  log_options.buffer_limit = options_.log_buffer_limit;
+  log_options.on_progress = options_.on_progress;
+  log_options.on_fatal = [this](const std::string& why) {
+    if (aside()) return;
+    options_.on_fatal ? options_.on_fatal(why) : DieOfFailedSync(why);
+  };
+  for (uint32_t shard = 0; shard < count; ++shard) {
+    log_options.shard = shard;
+    logs_.push_back(std::make_unique<AofLog>(log_options));
+  }
 }
 
 absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& sink_of) {
@@ -75,12 +84,28 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
     found[shard] = *std::move(recovery);
     return CheckAppendable(fs_, found[shard]);
   });
+  for (const ShardRecovery& recovery : found) {
+    if (status.ok()) status = TornTailMayGo(recovery, options_.load_truncated);
+  }
   if (!status.ok()) return status;
+  for (const ShardRecovery& recovery : found) {
+    report_.shards.push_back({.keys = recovery.keys,
+                              .records = recovery.records,
+                              .bytes = recovery.bytes,
+                              .cut_bytes = recovery.cut_bytes,
+                              .end = recovery.end});
+  }
+  if (status = OpenLogs(std::move(found)); !status.ok()) return status;
+  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return absl::OkStatus();
+}
 
+absl::Status LogSet::OpenLogs(std::vector<ShardRecovery> found) {
+  const uint32_t count = shard_count();
   std::vector<AofFile> files(count);
-  Manifest next = manifest;
+  Manifest next = store_->Get();
   next.databases = options_.databases;
-  status = InParallel(count, [&](uint32_t shard) {
+  absl::Status status = InParallel(count, [&](uint32_t shard) {
     Manifest::Shard& entry = next.shards[shard];
     entry.history = std::move(found[shard].history);
     if (entry.history.size() == kMaxReigns) entry.history.erase(entry.history.begin());
@@ -100,17 +125,8 @@ absl::Status LogSet::Recover(const std::function<RecordSink*(uint32_t shard)>& s
   KillPoint("open.leftovers-removed");
   LearnSizes();
 
-  for (uint32_t shard = 0; shard < count; ++shard) {
-    const ShardRecovery& recovery = found[shard];
-    report_.shards.push_back({.keys = recovery.keys,
-                              .records = recovery.records,
-                              .bytes = recovery.bytes,
-                              .cut_bytes = recovery.cut_bytes,
-                              .end = recovery.end});
-    logs_[shard]->Start(std::move(files[shard]));
-  }
+  for (uint32_t shard = 0; shard < count; ++shard) logs_[shard]->Start(std::move(files[shard]));
   open_ = true;
-  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return absl::OkStatus();
 }
 
@@ -205,6 +221,10 @@ absl::Status LogSet::Close() {
     result.Update(status);
   }
   KillPoint("close.listed");
+  if (aside()) {
+    const absl::Status removed = RemoveAside(fs_, dir_);
+    if (!removed.ok()) LOG(WARNING) << "could not remove what is not needed any more: " << removed.message();
+  }
   lock_.reset();
   return result;
 }

@@ -4,6 +4,7 @@
 #ifndef SKEIN_STORAGE_LOG_SET_H_
 #define SKEIN_STORAGE_LOG_SET_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,6 +30,21 @@ class LogSet {
   // renamed, so that there never is half of one. Refusals as in DataSet::Open. `tuning`: durations for tests; its other
   // fields are not looked at.
   static absl::StatusOr<std::unique_ptr<LogSet>> Open(const DataSetOptions& options, const AofOptions& tuning = {});
+
+  // A log for shards that are in memory already: takes the folder's lock, moves aside what stands where a data set
+  // belongs, makes empty logs that start at these LSNs, one a shard, in `<append_dir>.new`, and opens them. Until
+  // TakePlace nobody may rely on them: no start looks there, and failures of its writers end nothing. Once every shard
+  // has a base (InstallBase), TakePlace.
+  static absl::StatusOr<std::unique_ptr<LogSet>> OpenAside(const DataSetOptions& options,
+                                                           const std::vector<Lsn>& starts,
+                                                           const AofOptions& tuning = {});
+  // The new folder takes its name: from now on it is what a start reads. After an error it has not, as far as that can
+  // be had, and Close removes it.
+  absl::Status TakePlace();
+  // Writes down that the log is about to be switched off, so that it is not taken for the data later. Durable when this
+  // returns; then detach the shards, and Close.
+  absl::Status MarkOff();
+  bool aside() const { return aside_.load(std::memory_order_relaxed); }
 
   ~LogSet();
   LogSet(const LogSet&) = delete;
@@ -69,12 +85,19 @@ class LogSet {
   // Whether a sync of this shard has failed, so that writes are off until Revive. From then on what is appended (reads
   // may find that a key has expired) is kept in memory, so that Revive can go on at any LSN taken later. Any thread.
   bool NeedsRevival(uint32_t shard);
+  // Where the first incr file of this shard starts.
+  Lsn FirstIncr(uint32_t shard) const { return store_->Get(shard).incrs.front().lsn; }
   // What the base's auxiliary fields say of the history up to `lsn` (storage/FORMAT.md).
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const;
 
   const RecoveryReport& report() const { return report_; }
   Manifest manifest() const { return store_->Get(); }
   DataSet::Stats stats() const;
+  void ResetDelayed() {
+    for (const std::unique_ptr<AofLog>& log : logs_) {
+      if (log->started()) log->writer().ResetDelayed();
+    }
+  }
 
   // Drains, syncs and ends the writers, writes down how far each log is durable, lets the lock go. Idempotent.
   absl::Status Close();
@@ -82,6 +105,9 @@ class LogSet {
  private:
   explicit LogSet(const DataSetOptions& options);
 
+  void MakeLogs(uint32_t count, const AofOptions& tuning);
+  // Begins a reign in every log, which ends where `found` says, lists it and starts the writers.
+  absl::Status OpenLogs(std::vector<ShardRecovery> found);
   absl::Status BeginReign(uint32_t shard, const ShardRecovery& recovery, AofFile* file, Reign* reign);
   // A new incr file, not listed, with room for its header: made, synced, its name too. `header` is what it will say,
   // but for the start.
@@ -104,7 +130,8 @@ class LogSet {
 
   const DataSetOptions options_;
   FileSystem* const fs_;
-  const std::string dir_;
+  std::string dir_;  // changes in TakePlace
+  std::atomic<bool> aside_{false};
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<ManifestStore> store_;
   RecoveryReport report_;

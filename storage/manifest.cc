@@ -129,6 +129,10 @@ bool ParseLines(Parser* p, Manifest* manifest) {
   if (!p->Line("databases", 2) || !p->Number(1, &manifest->databases)) return false;
   if (manifest->databases == 0 || manifest->databases > kMaxDatabases)
     return p->Fail("number of databases out of range");
+  if (p->Peek() == "off") {
+    if (!p->Line("off", 2) || !p->Number(1, &manifest->off)) return false;
+    if (manifest->off == 0) return p->Fail("not a time");
+  }
   for (uint32_t id = 0; id < count; ++id) {
     if (!ParseShard(p, id, &manifest->shards.emplace_back())) return false;
   }
@@ -145,6 +149,7 @@ std::string EncodeManifest(const Manifest& manifest) {
   text.append("shards ").append(std::to_string(manifest.shards.size())).append(" ");
   text.append(kChosenNames[static_cast<size_t>(manifest.chosen)]).append("\n");
   AppendLine(&text, "databases", {manifest.databases});
+  if (manifest.off != 0) AppendLine(&text, "off", {manifest.off});
   for (size_t id = 0; id < manifest.shards.size(); ++id) {
     const Manifest::Shard& shard = manifest.shards[id];
     AppendLine(&text, "shard", {id});

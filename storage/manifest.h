@@ -45,6 +45,9 @@ struct Manifest {
   uint64_t sequence = 0;  // one more with every change
   Chosen chosen = Chosen::kDefaulted;
   uint32_t databases = 16;
+  // When the log was switched off while the node went on without it; 0: it was not. What was written since then is not
+  // in it, so it is not to be taken for the data.
+  uint64_t off = 0;
   std::vector<Shard> shards;  // the index is the id
 
   bool operator==(const Manifest&) const = default;

@@ -65,6 +65,11 @@ absl::Status ManifestStore::Write(Manifest* next) {
   return absl::OkStatus();
 }
 
+void ManifestStore::Moved(std::string dir) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  dir_ = std::move(dir);
+}
+
 uint64_t ManifestStore::NextSequence(uint32_t shard) {
   const std::lock_guard<std::mutex> lock(mutex_);
   return ++handed_out_[shard];

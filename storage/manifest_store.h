@@ -33,6 +33,9 @@ class ManifestStore {
   // does anything that the other manifest would not be true of.
   absl::Status Settle();
 
+  // The folder is called `dir` from now on: its file is looked for there.
+  void Moved(std::string dir);
+
   // A sequence for a new file of this shard: above every one that the manifest lists and every one handed out.
   uint64_t NextSequence(uint32_t shard);
 
@@ -40,8 +43,8 @@ class ManifestStore {
   absl::Status Write(Manifest* next);  // under the mutex
 
   FileSystem* const fs_;
-  const std::string dir_;
   mutable std::mutex mutex_;
+  std::string dir_;
   Manifest manifest_;
   uint64_t written_sequence_;  // the highest that may be in the file
   bool settled_ = true;

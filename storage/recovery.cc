@@ -347,6 +347,15 @@ absl::Status CheckAppendable(FileSystem* fs, const ShardRecovery& recovery) {
   return fs->Open(recovery.path, FileSystem::Mode::kWrite).status();
 }
 
+absl::Status TornTailMayGo(const ShardRecovery& recovery, bool load_truncated) {
+  if (load_truncated || recovery.cut_bytes == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      recovery.path + ": a torn tail of " + std::to_string(recovery.cut_bytes) + " bytes at offset " +
+      std::to_string(recovery.size) + " (LSN " + std::to_string(recovery.end) + "): " + recovery.cut_reason +
+      ": not cut, because aof-load-truncated is no; set it to yes, or cut it with ops/aof repair" +
+      SeeRunbook("torn-tail"));
+}
+
 absl::Status InParallel(uint32_t count, const std::function<absl::Status(uint32_t)>& fn) {
   std::vector<absl::Status> results(count);
   std::atomic<uint32_t> next{0};

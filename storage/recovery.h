@@ -86,6 +86,8 @@ absl::StatusOr<ShardRecovery> RecoverShard(FileSystem* fs, const std::string& di
 
 // Whether the log that was read can be continued: its last file can be opened for writing. Changes nothing.
 absl::Status CheckAppendable(FileSystem* fs, const ShardRecovery& recovery);
+// Whether a torn tail, if there is one, may be cut; else the refusal (aof-load-truncated no).
+absl::Status TornTailMayGo(const ShardRecovery& recovery, bool load_truncated);
 
 // Calls `fn` for 0..count-1 on as many threads as the machine has processors, at most. The error of the lowest index,
 // if there are any; all of them run.

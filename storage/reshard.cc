@@ -94,6 +94,7 @@ absl::StatusOr<ReshardReport> Reshard(const ReshardOptions& options) {
   LayoutWriterOptions layout;
   layout.databases = data->manifest.databases;
   layout.chosen = Manifest::Chosen::kConfigured;
+  layout.off = data->manifest.off;
   layout.progress = options.progress;
   const absl::StatusOr<Manifest> made = WriteLayout(fs, fresh, shards, layout);
   if (!made.ok()) return made.status();

@@ -167,6 +167,7 @@ class Restorer {
 // What the copy's manifest says.
 Manifest ManifestOf(const Manifest& from, const std::vector<Cut>& cuts, const std::vector<ShardRecovery>& found) {
   Manifest manifest = from;
+  manifest.off = 0;  // whoever restores wants this
   for (size_t i = 0; i < cuts.size(); ++i) {
     Manifest::Shard& shard = manifest.shards[i];
     shard.incrs.resize(cuts[i].files);

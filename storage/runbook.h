@@ -19,6 +19,7 @@ inline constexpr std::string_view kRunbooks[] = {
     "missing-file",           // the manifest lists a base or an incr that is not there
     "shard-count",            // storage-shards or databases do not fit the data
     "folder-in-use",          // another process has the folder
+    "switched-off",           // the log was switched off: what was written since then is not in it
     "newer-version",          // written by a version that is newer than this one
     "from-redis",             // coming from Redis or Valkey: dump.rdb, appendonlydir, appendonly.aof
     "back-to-redis",          // going back

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <latch>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "glog/logging.h"
 #include "storage/base_head.h"
 #include "storage/kill_point.h"
+#include "storage/log.h"
 #include "storage/shard.h"
 #include "storage/wall_clock.h"
 
@@ -30,9 +32,9 @@ absl::Status OfShard(uint32_t shard, const absl::Status& status) {
 }  // namespace
 
 struct SaveRun::Output {
-  Output(FileSystem* fs, std::string path, bool incremental_sync, SavePace* pace, const SaveOptions& options)
+  Output(FileSystem* fs, std::string path, bool incremental_sync, SavePace* pace, bool compress, bool checksum)
       : file(fs, std::move(path), incremental_sync, pace),
-        encoder(RdbEncoderOptions{.compress = options.compress, .checksum = options.checksum}, file.buffer()) {}
+        encoder(RdbEncoderOptions{.compress = compress, .checksum = checksum}, file.buffer()) {}
   // What has been written since it was last asked.
   uint64_t NewBytes() { return file.written() - std::exchange(counted_, file.written()); }
   SaveFile file;
@@ -93,6 +95,11 @@ absl::Status SaveRun::Execute() {
     result = FinishRdb();
     if (!result.ok()) rdb_output_->file.Remove();
   }
+  if (plan_.first) {
+    if (result.ok() && plan_.queue->interrupted()) result = absl::CancelledError("cancelled");
+    if (result.ok()) result = env_.logs->TakePlace();
+    if (!result.ok()) DetachLogs();
+  }
   return result;
 }
 
@@ -100,7 +107,7 @@ absl::Status SaveRun::Execute() {
 
 absl::Status SaveRun::BeginRdb() {
   rdb_output_ = std::make_unique<Output>(env_.fs, JoinPath(env_.dir, TempName()), plan_.options.incremental_sync,
-                                         &pace_, plan_.options);
+                                         &pace_, plan_.options.compress, plan_.options.checksum);
   if (absl::Status status = rdb_output_->file.Open(); !status.ok()) return status;
   KillPoint("rdb.made");
   for (Part& part : parts_) StartSnapshot(part);
@@ -113,8 +120,9 @@ void SaveRun::BeginRewrite() {
       FailPart(part, absl::CancelledError("cancelled"));
       continue;
     }
+    if (!part.status.ok()) continue;  // another's failed, and this is the first rewrite
     if (absl::Status status = PrepareRewrite(part); !status.ok()) {
-      FailPart(part, status);
+      Fail(part, status);
       continue;
     }
     StartSnapshot(part);
@@ -123,13 +131,17 @@ void SaveRun::BeginRewrite() {
 }
 
 absl::Status SaveRun::PrepareRewrite(Part& part) {
-  part.revive = env_.logs->Poisoned(part.shard);
+  part.revive = !plan_.first && env_.logs->Poisoned(part.shard);
   part.base = env_.logs->NextBase(part.shard);
   // The file first: a full disk is found before anything has changed.
-  part.output =
-      std::make_unique<Output>(env_.fs, part.base.path, plan_.options.rewrite_incremental_sync, &pace_, plan_.options);
+  part.output = std::make_unique<Output>(env_.fs, part.base.path, plan_.options.rewrite_incremental_sync, &pace_,
+                                         plan_.options.compress, /*checksum=*/true);
   if (absl::Status status = part.output->file.Open(); !status.ok()) return status;
   KillPoint("rewrite.base-made");
+  if (plan_.first) {
+    part.first_incr = env_.logs->FirstIncr(part.shard);
+    return absl::OkStatus();
+  }
   if (part.revive) return absl::OkStatus();
   absl::StatusOr<Lsn> first = env_.logs->Rotate(part.shard);
   if (!first.ok()) return first.status();
@@ -141,8 +153,11 @@ void SaveRun::StartSnapshot(Part& part) {
   ++open_;
   ++waiting_;
   part.open = true;
-  env_.run_on_shard(part.shard, [queue = plan_.queue, budget = part.budget](Shard& shard) {
+  Log* const log = plan_.first ? env_.logs->LogOf(part.shard) : nullptr;
+  env_.run_on_shard(part.shard, [queue = plan_.queue, budget = part.budget, log](Shard& shard) {
     SaveQueue::Begun begun;
+    // Nothing comes between: what the snapshot does not hold, the log does.
+    if (log != nullptr) shard.SetLog(log);
     begun.used_bytes = shard.used_bytes();
     begun.changes = shard.changes();
     absl::StatusOr<SnapshotStart> start = shard.BeginSnapshot({.budget = budget, .sink = queue});
@@ -200,7 +215,7 @@ void SaveRun::OnBegun(Part& part, SaveQueue::Begun begun) {
     if (absl::Status status = Head(*rdb_output_, nullptr); !status.ok()) FailAll(status);
     for (Part& p : parts_) EncodeEarly(p);
   } else if (!rdb() && part.status.ok()) {
-    if (absl::Status status = Head(*part.output, &part); !status.ok()) FailPart(part, status);
+    if (absl::Status status = Head(*part.output, &part); !status.ok()) Fail(part, status);
     EncodeEarly(part);
   }
   if (waiting_ == 0) TellBegun();
@@ -217,7 +232,9 @@ void SaveRun::EncodeEarly(Part& part) {
 
 void SaveRun::TellBegun() {
   if (std::exchange(told_begun_, true) || !plan_.begun) return;
-  if (any_begun_ && (!rdb() || parts_[0].status.ok())) return plan_.begun(absl::OkStatus());
+  const bool together = rdb() || plan_.first;
+  const bool all_ok = std::all_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.status.ok(); });
+  if (any_begun_ && (!together || all_ok)) return plan_.begun(absl::OkStatus());
   for (const Part& part : parts_) {
     if (!part.status.ok()) return plan_.begun(OfShard(part.shard, part.status));
   }
@@ -240,7 +257,7 @@ void SaveRun::OnEnd(Part& part, absl::Status status) {
   Close(part);
   if (part.status.ok() && !status.ok()) return Fail(part, status);
   if (part.status.ok() && !rdb()) {
-    if (absl::Status finished = FinishRewrite(part); !finished.ok()) FailPart(part, finished);
+    if (absl::Status finished = FinishRewrite(part); !finished.ok()) Fail(part, finished);
   }
 }
 
@@ -329,9 +346,8 @@ absl::Status SaveRun::FinishRewrite(Part& part) {
 // ---- Failing -------------------------------------------------------------------------------------------------------
 
 void SaveRun::Fail(Part& part, const absl::Status& status) {
-  if (!rdb()) return FailPart(part, status);
   FailPart(part, status);
-  FailAll(status);
+  if (rdb() || plan_.first) FailAll(status);
 }
 
 void SaveRun::FailAll(const absl::Status& status) {
@@ -351,6 +367,18 @@ void SaveRun::FailPart(Part& part, const absl::Status& status) {
   if (part.open && part.start.has_value() && !std::exchange(part.cancelled, true)) {
     env_.run_on_shard(part.shard, [](Shard& shard) { shard.CancelSnapshot(); });
   }
+}
+
+void SaveRun::DetachLogs() {
+  const auto detached = std::make_shared<std::latch>(static_cast<ptrdiff_t>(env_.shards));
+  for (uint32_t i = 0; i < env_.shards; ++i) {
+    env_.run_on_shard(i, [detached](Shard& shard) {
+      if (shard.log() != nullptr) shard.log()->Kick();
+      shard.SetLog(nullptr);
+      detached->count_down();
+    });
+  }
+  detached->wait();
 }
 
 void SaveRun::Close(Part& part) {

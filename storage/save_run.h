@@ -44,6 +44,13 @@ class SaverLogs {
   // Whether a sync of this log has failed, so that only Revive lets writes in again.
   virtual bool Poisoned(uint32_t shard) const = 0;
   virtual DataSet::Stats stats() const = 0;
+  // ---- Of logs that the shards do not have yet (LogSet::OpenAside)
+  // What the shard gets when its snapshot begins.
+  virtual Log* LogOf(uint32_t /*shard*/) { return nullptr; }
+  // Where its first incr file starts.
+  virtual Lsn FirstIncr(uint32_t /*shard*/) { return 0; }
+  // Every shard has its base.
+  virtual absl::Status TakePlace() { return absl::OkStatus(); }
 };
 
 // What the saver works with; everything outlives it.
@@ -118,6 +125,7 @@ class SaveRun {
   struct Plan {
     SaveStatus::Kind kind;
     std::vector<uint32_t> shards;  // whose files are rewritten; all for an RDB
+    bool first = false;            // of a rewrite: env.logs are new, and the shards get them
     SaveOptions options;
     std::function<uint64_t()> rate;  // as it is now
     std::shared_ptr<SaveQueue> queue;
@@ -129,7 +137,8 @@ class SaveRun {
   SaveRun(const SaverEnv& env, Plan plan);
   ~SaveRun();
 
-  // To its end. Cancelled if it was interrupted. Of a rewrite: the first error, the other shards may be done.
+  // To its end. Cancelled if it was interrupted. Of a rewrite: the first error, the other shards may be done; of the
+  // first one no shard is then, and none has a log.
   absl::Status Execute();
   // Sum of the shards' changes when their snapshots began.
   uint64_t changes() const { return changes_; }
@@ -152,6 +161,8 @@ class SaveRun {
   void Encode(Part& part, const SnapshotChunk& chunk);
   absl::Status FinishRdb();
   absl::Status FinishRewrite(Part& part);
+  // The shards have no logs again, all of them, when this returns.
+  void DetachLogs();
   // The part's save has failed; of an RDB, everything has.
   void Fail(Part& part, const absl::Status& status);
   void FailPart(Part& part, const absl::Status& status);

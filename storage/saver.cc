@@ -27,7 +27,7 @@ void SaverImpl::BackOff::Failed(std::chrono::milliseconds first, std::chrono::mi
 }
 
 SaverImpl::SaverImpl(SaverEnv env, const SaveOptions& options)
-    : env_(std::move(env)), changes_(std::make_shared<Changes>(env_.shards)) {
+    : env_(std::move(env)), logs_(env_.logs), changes_(std::make_shared<Changes>(env_.shards)) {
   status_.last_save = WallClock();
   status_.changes_at_save = env_.changes;
   SetOptions(options);
@@ -67,6 +67,7 @@ void SaverImpl::Begin(Request request) {
       if (env_.on_room) env_.on_room(i);
     }));
   }
+  first_logs_ = request.first;
   next_ = std::move(request);
   wake_.notify_all();
 }
@@ -97,7 +98,7 @@ absl::Status SaverImpl::StartRdb(bool schedule, bool* scheduled, Callbacks callb
 absl::Status SaverImpl::StartRewrite(bool* scheduled, Callbacks callbacks) {
   const std::lock_guard lock(mutex_);
   *scheduled = false;
-  if (env_.logs == nullptr) {
+  if (logs_ == nullptr && first_logs_ == nullptr && !(scheduled_rewrite_.has_value() && scheduled_rewrite_->first)) {
     return absl::FailedPreconditionError("appendonly is no: there is no append-only file to rewrite");
   }
   if (stopping_ || cancelling_) return Stopping();
@@ -117,6 +118,59 @@ absl::Status SaverImpl::StartRewrite(bool* scheduled, Callbacks callbacks) {
   return absl::OkStatus();
 }
 
+absl::Status SaverImpl::StartFirstRewrite(SaverLogs* logs, bool* scheduled, Callbacks callbacks) {
+  const std::lock_guard lock(mutex_);
+  *scheduled = false;
+  if (stopping_ || cancelling_) return Stopping();
+  CHECK(logs_ == nullptr && first_logs_ == nullptr && !scheduled_rewrite_.has_value());
+  Request request{.kind = Kind::kRewrite, .shards = AllShards(), .callbacks = {std::move(callbacks)}};
+  request.first = logs;
+  if (status_.running == Kind::kNone) {
+    Begin(std::move(request));
+  } else {
+    scheduled_rewrite_ = std::move(request);
+    *scheduled = status_.rewrite_scheduled = true;
+  }
+  return absl::OkStatus();
+}
+
+void SaverImpl::InterruptFirstRewrite() {
+  std::vector<Callbacks> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    if (first_logs_ != nullptr && queue_ != nullptr) queue_->Interrupt();
+    if (scheduled_rewrite_.has_value() && scheduled_rewrite_->first != nullptr) {
+      dropped = std::move(std::exchange(scheduled_rewrite_, std::nullopt)->callbacks);
+      status_.rewrite_scheduled = false;
+    }
+  }
+  TellAll(dropped, absl::CancelledError("cancelled"));
+}
+
+void SaverImpl::ForgetLogs() {
+  std::vector<Callbacks> dropped;
+  {
+    std::unique_lock lock(mutex_);
+    logs_ = nullptr;
+    if (scheduled_rewrite_.has_value()) {
+      dropped = std::move(std::exchange(scheduled_rewrite_, std::nullopt)->callbacks);
+      status_.rewrite_scheduled = false;
+    }
+    if (status_.running == Kind::kRewrite && queue_ != nullptr) queue_->Interrupt();
+    idle_.wait(lock, [this] { return status_.running != Kind::kRewrite && !ticking_; });
+    // One that ended well before it heard of this.
+    logs_ = nullptr;
+  }
+  TellAll(dropped, absl::CancelledError("cancelled"));
+}
+
+void SaverImpl::TellAll(const std::vector<Callbacks>& all, const absl::Status& status) {
+  for (const Callbacks& callbacks : all) {
+    if (callbacks.begun) callbacks.begun(status);
+    if (callbacks.ended) callbacks.ended(status);
+  }
+}
+
 void SaverImpl::Cancel() {
   std::vector<Callbacks> dropped;
   {
@@ -134,10 +188,7 @@ void SaverImpl::Cancel() {
     cancelling_ = false;
     idle_.notify_all();
   }
-  for (const Callbacks& callbacks : dropped) {
-    if (callbacks.begun) callbacks.begun(absl::CancelledError("cancelled"));
-    if (callbacks.ended) callbacks.ended(absl::CancelledError("cancelled"));
-  }
+  TellAll(dropped, absl::CancelledError("cancelled"));
 }
 
 // ---- What others see -----------------------------------------------------------------------------------------------
@@ -160,6 +211,11 @@ void SaverImpl::SetOptions(const SaveOptions& options) {
   options_ = options;
   rate_.store(options.max_rate, std::memory_order_relaxed);
   UpdateRefusal();
+}
+
+void SaverImpl::ResetCounts() {
+  const std::lock_guard lock(mutex_);
+  status_.saves = status_.rewrites = 0;
 }
 
 SaveOptions SaverImpl::options() const {
@@ -202,6 +258,9 @@ void SaverImpl::RunOne(std::unique_lock<std::mutex>& lock) {
   SaveRun::Plan plan;
   plan.kind = request.kind;
   plan.shards = request.shards;
+  plan.first = request.first != nullptr;
+  SaverEnv env = env_;
+  env.logs = plan.first ? request.first : logs_;
   plan.options = options_;
   plan.rate = [this] { return rate_.load(std::memory_order_relaxed); };
   plan.queue = queue_;
@@ -217,7 +276,7 @@ void SaverImpl::RunOne(std::unique_lock<std::mutex>& lock) {
   absl::Status result;
   uint64_t changes = 0;
   {
-    SaveRun run(env_, std::move(plan));
+    SaveRun run(env, std::move(plan));
     result = run.Execute();
     changes = run.changes();
   }
@@ -244,6 +303,8 @@ void SaverImpl::Finished(const Request& request, const absl::Status& result, uin
     status_.last_error = std::string(result.message());
   }
   status_.running = Kind::kNone;
+  first_logs_ = nullptr;
+  if (request.first != nullptr && result.ok()) logs_ = request.first;
   (request.kind == Kind::kRdb ? status_.last_save_peak : status_.last_rewrite_peak) = progress_->peak;
   if (request.kind == Kind::kRdb && !cancelled) {
     status_.last_save_ok = result.ok();
@@ -289,15 +350,19 @@ void SaverImpl::BeginScheduled() {
 // ---- Saves that nobody asked for -----------------------------------------------------------------------------------
 
 void SaverImpl::Tick(std::unique_lock<std::mutex>& lock) {
-  if (env_.logs != nullptr) {
+  if (SaverLogs* const logs = logs_; logs != nullptr) {
     // Asked without the lock: the logs have locks of their own.
+    ticking_ = true;
     lock.unlock();
     std::vector<uint32_t> poisoned;
     for (uint32_t i = 0; i < env_.shards; ++i) {
-      if (env_.logs->Poisoned(i)) poisoned.push_back(i);
+      if (logs->Poisoned(i)) poisoned.push_back(i);
     }
-    const DataSet::Stats stats = env_.logs->stats();
+    const DataSet::Stats stats = logs->stats();
     lock.lock();
+    ticking_ = false;
+    idle_.notify_all();
+    if (logs_ == nullptr) return;
     if (status_.running != Kind::kNone || stopping_ || cancelling_) return;
     if (!poisoned.empty() && revive_back_off_.Over()) {
       return Begin({.kind = Kind::kRewrite, .shards = std::move(poisoned), .callbacks = {}, .reviving = true});

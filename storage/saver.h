@@ -27,7 +27,7 @@ struct SavePoint {
 struct SaveOptions {
   std::string rdb_name = "dump.rdb";      // dbfilename, inside dir
   bool compress = true;                   // rdbcompression
-  bool checksum = true;                   // rdbchecksum
+  bool checksum = true;                   // rdbchecksum: of the RDB file; bases always have one
   std::vector<SavePoint> save_points;     // save
   bool stop_writes_on_error = true;       // stop-writes-on-bgsave-error
   bool incremental_sync = true;           // rdb-save-incremental-fsync
@@ -91,6 +91,8 @@ class Saver {
   virtual void Cancel() = 0;
   virtual SaveStatus status() const = 0;
   virtual void SetOptions(const SaveOptions& options) = 0;
+  // The numbers of saves and rewrites begin anew (CONFIG RESETSTAT).
+  virtual void ResetCounts() {}
 
   // Whether writes are refused because the last background save has failed: save points and stop_writes_on_error are
   // set. One relaxed load.

@@ -30,9 +30,18 @@ class SaverImpl final : public Saver {
 
   absl::Status StartRdb(bool schedule, bool* scheduled, Callbacks callbacks) override;
   absl::Status StartRewrite(bool* scheduled, Callbacks callbacks) override;
+  // The rewrite that gives the shards these logs (LogSet::OpenAside), which outlive it. If it ends well they are the
+  // saver's from then on; if not, the shards have none again, and the saver has let go of them.
+  absl::Status StartFirstRewrite(SaverLogs* logs, bool* scheduled, Callbacks callbacks);
+  // Tells the first rewrite to end, if it runs or is scheduled. Does not block.
+  void InterruptFirstRewrite();
+  // Ends a rewrite that runs or is scheduled, and forgets the logs: when this returns nobody uses them. Not on a
+  // shard's or the saver's thread.
+  void ForgetLogs();
   void Cancel() override;
   SaveStatus status() const override;
   void SetOptions(const SaveOptions& options) override;
+  void ResetCounts() override;
   std::string refusal() const override;
 
   SaveOptions options() const;
@@ -47,6 +56,7 @@ class SaverImpl final : public Saver {
     std::vector<uint32_t> shards;
     std::vector<Callbacks> callbacks;
     bool reviving = false;
+    SaverLogs* first = nullptr;  // of the first rewrite
   };
   // When something may be tried again.
   struct BackOff {
@@ -63,6 +73,7 @@ class SaverImpl final : public Saver {
   // With the lock held: from now on it runs.
   void Begin(Request request);
   void BeginScheduled();
+  static void TellAll(const std::vector<Callbacks>& all, const absl::Status& status);
   std::vector<uint32_t> AllShards() const;
   // Saves that nobody asked for.
   void Tick(std::unique_lock<std::mutex>& lock);
@@ -79,6 +90,9 @@ class SaverImpl final : public Saver {
   SaveStatus status_;
   std::optional<Request> next_;  // begun, and not yet taken by the thread
   std::optional<Request> scheduled_rdb_, scheduled_rewrite_;
+  SaverLogs* logs_;                         // null with appendonly no
+  SaverLogs* first_logs_ = nullptr;         // of the running first rewrite
+  bool ticking_ = false;                    // looks at logs_ without the lock
   std::shared_ptr<SaveQueue> queue_;        // of what is running
   std::shared_ptr<SaveProgress> progress_;  // likewise
   Clock::time_point started_{};

@@ -2,6 +2,8 @@
 #ifndef SKEIN_STORAGE_SAVER_TESTING_H_
 #define SKEIN_STORAGE_SAVER_TESTING_H_
 
+#include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -11,6 +13,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -80,6 +83,51 @@ class ServedData {
   std::shared_ptr<Router> router_;
   std::unique_ptr<DataSet> data_;
   bool closed_ = false;
+};
+
+// Takes the disk as it would be found after losing power, before every operation.
+class PowerCuts {
+ public:
+  explicit PowerCuts(FaultFileSystem* fs) : fs_(fs) {
+    fs->SetHook([this](FaultFileSystem::Op op, const std::string&) {
+      if (op == FaultFileSystem::Op::kRead) return 0;
+      const std::lock_guard lock(mutex_);
+      for (uint64_t seed = 0; seed < 3; ++seed) disks_.push_back(fs_->AfterPowerLoss(disks_.size() * 7 + seed));
+      return 0;
+    });
+  }
+  std::vector<std::unique_ptr<FaultFileSystem>> End() {
+    fs_->SetHook(nullptr);
+    const std::lock_guard lock(mutex_);
+    disks_.push_back(fs_->AfterPowerLoss(1));
+    return std::move(disks_);
+  }
+
+ private:
+  FaultFileSystem* const fs_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<FaultFileSystem>> disks_;
+};
+
+// Lets the nth operation fail, or all from it on.
+class FailAt {
+ public:
+  FailAt(FaultFileSystem* fs, int nth, bool from_there_on) : fs_(fs) {
+    fs->SetHook([this, nth, from_there_on](FaultFileSystem::Op op, const std::string&) {
+      if (op == FaultFileSystem::Op::kRead) return 0;
+      const int now = at_.fetch_add(1);
+      return now == nth || (from_there_on && now > nth) ? EIO : 0;
+    });
+  }
+  // Whether it came to that.
+  bool End(int nth) {
+    fs_->SetHook(nullptr);
+    return at_.load() > nth;
+  }
+
+ private:
+  FaultFileSystem* const fs_;
+  std::atomic<int> at_{0};
 };
 
 // What an RDB file holds, and its auxiliary fields.

@@ -21,7 +21,11 @@ Shard::~Shard() { CancelSnapshot(); }
 
 void Shard::AddObserver(MutationObserver* observer) { observers_.push_back(observer); }
 
-void Shard::Begin(UnixMillis now) { now_ = now; }
+void Shard::Begin(UnixMillis now, bool admitted) {
+  now_ = now;
+  // What deletes saves a bucket first.
+  deletes_expired_ = decides_expiry_ && (admitted || snapshot_ == nullptr || !snapshot_->overfull());
+}
 
 Lsn Shard::End() { return log_ == nullptr ? 0 : log_->EndRecord(now_); }
 
@@ -35,7 +39,7 @@ Entry* Shard::Find(uint32_t db, const Key& key, Touch touch) {
   Entry* const entry = Raw(db, key);
   if (entry == nullptr) return nullptr;
   if (IsExpired(*entry)) {
-    if (decides_expiry_) DeleteExpired(db, key);
+    if (deletes_expired_) DeleteExpired(db, key);
     return nullptr;
   }
   if (touch == Touch::kYes) {
@@ -125,7 +129,7 @@ std::optional<std::string> Shard::RandomKey(uint32_t db) {
     if (entry == nullptr) return std::nullopt;
     std::string key(entry->key());
     if (!IsExpired(*entry)) return key;
-    if (decides_expiry_) DeleteExpired(db, Key(key));
+    if (deletes_expired_) DeleteExpired(db, Key(key));
   }
   return std::nullopt;
 }

@@ -72,12 +72,16 @@ class Shard {
   uint32_t index() const { return options_.index; }
   uint32_t databases() const { return options_.databases; }
   Log* log() const { return log_; }
+  // From now on changes go to this one, whose LSNs go on from the other's; null: nowhere. Not inside a bracket.
+  void SetLog(Log* log) { log_ = log; }
   void AddObserver(MutationObserver* observer);
 
   // ---- The bracket of a command -------------------------------------------------------------------------------------
   // Every command, and every slice of active expiry, runs between Begin and End. `now` is the command's clock: every
   // expiry decision inside it uses this one value. All effects inside one bracket are one record.
-  void Begin(UnixMillis now);
+  // `admitted`: MayWrite has been asked. If not (a read), keys whose time has passed are not deleted while the snapshot
+  // has no room, only reported absent.
+  void Begin(UnixMillis now, bool admitted = true);
   // Closes the record. The end LSN of the record, or 0 if the command changed nothing.
   Lsn End();
   UnixMillis now() const { return now_; }
@@ -89,13 +93,13 @@ class Shard {
   void Prefetch(uint32_t db, const Key& key, int stage) const;
 
   // The live entry of `key`, or null. A key whose time has passed is deleted (effect DEL, event "expired") if this
-  // shard decides expiry (see set_decides_expiry), and is reported absent in any case. `touch` updates access data
-  // (LRU/LFU). The pointer is valid until the next effect on this key or End().
+  // shard decides expiry (see set_decides_expiry and Begin), and is reported absent in any case. `touch` updates access
+  // data (LRU/LFU). The pointer is valid until the next effect on this key or End().
   enum class Touch : uint8_t { kYes, kNo };
   Entry* Find(uint32_t db, const Key& key, Touch touch = Touch::kYes);
 
   // Primaries and stand-alone nodes decide expiry; replicas wait for the primary's DEL. Default true.
-  void set_decides_expiry(bool yes) { decides_expiry_ = yes; }
+  void set_decides_expiry(bool yes) { decides_expiry_ = deletes_expired_ = yes; }
   bool decides_expiry() const { return decides_expiry_; }
 
   // ---- Effects
@@ -211,8 +215,9 @@ class Shard {
   // ----------------------------------------------------------------------------------------------------- Bytes of
   // entries, values and tables, as the allocator rounds them; exact, kept up to date at each change.
   uint64_t used_bytes() const;
-  // Keys expired (lazily or actively) since start.
+  // Keys expired (lazily or actively) since start, or since this count was last reset.
   uint64_t expired_keys() const { return expired_keys_; }
+  void ResetExpiredKeys() { expired_keys_ = 0; }
   // Frees a bounded amount (about 0.1 ms of work) of what the background thread does not free; true if more is left.
   // Call when idle or from a timer. Tables need no housekeeping: they grow and shrink within the operations.
   bool Housekeep();
@@ -245,6 +250,7 @@ class Shard {
   std::vector<MutationObserver*> observers_;
   UnixMillis now_ = 0;
   bool decides_expiry_ = true;
+  bool deletes_expired_ = true;  // of this bracket
   bool applying_ = false;
   uint64_t expired_keys_ = 0;
   uint64_t changes_ = 0;

@@ -357,6 +357,32 @@ TEST_F(SnapshotTest, SlicesStopAtTheLimitAndWritesAtTwice) {
   Finish();
 }
 
+TEST_F(SnapshotTest, AReadOfAnExpiredKeySavesNothingWhenThereIsNoRoom) {
+  for (int i = 0; i < 20'000; ++i) Set(0, Name(i), std::string(60, 'v'), kNow + 10);
+  ASSERT_TRUE(Begin(200u << 10).ok());
+  while (shard_.StepSnapshot(100) == SnapshotStep::kMore) {
+  }
+  for (int i = 0; shard_.MayWrite().ok(); ++i) Set(0, Name(i), "new");
+  const uint64_t bytes = budget_->bytes(), saved = shard_.snapshot_saved_keys(), keys = shard_.KeyCount(0);
+  shard_.Begin(kNow + 20, /*admitted=*/false);
+  for (int i = 10'000; i < 20'000; ++i) EXPECT_EQ(shard_.Find(0, Key(Name(i))), nullptr);
+  EXPECT_EQ(shard_.End(), 0u) << "nothing was deleted";
+  EXPECT_EQ(shard_.KeyCount(0), keys);
+  EXPECT_EQ(budget_->bytes(), bytes);
+  EXPECT_EQ(shard_.snapshot_saved_keys(), saved);
+  // Whoever writes has been let in, and must not find what the key held.
+  shard_.Begin(kNow + 20);
+  EXPECT_EQ(shard_.Find(0, Key(Name(19'999))), nullptr);
+  EXPECT_NE(shard_.End(), 0u);
+  EXPECT_EQ(shard_.KeyCount(0), keys - 1);
+  // With room again a read deletes.
+  sink_->ReadAll();
+  shard_.Begin(kNow + 20, /*admitted=*/false);
+  EXPECT_EQ(shard_.Find(0, Key(Name(19'998))), nullptr);
+  EXPECT_NE(shard_.End(), 0u);
+  Finish();
+}
+
 TEST_F(SnapshotTest, OneHugeStringDoesNotStopWrites) {
   Set(0, "huge", std::string(8u << 20, 'h'));
   for (int i = 0; i < 100; ++i) Set(0, std::to_string(i), "x");

@@ -92,7 +92,7 @@ void RunDump(Call& call) {
   RdbItem item;
   item.type = entry->type();
   item.string = entry->string(&scratch);
-  call.reply->Bulk(storage::EncodeDumpPayload(item));
+  call.reply->Bulk(storage::EncodeDumpPayload(item, call.config->rdbcompression));
 }
 
 void RunRestore(Call& call) {

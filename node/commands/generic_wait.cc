@@ -53,7 +53,7 @@ void RunWaitaof(Call& call) {
         "and are not propagated.");
   }
   if (what.local && !call.config->appendonly) {
-    return call.reply->Error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    return call.reply->Error(kNoAppendOnly);
   }
   call.loop->Wait(call, what);
 }

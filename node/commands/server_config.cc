@@ -1,5 +1,6 @@
 // CONFIG. The table of directives and its rules are node/config's; here are only the words of the command.
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,15 @@ void ConfigSetCommand(Call& call) {
   if (call.argv.size() % 2 != 0) return WrongArity(*call.spec, call.reply);
   ConfigPairs pairs;
   for (size_t i = 2; i < call.argv.size(); i += 2) pairs.emplace_back(call.argv[i], call.argv[i + 1]);
+  const ConfigPtr config = call.node->config();
+  const absl::StatusOr<Config> changed = ConfigSet(*config, pairs);
+  if (changed.ok() && changed->appendonly != config->appendonly) {
+    auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+    return call.node->SwitchLog(pairs, [owed](const absl::Status& status) {
+      owed->Complete(
+          [status](ReplyWriter& reply) { status.ok() ? reply.Ok() : reply.Error(std::string(status.message())); });
+    });
+  }
   const absl::Status status = call.node->SetConfig(pairs);
   if (!status.ok()) return call.reply->Error(std::string(status.message()));
   call.reply->Ok();

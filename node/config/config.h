@@ -70,6 +70,7 @@ struct Config {
   uint64_t snapshot_max_rate = 0;             // bytes a second written by saves and rewrites; 0: no limit
   std::string appenddirname = "appendonlydir";
   std::string appendfilename = "appendonly.aof";  // of a folder that is imported
+  bool aof_load_truncated = true;
   storage::AppendFsync appendfsync = storage::AppendFsync::kEverySec;
   WriteCommit write_commit = WriteCommit::kMemory;
   bool lazyfree_lazy_user_del = false, lazyfree_lazy_user_flush = false, lazyfree_lazy_expire = false;

@@ -164,8 +164,8 @@ void AddData(std::vector<Directive>* rows) {
           Integer("storage-shards", &Config::storage_shards, 0, 256, kImmutable,
                   "Storage shards of an empty data folder; 0: as many as loops. Fixed for the life of the data."),
           Integer("databases", &Config::databases, 1, 1024, kImmutable, "Databases that SELECT can choose."),
-          String("dir", &Config::dir, kImmutable, "Folder of everything the node writes."),
-          Bool("appendonly", &Config::appendonly, kImmutable, "Keep the log on disk."),
+          String("dir", &Config::dir, Directive::kProtected, "Folder of everything the node writes."),
+          Bool("appendonly", &Config::appendonly, 0, "Keep the log on disk."),
           Custom(
               "save", Directive::kAppends, ParseSave, FormatSave,
               "<seconds> <changes> ...: save dbfilename in the background once so much has changed in so long; \"\": "
@@ -178,7 +178,7 @@ void AddData(std::vector<Directive>* rows) {
            .field = &Config::dbfilename,
            .help = "File of BGSAVE, SAVE and the save points, inside dir."},
           Bool("rdbcompression", &Config::rdbcompression, 0, "Compress long strings in RDB files and bases (LZF)."),
-          Bool("rdbchecksum", &Config::rdbchecksum, 0, "Put a checksum at the end of RDB files and bases."),
+          Bool("rdbchecksum", &Config::rdbchecksum, 0, "Put a checksum at the end of RDB files (bases always have one)."),
           Bool("rdb-save-incremental-fsync", &Config::rdb_save_incremental_fsync, 0,
                "Sync an RDB file every 4 MB while it is written."),
           Bool("aof-rewrite-incremental-fsync", &Config::aof_rewrite_incremental_fsync, 0,
@@ -197,6 +197,8 @@ void AddData(std::vector<Directive>* rows) {
           String("appenddirname", &Config::appenddirname, kImmutable, "Folder of the log, inside dir."),
           String("appendfilename", &Config::appendfilename, kImmutable,
                  "What Redis or Valkey called its append-only files: looked for on first start, and converted."),
+          Bool("aof-load-truncated", &Config::aof_load_truncated, 0,
+               "Cut the torn tail of a log at start, and report it; no: refuse to start."),
           Custom("appendfsync", 0, ParseNamed<&Config::appendfsync, kFsyncNames>,
                  FormatNamed<&Config::appendfsync, kFsyncNames>,
                  "When the log is synced: always (before the reply), everysec, or no."),

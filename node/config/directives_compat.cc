@@ -94,9 +94,6 @@ std::vector<Group> FileGroups() {
         {"aof-use-rdb-preamble", "", "yes", Type::kBool},
         {"aof-disable-auto-gc", "", "no", Type::kBool}}},
       {Role::kKept, "every record of the log carries its time", {{"aof-timestamp-enabled", "", "no", Type::kBool}}},
-      {Role::kFixed,
-       "a torn tail of the log is always cut and reported at start",
-       {{"aof-load-truncated", "", "yes", Type::kBool}}},
   };
 }
 

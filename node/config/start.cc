@@ -44,6 +44,7 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config) {
   options.append_dir = config.appenddirname;
   options.append_only = config.appendonly;
   options.fsync = EffectiveFsync(config);
+  options.load_truncated = config.aof_load_truncated;
   options.databases = config.databases;
   options.save = SaveOptionsOf(config);
   options.append_file = config.appendfilename;

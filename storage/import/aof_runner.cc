@@ -52,6 +52,12 @@ absl::Status AofRunner::Run(File* file, const std::string& path, uint64_t offset
   const std::string what = truncated ? "a command ends before its end" : "a transaction has no end";
   const uint64_t from = in_transaction_ ? transaction_offset_ : reader.offset();
   if (!last) return Damaged(At(path, from) + ": " + what + ", but other files follow this one");
+  if (!options_.load_truncated) {
+    return absl::FailedPreconditionError(At(path, from) + ": " + what +
+                                         ": not left out, because aof-load-truncated is no; set it to yes, or run "
+                                         "redis-check-aof --fix" +
+                                         SeeRunbook("torn-tail"));
+  }
   report_->cut_bytes = *size - from;
   report_->cut = At(path, from) + ": " + what + ": its last " + std::to_string(report_->cut_bytes) +
                  " bytes are left out" + SeeRunbook("torn-tail");

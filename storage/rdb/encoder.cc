@@ -148,14 +148,14 @@ void RdbEncoder::End() {
   out_->append(bytes, sizeof(bytes));
 }
 
-std::string EncodeDumpPayload(const RdbItem& item) {
+std::string EncodeDumpPayload(const RdbItem& item, bool compress) {
   CHECK(item.type == ValueType::kString) << "a type that cannot be held";
   std::string payload;
   std::string scratch;
   payload.reserve(1 + kMaxHead + item.string.size() + rdb::kFooterSize);
   payload.push_back(static_cast<char>(rdb::kTypeString));
   CompressionLuck luck;
-  AppendString(item.string, &luck, &scratch, &payload);
+  AppendString(item.string, compress ? &luck : nullptr, &scratch, &payload);
   char footer[rdb::kFooterSize];
   PutLittle(footer, static_cast<uint16_t>(kRdbVersion));
   payload.append(footer, sizeof(uint16_t));

@@ -74,7 +74,7 @@ class RdbEncoder {
 
 // The payload of DUMP, compressed where that saves something: the value without key and expiry, the RDB version, the
 // checksum.
-std::string EncodeDumpPayload(const RdbItem& item);
+std::string EncodeDumpPayload(const RdbItem& item, bool compress = true);
 
 }  // namespace skein::storage
 

@@ -17,9 +17,10 @@ from cells import Cell, Failure, Node, contents
 from model import now_ms
 
 # Where a node comes to each of them, by the first part of its name.
-LIFE, REVIVAL, IMPORT, FIRST = "life", "revival", "import", "first start"
+LIFE, REVIVAL, IMPORT, FIRST, SWITCH = "life", "revival", "import", "first start", "switch"
 SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "rewrite": LIFE, "rdb": LIFE,
-             "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT}
+             "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT,
+             "switch": SWITCH}
 # Beside the points: at any instant.
 AT_ANY_INSTANT = ("import",)
 IMPORTED_KEYS = 2000
@@ -72,6 +73,8 @@ def visit(place, seed, folder, library, tool, counts):
         _first_start(point, folder, counts)
     elif scenario == REVIVAL:
         _revival(point, folder, library, counts)
+    elif scenario == SWITCH:
+        _switch(point, folder, counts)
     else:
         _import(point, chance, folder, counts)
 
@@ -162,6 +165,42 @@ def _first_start(point, folder, counts):
         node.kill()
         node.ready()
         _expect(node, {b"key": b"1"}, counts)
+    finally:
+        node.clean_up()
+
+
+def _switch(point, folder, counts):
+    """The log is switched on, or off and on; the node dies on the way. Whoever starts it finds what it held, or is told
+    that the log is older than that."""
+    off = point in ("switch.marked-off", "switch.detached")
+    node = Node(folder / "node", cluster_bootstrap="yes", appendonly="yes", appendfsync="always", save="",
+                storage_shards=2)
+    wanted = {b"key:%d" % number: b"%d" % number for number in range(1000)}
+    try:
+        # Something stands where the new log will stand.
+        node.ready()
+        node.call("SET", "old", "1")
+        node.terminate()
+        if not off:
+            node.directives["appendonly"] = "no"
+        node.environment["SKEIN_KILL_AT"] = point
+        node.ready()
+        with node.client(timeout=30) as client:
+            client.pipeline([["DEL", "old"], *[["SET", key, value] for key, value in wanted.items()], ["SAVE"]])
+            try:
+                client.call("CONFIG", "SET", "appendonly", "no" if off else "yes")
+            except OSError:
+                pass  # It died before the answer.
+        _await_kill(node, point)
+        node.environment = {}
+        node.directives["appendonly"] = "yes"
+        node.launch()
+        if not _serves(node):
+            if not off or node.process.returncode != 2 or "switched-off.md" not in node.log_text():
+                raise Failure("it does not start: %s" % node.log_text()[-500:])
+            node.directives["appendonly"] = "no"
+            node.ready()
+        _expect(node, wanted, counts)
     finally:
         node.clean_up()
 

@@ -76,6 +76,11 @@ def test_L46_torn_tail(make_sandbox):
     copy.start()
     page.expect(copy, copy.node.log_text())
     assert keys(copy) == 50 and copy.node.call("GET", "last") is None
+    # Once not at all.
+    strict = make_sandbox(aof_load_truncated="no")
+    shutil.copytree(sandbox.dir / "appendonlydir", strict.dir / "appendonlydir")
+    page.expect(strict, strict.refused())
+    assert newest(strict, shard).read_bytes() == bytes_of_it[:end]
     # Once by hand.
     page.run(sandbox, 3)
     page.finish()
@@ -169,6 +174,25 @@ def test_L46_shard_count(make_sandbox):
     sandbox.stop()
     sandbox.write_configuration(databases=4)
     page.expect(sandbox, sandbox.refused())
+
+
+def test_L46_switched_off(make_sandbox):
+    page = runbooks.Page("switched-off")
+    sandbox = make_sandbox(appendonly="no", save="3600 1")
+    fill(sandbox)
+    page.run(sandbox, 3)
+    assert "appendonly yes" in sandbox.configuration.read_text()
+    sandbox.node.kill()
+    sandbox.start()
+    assert keys(sandbox) == 50
+    sandbox.node.call("SET", "new", "1")
+    page.run(sandbox)
+    sandbox.stop()
+    sandbox.write_configuration(appendonly="yes", save='""')
+    page.expect(sandbox, sandbox.refused())
+    page.run(sandbox)
+    page.finish()
+    assert keys(sandbox) == 51
 
 
 def test_L46_newer_version(make_sandbox):
