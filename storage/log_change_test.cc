@@ -107,6 +107,34 @@ TEST_F(ChangeTest, ABaseReplacesWhatStandsBeforeIt) {
   EXPECT_EQ(stats.shards[0].size_after_rewrite, 4 + stats.shards[0].incr_size);
 }
 
+TEST_F(ChangeTest, AnOldFileIsFreedAPartAtATimeAndMayBeFoundInPart) {
+  Open();
+  set().set_remove_step(1000);
+  Append(std::string(10'000, 'x'));
+  const absl::StatusOr<Lsn> at = set().Rotate(0);
+  ASSERT_TRUE(at.ok()) << at.status();
+  const std::string old = kDir + IncrName(0, 1);
+  const LogSet::NewBase base = WriteBase();
+  std::mutex mutex;
+  std::vector<uint64_t> sizes;
+  fs_.SetHook([&](FaultFileSystem::Op op, const std::string& path) {
+    const std::lock_guard lock(mutex);
+    if (path == old && (op == FaultFileSystem::Op::kTruncate || op == FaultFileSystem::Op::kRemove)) {
+      sizes.push_back(fs_.Bytes(old).size());
+      // The manifest on disk does not list it any more.
+      const auto listed = ParseManifest(fs_.AfterPowerLoss(sizes.size())->Bytes(kDir + std::string(kManifestName)));
+      EXPECT_TRUE(listed.ok() && listed->shards[0].incrs.size() == 1);
+    }
+    return 0;
+  });
+  ASSERT_TRUE(set().InstallBase(0, base, *at, *at).ok());
+  fs_.SetHook(nullptr);
+  EXPECT_GE(sizes.size(), 10u);
+  EXPECT_LE(sizes.back(), 1000u);
+  for (size_t i = 1; i < sizes.size(); ++i) EXPECT_EQ(sizes[i - 1] - sizes[i], 1000u);
+  EXPECT_FALSE(*fs_.Exists(old));
+}
+
 TEST_F(ChangeTest, ABaseThatFitsNoIncrIsNotInstalled) {
   Open();
   const Lsn end = Append("one");

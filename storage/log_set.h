@@ -90,6 +90,9 @@ class LogSet {
   // What the base's auxiliary fields say of the history up to `lsn` (storage/FORMAT.md).
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const;
 
+  // How many bytes of an old file are freed at once: for tests.
+  void set_remove_step(uint64_t bytes) { remove_step_ = bytes; }
+
   const RecoveryReport& report() const { return report_; }
   Manifest manifest() const { return store_->Get(); }
   DataSet::Stats stats() const;
@@ -125,6 +128,9 @@ class LogSet {
   void RemoveLeftovers();
   absl::Status MakeNameDurable(uint32_t shard, const std::string& path, uint64_t* size);
   void RemoveLogged(const std::string& path);
+  // The same for a file that may be large and that no manifest lists: freed a part at a time, because a file system
+  // that frees gigabytes at once holds up everybody's syncs. A start that finds a part of it removes it.
+  void RemoveInSteps(const std::string& path);
   absl::StatusOr<uint64_t> SizeOf(const std::string& path);
   void LearnSizes();
 
@@ -137,6 +143,7 @@ class LogSet {
   RecoveryReport report_;
   std::vector<std::unique_ptr<AofLog>> logs_;
   bool open_ = false;
+  uint64_t remove_step_ = 32u << 20;
 
   // What stats() says of the files that are not written to.
   struct Sizes {

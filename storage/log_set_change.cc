@@ -4,7 +4,9 @@
 // Source: DESIGN "AOF", "Failed writes"; lessons L12, L17.
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "glog/logging.h"
@@ -263,14 +265,27 @@ void LogSet::RemoveLogged(const std::string& path) {
   LOG(WARNING) << "could not remove a file that is not needed any more, the next start will: " << status.message();
 }
 
+void LogSet::RemoveInSteps(const std::string& path) {
+  constexpr std::chrono::milliseconds kPause(5);
+  const absl::StatusOr<std::unique_ptr<File>> file = fs_->Open(path, FileSystem::Mode::kWrite);
+  if (file.ok()) {
+    for (uint64_t size = (*file)->Size().value_or(0); size > remove_step_;) {
+      size -= remove_step_;
+      if (!(*file)->Truncate(size).ok()) break;  // then all at once
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+  RemoveLogged(path);
+}
+
 void LogSet::RemoveUnlisted(uint32_t shard, const Manifest::Shard& before, const Manifest::Shard& after) {
   for (const Manifest::FileRef& incr : before.incrs) {
     if (std::find(after.incrs.begin(), after.incrs.end(), incr) == after.incrs.end()) {
-      RemoveLogged(JoinPath(dir_, IncrName(shard, incr.sequence)));
+      RemoveInSteps(JoinPath(dir_, IncrName(shard, incr.sequence)));
     }
   }
   if (before.base.has_value() && before.base != after.base) {
-    RemoveLogged(JoinPath(dir_, BaseName(shard, before.base->sequence)));
+    RemoveInSteps(JoinPath(dir_, BaseName(shard, before.base->sequence)));
   }
 }
 

@@ -7,7 +7,8 @@ namespace skein::storage {
 void SaveQueue::Push(Event event) {
   {
     const std::lock_guard lock(mutex_);
-    events_.push_back(std::move(event));
+    // That a shard has begun is told at once: somebody waits for it, and what others have sent may take its time.
+    event.kind == Event::Kind::kBegun ? events_.push_front(std::move(event)) : events_.push_back(std::move(event));
   }
   changed_.notify_one();
 }

@@ -86,6 +86,26 @@ class BaseTest : public testing::Test {
   std::string first_incr_;  // which the rewrite has deleted
 };
 
+TEST_F(BaseTest, DumpsTheKeysOfTheBaseAndWhatFollows) {
+  EXPECT_EQ(Run({"dump", "/", "--format", "resp"}).out,
+            "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"
+            "*3\r\n$3\r\nSET\r\n$3\r\nold\r\n$5\r\nvalue\r\n"
+            "*3\r\n$3\r\nSET\r\n$7\r\nbetween\r\n$5\r\nvalue\r\n"
+            "*3\r\n$3\r\nSET\r\n$3\r\nnew\r\n$5\r\nvalue\r\n");
+  const std::string lsn = std::to_string(manifest_.shards[0].base->lsn);
+  EXPECT_EQ(Run({"dump", "/", "--key", "old"}).out,
+            "shard 0  base at LSN " + lsn + "  1970-01-01T00:00:00.005Z  db 0  slot " +
+                std::to_string(storage::KeySlot("old")) + "  SET \"old\" \"value\"\n");
+  const std::string json = Run({"dump", "/", "--key", "old", "--json"}).out;
+  EXPECT_NE(json.find(R"("base": true)"), std::string::npos) << json;
+  // A filter that leaves the base out shows the records instead.
+  const std::string later = Run({"dump", "/", "--from-time", "1700000000000"}).out;
+  EXPECT_EQ(later.find("base at"), std::string::npos) << later;
+  EXPECT_NE(later.find("\"between\""), std::string::npos) << later;
+  fs_.SetBytes(base_path_, "junk");
+  EXPECT_EQ(Run({"dump", "/"}).code, kRefused);
+}
+
 TEST_F(BaseTest, ShowsAndVerifiesIt) {
   Ran ran = Run({"verify", "/"});
   EXPECT_EQ(ran.code, kOk);

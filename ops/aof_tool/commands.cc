@@ -43,6 +43,9 @@ std::span<const Command> Commands() {
        "prints the log's effects, one a line",
        "Prints the effects in the log, one a line; effects with the same LSN are one record, applied all or not at "
        "all.\n"
+       "A base shows as the commands that make its keys, at its LSN and time; records before its LSN are in it, and "
+       "are\n"
+       "shown when a filter leaves the base out.\n"
        "Filters combine. An effect on whole databases (FLUSHALL, FLUSHDB, SWAPDB) passes every slot and key filter.\n"
        "Times are RFC 3339, or seconds or milliseconds since 1970. Changes nothing and takes no lock.\n",
        {{"--shard", "I", "this shard alone"},

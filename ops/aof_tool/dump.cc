@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "node/util/glob.h"
 #include "ops/aof_tool/commands.h"
@@ -8,7 +10,9 @@
 #include "ops/aof_tool/folder.h"
 #include "ops/aof_tool/json.h"
 #include "ops/aof_tool/text.h"
+#include "storage/base_head.h"
 #include "storage/layout.h"
+#include "storage/rdb/decoder.h"
 #include "storage/runbook.h"
 
 namespace skein::ops {
@@ -99,6 +103,10 @@ class Dumper {
       if (filter_.shard.has_value() && *filter_.shard != shard) continue;
       // A slot lives in one shard.
       if (filter_.slot.has_value() && *filter_.slot % folder_.manifest->shards.size() != shard) continue;
+      shown_base_ = 0;
+      if (const auto& base = folder_.manifest->shards[shard].base; base.has_value()) {
+        if (absl::Status status = DumpBase(shard, *base); !status.ok()) return status;
+      }
       const std::vector<Manifest::FileRef>& incrs = folder_.manifest->shards[shard].incrs;
       for (size_t i = 0; i < incrs.size(); ++i) {
         const bool ends = i + 1 == incrs.size() || incrs[i + 1].lsn > filter_.from_lsn;
@@ -110,6 +118,63 @@ class Dumper {
   }
 
  private:
+  // Shows each key as the command that makes it.
+  class KeyPrinter : public storage::RdbVisitor {
+   public:
+    KeyPrinter(Dumper* dumper, uint32_t shard, Lsn lsn) : dumper_(dumper), shard_(shard), lsn_(lsn) {}
+    absl::Status OnAux(std::string_view name, std::string_view value) override { return head_.OnAux(name, value); }
+    absl::Status OnItem(const storage::RdbItem& item) override {
+      if (!std::exchange(begun_, true)) {
+        const absl::StatusOr<std::optional<storage::BaseHead>> head = head_.Finish();
+        if (!head.ok()) return head.status();
+        if (!head->has_value()) return absl::DataLossError("is an RDB file, but not a base");
+        record_.time = (*head)->time;
+        wanted_ = record_.time >= dumper_->filter_.from_time && record_.time <= dumper_->filter_.to_time;
+      }
+      if (!wanted_) return absl::OkStatus();
+      const std::string expiry = std::to_string(item.expire_at);
+      Effect effect{item.db, {"SET", item.key, item.string}};
+      if (item.expire_at != storage::kNoExpiry) effect.argv.insert(effect.argv.end(), {"PXAT", expiry});
+      if (!dumper_->filter_.Wants(effect)) return absl::OkStatus();
+      record_.lsn = lsn_;
+      record_.slot = storage::KeySlot(item.key);
+      dumper_->Show(shard_, record_, effect, /*base=*/true);
+      return absl::OkStatus();
+    }
+    bool wanted() const { return wanted_; }
+
+   private:
+    Dumper* const dumper_;
+    const uint32_t shard_;
+    const Lsn lsn_;
+    storage::BaseHeadReader head_;
+    storage::RecordHeader record_;
+    bool begun_ = false, wanted_ = false;
+  };
+
+  absl::Status DumpBase(uint32_t shard, const Manifest::FileRef& ref) {
+    if (ref.lsn < filter_.from_lsn || ref.lsn > filter_.to_lsn) return absl::OkStatus();
+    const std::string path = storage::JoinPath(folder_.path, storage::BaseName(shard, ref.sequence));
+    const absl::StatusOr<std::unique_ptr<storage::File>> file = tool_.fs->Open(path, storage::FileSystem::Mode::kRead);
+    if (absl::IsNotFound(file.status())) {
+      return absl::DataLossError(path + ": is missing, but the manifest lists it" +
+                                 storage::SeeRunbook("missing-file"));
+    }
+    if (!file.ok()) return file.status();
+    KeyPrinter printer(this, shard, ref.lsn);
+    const absl::StatusOr<storage::RdbInfo> read =
+        storage::ReadRdb(file->get(), path, 0, storage::RdbDecoderOptions(), &printer);
+    if (absl::IsDataLoss(read.status())) {
+      const std::string message = Message(read.status());
+      return absl::DataLossError((message.starts_with(path) ? message : path + ": " + message) +
+                                 "; shown is what stands before it" + storage::SeeRunbook("corrupt-file"));
+    }
+    if (!read.ok()) return read.status();
+    // What happened before it is in it.
+    if (printer.wanted()) shown_base_ = ref.lsn;
+    return absl::OkStatus();
+  }
+
   absl::Status DumpFile(uint32_t shard, const Manifest::FileRef& ref, bool last) {
     const std::string path = storage::JoinPath(folder_.path, storage::IncrName(shard, ref.sequence));
     const absl::StatusOr<IncrFacts> facts =
@@ -136,6 +201,7 @@ class Dumper {
   absl::Status DumpRecord(uint32_t shard, const AofReader& reader) {
     const storage::RecordHeader& record = reader.record();
     if (record.kind != storage::RecordKind::kData || !filter_.Wants(record)) return absl::OkStatus();
+    if (record.lsn < shown_base_) return absl::OkStatus();
     const absl::Status status = ForEachEffect(record.db, reader.body(), [&](const Effect& effect) {
       if (filter_.Wants(effect)) Show(shard, record, effect);
     });
@@ -144,11 +210,12 @@ class Dumper {
                                storage::SeeRunbook("corrupt-file"));
   }
 
-  void Show(uint32_t shard, const storage::RecordHeader& record, const Effect& effect) {
+  void Show(uint32_t shard, const storage::RecordHeader& record, const Effect& effect, bool base = false) {
     if (form_ == Form::kResp) return ShowResp(effect);
-    if (form_ == Form::kJson) return ShowJson(shard, record, effect);
-    std::string line = "shard " + std::to_string(shard) + "  LSN " + std::to_string(record.lsn) + "  " +
-                       TimeText(record.time) + "  db " + std::to_string(effect.db) + "  ";
+    if (form_ == Form::kJson) return ShowJson(shard, record, effect, base);
+    std::string line = "shard " + std::to_string(shard) + (base ? "  base at LSN " : "  LSN ") +
+                       std::to_string(record.lsn) + "  " + TimeText(record.time) + "  db " + std::to_string(effect.db) +
+                       "  ";
     line += record.slot == storage::kNoSlot ? "slot -  " : "slot " + std::to_string(record.slot) + "  ";
     line += Printable(effect.argv[0]);
     for (size_t i = 1; i < effect.argv.size(); ++i) line += " " + Quote(effect.argv[i]);
@@ -165,11 +232,13 @@ class Dumper {
     tool_.console->Out(out);
   }
 
-  void ShowJson(uint32_t shard, const storage::RecordHeader& record, const Effect& effect) {
+  void ShowJson(uint32_t shard, const storage::RecordHeader& record, const Effect& effect, bool base) {
     Json words = Json::Array();
     for (const std::string_view word : effect.argv) words.Add(Json::Bytes(word));
     Json json = Json::Object();
-    json.Set("shard", shard).Set("lsn", record.lsn).Set("end", record.end()).Set("time", TimeText(record.time));
+    json.Set("shard", shard).Set("lsn", record.lsn);
+    base ? json.Set("base", true) : json.Set("end", record.end());
+    json.Set("time", TimeText(record.time));
     json.Set("time_ms", record.time).Set("db", effect.db);
     json.Set("slot", record.slot == storage::kNoSlot ? Json::Null() : Json(record.slot)).Set("effect", words);
     tool_.console->Out(json.Text() + "\n");
@@ -179,6 +248,7 @@ class Dumper {
   const Folder& folder_;
   const Form form_;
   const Filter filter_;
+  Lsn shown_base_ = 0;                // of the shard at hand; 0: none
   std::optional<uint32_t> selected_;  // the database that the RESP text is in
 };
 

@@ -113,12 +113,11 @@ def test_L05_from_rdb_to_the_log_under_load(make, policy):
 
 
 def test_until_the_bases_are_written_the_rdb_is_the_data(make):
-    node = make(appendonly="no", appendfsync="always", save="900 1000000", snapshot_max_rate="100").ready()
+    node = make(appendonly="no", appendfsync="always", save="900 1000000").ready()
     with node.client() as client:
         client.pipeline([["SET", "key:%d" % number, "v" * 60] for number in range(30_000)])
-        client.call("CONFIG", "SET", "snapshot-max-rate", 0)
         assert client.call("SAVE") == b"OK"
-        client.call("CONFIG", "SET", "snapshot-max-rate", 1000)
+        client.call("CONFIG", "SET", "snapshot-max-rate", 30000)
         assert client.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
         fields = node.info("persistence")
         assert fields["aof_enabled"] == "1" and fields["aof_rewrite_in_progress"] == "1"

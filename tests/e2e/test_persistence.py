@@ -336,3 +336,62 @@ def test_saving_while_flushed_and_filled_again(make_node):
     await_idle(node)
     checked = harness.run([redis_tool("redis-check-rdb"), node.folder / "dump.rdb"])
     assert "%d keys read" % len(values) in checked.stdout
+
+
+@skein_only
+def test_dump_payloads_are_those_of_redis_server(make_node, tmp_path):
+    node = make_node(cluster_enabled="no").start()
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    values = [b"a" * length for length in (1, 19, 20, 21, 22, 64, 5000)] + [
+        b"12345", b"-1", b"2147483648", b"abcdefghijklmnopqrstuvwxyz" * 2, bytes(range(256)), os.urandom(64), b""]
+    with Redis(folder) as port, resp.Client(port) as theirs, node.client() as ours:
+        for choice in ("no", "yes"):
+            for client in (theirs, ours):
+                assert client.call("CONFIG", "SET", "rdbcompression", choice) == b"OK"
+            for value in values:
+                for client in (theirs, ours):
+                    client.call("SET", "k", value)
+                assert ours.call("DUMP", "k") == theirs.call("DUMP", "k"), (choice, value[:30])
+
+
+@skein_only
+def test_resetstat_resets_what_redis_resets(make_node):
+    node = make_node(cluster_enabled="no", appendonly="yes").start()
+    with node.client() as client:
+        client.call("SET", "a", "1", "PX", 1)
+        assert process.wait_until(lambda: node.info("stats")["expired_keys"] == "1", 10)
+        client.call("GET", "a")
+        assert client.call("SAVE") == b"OK"
+        assert client.call("BGREWRITEAOF").startswith(b"Background")
+        await_idle(node)
+        before = node.info()
+        assert before["rdb_saves"] == "1" and before["aof_rewrites"] == "1" and before["keyspace_misses"] == "1"
+        assert client.call("CONFIG", "RESETSTAT") == b"OK"
+        after = node.info()
+    for name in ("rdb_saves", "aof_rewrites", "aof_delayed_fsync", "expired_keys", "keyspace_hits", "keyspace_misses"):
+        assert after[name] == "0", name
+    for name in ("rdb_last_save_time", "rdb_last_bgsave_time_sec", "aof_last_rewrite_time_sec",
+                 "aof_base_size", "run_id"):
+        assert after[name] == before[name], name
+
+
+@skein_only
+def test_bases_carry_a_checksum_whatever_rdbchecksum_says(make_node):
+    node = make_node(cluster_bootstrap="yes", storage_shards=2, appendonly="yes", rdbchecksum="no").start()
+    node.await_state("ok")
+    fill(node, 200)
+    assert node.call("BGREWRITEAOF").startswith(b"Background")
+    await_idle(node)
+    assert node.call("SAVE") == b"OK"
+    bases = list(node.folder.glob("appendonlydir/shard-*/base.*.rdb"))
+    assert len(bases) == 2 and all(base.read_bytes()[-8:] != bytes(8) for base in bases)
+    assert (node.folder / "dump.rdb").read_bytes()[-8:] == bytes(8)
+    assert node.terminate() == 0
+    # So a flipped bit in a value is found.
+    raw = bytearray(bases[0].read_bytes())
+    at = raw.index(b"ababab") if b"ababab" in raw else len(raw) - 20
+    raw[at] ^= 1
+    bases[0].write_bytes(raw)
+    node.launch()
+    assert node.process.wait(30) == 2 and "corrupt-file.md" in node.log_text()
