@@ -235,9 +235,11 @@ TEST_F(ChangeTest, L12_EachOperationOfInstallingABaseMayFailOnce) {
     const LogSet::NewBase base = write_base();
     std::atomic<uint64_t> count{0};
     std::atomic<int> failed_op{-1};
-    fs.SetHook([&](Op op, const std::string&) {
+    fs.SetHook([&](Op op, const std::string& path) {
       if (count.fetch_add(1) != step) return 0;
-      failed_op = static_cast<int>(op);
+      // Opened to be freed in parts.
+      const bool removal = op == Op::kOpen && path.ends_with("incr.1.aof");
+      failed_op = static_cast<int>(removal ? Op::kRemove : op);
       return EIO;
     });
     const absl::Status installed = set.InstallBase(0, base, *at, *at);
@@ -352,9 +354,11 @@ TEST_F(ReviveTest, L12_EachOperationOfARevivalMayFailOnce) {
     LogSet::NewBase base = WriteBase();
     std::atomic<uint64_t> count{0};
     std::atomic<int> failed_op{-1};
-    fs_.SetHook([&](Op op, const std::string&) {
+    fs_.SetHook([&](Op op, const std::string& path) {
       if (count.fetch_add(1) != step) return 0;
-      failed_op = static_cast<int>(op);
+      // Opened to be freed in parts.
+      const bool removal = op == Op::kOpen && path.ends_with("incr.1.aof");
+      failed_op = static_cast<int>(removal ? Op::kRemove : op);
       return EIO;
     });
     const absl::Status revived = set().Revive(0, base, lsn);
