@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "node/config/directives.h"
+#include "node/config/text.h"
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
 
@@ -473,6 +475,19 @@ void LoopImpl::CountTime(const ClientSession& s, size_t begin, size_t end, uint6
   }
 }
 
+namespace {
+
+// What CONFIG SET gives a directive that is a secret, as Redis hides it.
+void HideSecrets(Args argv, std::vector<std::string>* shown) {
+  if (argv.size() < 4 || !SameName(argv[0], "config") || !SameName(argv[1], "set")) return;
+  for (size_t i = 2; i + 1 < std::min(argv.size(), shown->size()); i += 2) {
+    const Directive* const d = FindDirective(argv[i]);
+    if (d != nullptr && d->Is(Directive::kSensitive)) (*shown)[i + 1] = "(redacted)";
+  }
+}
+
+}  // namespace
+
 void LoopImpl::LogSlow(const CommandSpec& spec, Args argv, const std::string& addr, const std::string& name,
                        uint64_t cycles) {
   if (spec.flags & kFlagSkipSlowlog) return;
@@ -481,6 +496,7 @@ void LoopImpl::LogSlow(const CommandSpec& spec, Args argv, const std::string& ad
   e.unix_seconds = unix_ms_ / 1000;
   e.micros = static_cast<int64_t>(rate_.Nanos(cycles) / 1000);
   e.argv = SlowLog::Shorten(argv);
+  HideSecrets(argv, &e.argv);
   e.client_addr = addr;
   e.client_name = name;
   slowlog_.Add(std::move(e), config_->slowlog_max_len);
