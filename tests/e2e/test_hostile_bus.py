@@ -188,8 +188,10 @@ class Watch:
         self.nodes = nodes
 
     def __enter__(self):
+        # A link each way to each of the others.
+        self.links = [2 * (len(self.nodes) - 1)] * len(self.nodes)
+        assert process.wait_until(lambda: [connections(node) for node in self.nodes] == self.links, 20)
         self.before = [view(node) for node in self.nodes]
-        self.links = [connections(node) for node in self.nodes]
         return self
 
     def __exit__(self, kind, value, traceback):
@@ -361,6 +363,10 @@ def test_a_secret_that_protects_nothing_is_refused(make_node, tmp_path):
         with pytest.raises(harness.resp.Error):
             client.call("CONFIG", "SET", "cluster-secret-file", str(file))  # one of the two, not both
         assert client.call("CONFIG", "SET", "cluster-secret", "", "cluster-secret-file", str(file)) == b"OK"
+        client.call("CONFIG", "SET", "slowlog-log-slower-than", 0)
+        client.call("CONFIG", "SET", "requirepass", "another-word", "cluster-secret-file", str(file))
+        slow = repr(client.call("SLOWLOG", "GET", 10))
+        assert "requirepass" in slow and "another-word" not in slow
     assert Peer(node).prove("the second of the file") is not None
     assert Peer(node).prove(SECRET) is None
 
