@@ -32,6 +32,11 @@ struct BusOptions {
   bool require_full_coverage = true;
   bool bootstrap = false;
   bool no_failover = false;
+  std::string announce_human_name;                           // cluster-announce-human-nodename
+  EndpointPreference preferred_endpoint = EndpointPreference::kIp;  // cluster-preferred-endpoint-type
+  // cluster-seeds, and what resolves their names (for tests; null: the system). Any thread, may block.
+  std::vector<Seed> seeds;
+  std::function<std::vector<std::string>(const std::string& host)> resolve;
   // cluster-link-sendbuf-limit: bytes a link may hold, sending and receiving. 0: the largest there is, 1 GiB.
   uint64_t link_buffer_limit = 64u << 20;
   uint32_t max_inbound = 4096;  // inbound connections

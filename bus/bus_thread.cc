@@ -19,6 +19,7 @@
 #include "bus/mailbox.h"
 #include "bus/persister.h"
 #include "bus/quiet_signals.h"
+#include "bus/resolver.h"
 #include "bus/state_file.h"
 #include "glog/logging.h"
 
@@ -68,6 +69,9 @@ EngineOptions MakeEngineOptions(const BusOptions& options, uint16_t bus_port) {
   engine.require_full_coverage = options.require_full_coverage;
   engine.bootstrap = options.bootstrap;
   engine.no_failover = options.no_failover;
+  engine.name = options.announce_human_name;
+  engine.preferred_endpoint = options.preferred_endpoint;
+  engine.seeds = options.seeds;
   return engine;
 }
 
@@ -95,6 +99,12 @@ class BusThread : public Bus, private LinkHandler {
         StatePath(options_.dir, options_.config_file), [this](std::vector<uint64_t> ids, const absl::Status& status) {
           mailbox_.PostAlways([this, ids = std::move(ids), status] { OnPersisted(ids, status); });
         });
+    resolver_ = std::make_unique<Resolver>(options_.resolve ? options_.resolve : SystemResolve,
+                                           [this](uint64_t id, std::vector<std::string> ips) {
+                                             mailbox_.PostAlways([this, id, ips = std::move(ips)]() mutable {
+                                               Feed(ResolvedEvent{id, std::move(ips)});
+                                             });
+                                           });
     std::future<absl::Status> started = started_.get_future();
     {
       QuietSignals quiet;
@@ -222,6 +232,7 @@ class BusThread : public Bus, private LinkHandler {
     // What the engine learnt last and was not in a hurry to keep becomes durable, too.
     if (opened_) Command(SaveConfigCommand{}, [](const OperatorReply&) {});
     closing_ = true;
+    resolver_->Stop();
     stopped_ = persister_->Stop();
     mailbox_.Close();
     mailbox_.Drain();
@@ -329,7 +340,9 @@ class BusThread : public Bus, private LinkHandler {
   }
   void Do(PromoteEffect& effect) { Feed(PromotedEvent{effect.epoch}); }
   void Do(FreezeWritesEffect&) {}
-  void Do(ResolveEffect& effect) { Feed(ResolvedEvent{effect.id, {}}); }
+  void Do(ResolveEffect& effect) {
+    if (!resolver_->Resolve(effect.id, std::move(effect.host))) Feed(ResolvedEvent{effect.id, {}});
+  }
 
   void Publish(TopologyPtr topology) {
     published_ = true;
@@ -393,6 +406,7 @@ class BusThread : public Bus, private LinkHandler {
   const uint16_t bus_port_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Persister> persister_;
+  std::unique_ptr<Resolver> resolver_;
   std::promise<absl::Status> started_;
   std::thread thread_;
 

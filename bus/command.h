@@ -12,6 +12,13 @@
 
 namespace skein::bus {
 
+// A host name or address, and the bus port there.
+struct Seed {
+  std::string host;
+  uint16_t bus_port;
+  friend bool operator==(const Seed&, const Seed&) = default;
+};
+
 struct MeetCommand {
   std::string ip;
   uint16_t port;
@@ -51,13 +58,18 @@ struct SetSlotCommand {
   std::string id;
   uint64_t keys_in_slot;
 };
-// Changes the answer to what peers are told: announced addresses and the like, from CONFIG SET. Empty keeps.
+// cluster-preferred-endpoint-type: how clients should be told to reach this node.
+enum class EndpointPreference : uint8_t { kIp, kHostname, kUnknown };
+// What peers are told from now on: announced addresses and the like, from CONFIG SET. Replaces everything: an empty
+// address is learnt again, ports of 0 are none. A bus_port of 0 keeps what was announced.
 struct AnnounceCommand {
   std::string ip;
   std::string hostname;
   uint16_t port;
   uint16_t tls_port;
   uint16_t bus_port;
+  std::string name = "";  // cluster-announce-human-nodename
+  EndpointPreference preferred_endpoint = EndpointPreference::kIp;
 };
 // Run-time settings of the engine (CONFIG SET cluster-node-timeout, cluster-require-full-coverage, …).
 struct SettingsCommand {
@@ -67,6 +79,10 @@ struct SettingsCommand {
   uint32_t replica_validity_factor = 10;
   uint32_t migration_barrier = 1;
   bool allow_replica_migration = true;
+};
+// cluster-seeds: replaces those there were.
+struct SeedsCommand {
+  std::vector<Seed> seeds;
 };
 // CLUSTER REPLICATE. `has_keys`: filled by the node (a primary must be empty and without slots).
 struct ReplicateCommand {
@@ -86,7 +102,7 @@ struct HandOverCommand {};
 using OperatorCommand =
     std::variant<MeetCommand, ForgetCommand, ResetCommand, AddSlotsCommand, DelSlotsCommand, FlushSlotsCommand,
                  BumpEpochCommand, SetConfigEpochCommand, SaveConfigCommand, CountFailureReportsCommand, SetSlotCommand,
-                 AnnounceCommand, SettingsCommand, ReplicateCommand, FailoverCommand, HandOverCommand>;
+                 AnnounceCommand, SettingsCommand, SeedsCommand, ReplicateCommand, FailoverCommand, HandOverCommand>;
 
 // The reply, RESP-neutral: an error text (with its code: "ERR Slot 5 is already busy"), a status ("OK", "BUMPED 3"), or
 // a number.

@@ -234,10 +234,14 @@ void NodeImpl::Spread(ConfigPtr next) {
     }
     const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
     if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
-        o.announce_bus_port != was.announce_bus_port) {
-      b->Submit(bus::AnnounceCommand{o.announce_ip, o.announce_hostname, o.port, o.tls_port, o.announce_bus_port},
+        o.announce_bus_port != was.announce_bus_port || o.announce_human_name != was.announce_human_name ||
+        o.preferred_endpoint != was.preferred_endpoint) {
+      b->Submit(bus::AnnounceCommand{o.announce_ip, o.announce_hostname, o.port, o.tls_port,
+                                     o.announce_bus_port != 0 ? o.announce_bus_port : b->bus_port(),
+                                     o.announce_human_name, o.preferred_endpoint},
                 [](bus::OperatorReply) {});
     }
+    if (o.seeds != was.seeds) b->Submit(bus::SeedsCommand{o.seeds}, [](bus::OperatorReply) {});
   }
   LoopImpl* here = LoopImpl::Current();
   for (uint32_t i = 0; i < loop_count(); ++i) {

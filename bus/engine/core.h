@@ -61,6 +61,7 @@ class EngineCore final : public Engine {
     uint16_t port = 0, bus_port = 0;
     int64_t until_ms = 0;
     bool meet = false;  // by an operator here
+    bool seed = false;  // by a seed: adopted only if one of us is fresh (see seeds.cc)
     OutLink out;
   };
   // Whom an outbound link serves.
@@ -162,7 +163,7 @@ class EngineCore final : public Engine {
   void SendTo(const Node& node, std::shared_ptr<proto::BusMessage> message);
   void Close(LinkId link, const char* reason);
   void Dial(OutLink* out, Outbound whom, const std::string& ip, uint16_t bus_port);
-  void Greet(OutLink* out, const NodeId& expected, bool meet);
+  void Greet(OutLink* out, const NodeId& expected, Introduction as);
   void OnLinkUp(LinkId link);
   void OnLinkDown(LinkId link);
   void LostOut(OutLink* out);
@@ -171,7 +172,8 @@ class EngineCore final : public Engine {
   void WelcomeFromHandshake(Handshake* handshake, const NodeId& id, const proto::Welcome& welcome);
   void WelcomeFromNode(Node* node, const NodeId& id, const proto::Welcome& welcome);
   void Bound(Node* node);
-  bool StartHandshake(const std::string& ip, uint16_t port, uint16_t bus_port, const NodeId& id, bool meet);
+  bool StartHandshake(const std::string& ip, uint16_t port, uint16_t bus_port, const NodeId& id, Introduction as);
+  bool MayAdopt(const Handshake& handshake, const NodeId& id, const proto::Welcome& welcome);
   void DropHandshake(Handshake* handshake, const char* reason);
   void TendHandshakes();
   void TendLink(Node* node);
@@ -245,6 +247,7 @@ class EngineCore final : public Engine {
   // persist.cc
   void NewIdentity();
   void LoadState(const proto::NodeState& state);
+  void SayOptions();    // into the own record
   bool AdoptOptions();  // true if they change the own record
   void OwnChanged() { own_dirty_ = true; }
   void PersistNow();
@@ -332,7 +335,12 @@ class EngineCore final : public Engine {
   bool Withheld(const Node& primary) const;
 
   // seeds.cc
+  void On(uint64_t request, const SeedsCommand& c);
+  void TendSeeds();
   void OnResolved(uint64_t id, const std::vector<std::string>& ips);
+  void GreetSeed(const std::string& ip, uint16_t bus_port);
+  // Whether this node knows of no slot that anybody owns, and has not joined those who do.
+  bool Fresh() const;
 
   // operator.cc
   bool ReadRanges(uint64_t request, const std::vector<SlotRange>& ranges, bool del, SlotSet* slots);
@@ -430,6 +438,20 @@ class EngineCore final : public Engine {
   // Whether an operator took us over a primary that may not know it: no writes before this, unless it has given way.
   NodeId replaced_;
   int64_t hold_writes_until_ms_ = 0;
+
+  // Seeds: names still to be asked in this round, and those being resolved.
+  struct Lookup {
+    uint16_t bus_port;
+    int64_t until_ms;
+  };
+  int64_t next_seed_ms_ = 0;
+  uint32_t seed_rounds_ = 0;  // in a row in which they were needed
+  std::deque<Seed> seeds_left_;
+  std::map<uint64_t, Lookup> lookups_;
+  uint64_t next_lookup_ = 1;
+  GoneMemory<std::string> own_addresses_{kMaxSeedAddresses};  // where this node itself has answered
+  GoneMemory<NodeId> strangers_{kMaxStrangers};               // of other clusters
+  bool attached_ = false;                                     // joined a node that was not fresh
 
   // News to relay: ids of members whose record changed.
   std::vector<NodeId> news_;

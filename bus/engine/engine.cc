@@ -26,7 +26,8 @@ EngineCore::EngineCore(const EngineOptions& options, StatePtr state)
 
 std::string EngineCore::Name(const Node& node) {
   const std::string& ip = node.record.ip.empty() ? node.seen_ip : node.record.ip;
-  return absl::StrCat(node.id().Hex(), " (", ip, ":", node.record.port != 0 ? node.record.port : node.record.tls_port,
+  const std::string& name = node.record.name;
+  return absl::StrCat(node.id().Hex(), " (", name, name.empty() ? "" : ", ", ip, ":", node.record.port != 0 ? node.record.port : node.record.tls_port,
                       ")");
 }
 
@@ -45,6 +46,8 @@ EngineSizes EngineCore::sizes() const {
   s.waiting += wait_next_persist_.size() + held_.size() + (hand_over_.request != 0);
   s.votes = votes_.size() + asked_.size();
   s.news = news_.size();
+  s.lookups = lookups_.size();
+  s.strangers = strangers_.size() + own_addresses_.size();
   return s;
 }
 

@@ -39,16 +39,12 @@ struct Now {
   int64_t unix_ms;
 };
 
-// A host name or address, and the bus port there.
-struct Seed {
-  std::string host;
-  uint16_t bus_port;
-};
-
 struct EngineOptions {
   uint64_t seed = 0;
   std::string ip;        // cluster-announce-ip, or empty: learnt from the first MEET
   std::string hostname;  // cluster-announce-hostname
+  std::string name;      // cluster-announce-human-nodename
+  EndpointPreference preferred_endpoint = EndpointPreference::kIp;
   uint16_t port = 6379;  // announced client port, 0 if only TLS
   uint16_t tls_port = 0;
   uint16_t bus_port = 16379;
@@ -195,7 +191,7 @@ struct EngineStats {
 // How much the engine holds, for tests and metrics: every number has a limit (bus/engine/limits.h).
 struct EngineSizes {
   size_t nodes = 0, handshakes = 0, inbound = 0, outbound = 0, forgotten = 0, gone_links = 0;
-  size_t reports = 0, overrides = 0, waiting = 0, news = 0, votes = 0;
+  size_t reports = 0, overrides = 0, waiting = 0, news = 0, votes = 0, lookups = 0, strangers = 0;
 };
 
 class Engine {

@@ -30,6 +30,7 @@ void EngineCore::OnTick() {
     }
   }
   TendHandshakes();
+  TendSeeds();
   // Everyone is looked at once in a sixteenth of the timeout, so large clusters spread the work over ticks.
   size_t n = table_.size();
   int64_t sweep = std::max<int64_t>(1, timeout() / 16);

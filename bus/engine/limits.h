@@ -10,6 +10,10 @@ namespace skein::bus {
 inline constexpr size_t kMaxNodes = 16384;              // members; NodeIndex has room for them
 inline constexpr size_t kMaxHandshakes = 256;           // addresses met and not yet proven
 inline constexpr size_t kMaxForgotten = 16384;          // ids not to be learnt anew (lesson L41)
+inline constexpr size_t kMaxSeeds = 64;                 // names and addresses in cluster-seeds
+inline constexpr size_t kMaxLookups = 4;                // names being resolved at once
+inline constexpr size_t kMaxSeedAddresses = 64;         // of one name, greeted at once
+inline constexpr size_t kMaxStrangers = 1024;           // ids of other clusters that seeds have led to
 inline constexpr int64_t kForgetMs = 60000;             // for how long, as Redis does
 inline constexpr size_t kMaxGoneLinks = 16384;          // links whose late events must not bring them back (L41)
 inline constexpr size_t kMaxRecordBytes = 8192;         // one NodeRecord

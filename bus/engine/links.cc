@@ -9,6 +9,7 @@ namespace skein::bus {
 namespace {
 constexpr int64_t kHelloRetryMs = 200;
 constexpr int64_t kMaxBackoffMs = 2000;
+constexpr int64_t kOwnAddressMs = 60000;  // for so long this node does not call itself there again
 }  // namespace
 
 void EngineCore::Send(LinkId link, std::shared_ptr<proto::BusMessage> message) {
@@ -46,14 +47,18 @@ void EngineCore::Dial(OutLink* out, Outbound whom, const std::string& ip, uint16
   out_->push_back(DialEffect{out->id, ip, bus_port});
 }
 
-void EngineCore::Greet(OutLink* out, const NodeId& expected, bool meet) {
+void EngineCore::Greet(OutLink* out, const NodeId& expected, Introduction as) {
   out->state = OutLink::kGreeting;
   out->next_try_ms = now() + kHelloRetryMs;
   auto m = std::make_shared<proto::BusMessage>();
   proto::Hello* hello = m->mutable_hello();
   hello->set_id(self_->id().Bytes());
   if (!expected.empty()) hello->set_expected_id(expected.Bytes());
-  hello->set_meet(meet);
+  hello->set_meet(as == Introduction::kMeet);
+  if (as == Introduction::kSeed) {
+    hello->set_introduce(true);
+    hello->set_fresh(Fresh());
+  }
   hello->set_your_ip(out->ip);
   hello->set_record(self_->record.bytes);
   Send(out->id, std::move(m));
@@ -70,9 +75,14 @@ void EngineCore::OnLinkUp(LinkId link) {
   out->since_ms = now();
   if (!started()) return Close(link, "starting");
   if (it->second.node != nullptr) {
-    Greet(out, it->second.node->id(), false);
+    Greet(out, it->second.node->id(), it->second.node->introduce);
   } else {
-    Greet(out, NodeId(), it->second.handshake->meet);
+    // One that is being answered (it has an id) has introduced itself already.
+    const Handshake& h = *it->second.handshake;
+    Greet(out, NodeId(),
+          h.meet                   ? Introduction::kMeet
+          : h.seed && h.id.empty() ? Introduction::kSeed
+                                   : Introduction::kNone);
   }
 }
 
@@ -131,6 +141,8 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
   if (hello.meet() && *id != self_->id() && (node != nullptr || own_.ip().empty())) {
     LearnOwnIp(hello.your_ip(), "CLUSTER MEET");
   }
+  // A seed is no operator: it brings no forgotten node back, and joins only those of whom one is fresh.
+  bool introduced = !hello.meet() && hello.introduce() && (hello.fresh() || Fresh()) && !forgotten_.Has(*id, now());
   if (node != nullptr) {
     if (node->in != event.link) {
       LinkId old = node->in;
@@ -150,11 +162,14 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
     if (node->out.state == OutLink::kNone || node->out.state == OutLink::kGreeting) {
       node->out.next_try_ms = std::min(node->out.next_try_ms, now());
     }
-  } else if (hello.meet() && *id != self_->id() && started()) {
+  } else if ((hello.meet() || introduced) && *id != self_->id() && started()) {
     absl::StatusOr<Record> record = ReadRecord(hello.record());
     if (!record.ok() || record->id != *id) return Refuse(event.link, "bad hello");
-    const std::string& ip = record->ip.empty() ? event.remote_ip : record->ip;
-    if (!StartHandshake(ip, record->port, record->bus_port, *id, false)) ++stats_.messages_refused;
+    // What a node that has moved says of its own address is older than what its link shows.
+    bool seen = record->ip.empty() || (introduced && !record->ip_fixed);
+    const std::string& ip = seen ? event.remote_ip : record->ip;
+    Introduction as = introduced ? Introduction::kSeed : Introduction::kNone;
+    if (!StartHandshake(ip, record->port, record->bus_port, *id, as)) ++stats_.messages_refused;
   } else if (*id != self_->id()) {
     ++stats_.messages_from_strangers;
   }
@@ -162,6 +177,7 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
   proto::Welcome* welcome = m->mutable_welcome();
   welcome->set_id(self_->id().Bytes());
   welcome->set_known(node != nullptr);
+  welcome->set_fresh(Fresh());
   if (PlausibleIp(event.remote_ip, false)) welcome->set_your_ip(event.remote_ip);
   welcome->set_record(self_->record.bytes);
   Send(event.link, std::move(m));
@@ -185,8 +201,9 @@ void EngineCore::OnWelcome(const MessageEvent& event, const proto::Welcome& welc
 
 void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, const proto::Welcome& welcome) {
   if (id == self_->id()) {
-    Note(EventKind::kAddress,
-         absl::StrCat("the node at ", handshake->ip, ":", handshake->bus_port, " is this node itself"));
+    std::string address = absl::StrCat(handshake->ip, ":", handshake->bus_port);
+    own_addresses_.Add(address, now() + kOwnAddressMs);
+    if (!handshake->seed) Note(EventKind::kAddress, absl::StrCat("the node at ", address, " is this node itself"));
     return DropHandshake(handshake, "self");
   }
   if (!handshake->id.empty() && handshake->id != id) return DropHandshake(handshake, "wrong node");
@@ -197,6 +214,8 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
       ++stats_.messages_refused;
       return DropHandshake(handshake, "bad welcome");
     }
+    if (handshake->seed && !MayAdopt(*handshake, id, welcome)) return DropHandshake(handshake, "another cluster");
+    attached_ |= !welcome.fresh();
     forgotten_.Expire(id);  // an operator's MEET is stronger than an earlier FORGET
     current_epoch_ = std::max(current_epoch_, record->config_epoch);
     node = table_.Add(*std::move(record));
@@ -204,11 +223,14 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
     table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->seen_ip = handshake->out.ip;
     node->last_sync_ms = now() - 1000;
+    if (handshake->id.empty()) node->introduce = handshake->seed ? Introduction::kSeed : Introduction::kMeet;
     news_.push_back(id);
     owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
-    Note(EventKind::kJoin,
-         absl::StrCat("node ", Name(*node), " joined: met at ", handshake->ip, ":", handshake->bus_port));
+    Note(EventKind::kJoin, absl::StrCat("node ", Name(*node), " joined: ", handshake->seed ? "found by a seed" : "met",
+                                        " at ", handshake->ip, ":", handshake->bus_port));
   }
+  // A link on which it has proven itself is better than one that is still being tried, perhaps at an old address.
+  if (node->out.state == OutLink::kDialing || node->out.state == OutLink::kGreeting) Close(node->out.id, "found");
   if (node->out.state == OutLink::kNone) {  // its link becomes the node's
     node->out = handshake->out;
     outbound_[node->out.id] = {node, nullptr};
@@ -254,6 +276,7 @@ void EngineCore::WelcomeFromNode(Node* node, const NodeId& id, const proto::Welc
 
 void EngineCore::Bound(Node* node) {
   node->out.state = OutLink::kBound;
+  node->introduce = Introduction::kNone;
   node->out.since_ms = now();
   node->out.failures = 0;
   node->out.asked_ms = 0;
@@ -264,11 +287,15 @@ void EngineCore::Bound(Node* node) {
 }
 
 // A stranger's address must be acceptable, and there must be room.
-bool EngineCore::StartHandshake(const std::string& ip, uint16_t port, uint16_t bus_port, const NodeId& id, bool meet) {
+bool EngineCore::StartHandshake(const std::string& ip, uint16_t port, uint16_t bus_port, const NodeId& id,
+                                Introduction as) {
   if (!PlausibleIp(ip, false) || bus_port == 0) return false;
   for (const auto& h : handshakes_) {
     if (h->ip == ip && h->bus_port == bus_port) {
-      h->meet |= meet;
+      if (as == Introduction::kMeet) {
+        h->meet = true;
+        h->seed = false;
+      }
       return true;
     }
   }
@@ -279,11 +306,12 @@ bool EngineCore::StartHandshake(const std::string& ip, uint16_t port, uint16_t b
   h->ip = ip;
   h->port = port;
   h->bus_port = bus_port;
-  h->meet = meet;
-  h->until_ms = now() + std::max<int64_t>(timeout(), 1000);
+  h->meet = as == Introduction::kMeet;
+  h->seed = as == Introduction::kSeed;
+  h->until_ms = now() + (h->seed ? std::clamp<int64_t>(timeout() / 2, 1000, 5000) : std::max<int64_t>(timeout(), 1000));
   h->out.next_try_ms = now();
   handshakes_.push_back(std::move(h));
-  publish_ = true;
+  publish_ |= !handshakes_.back()->seed;
   if (started()) Dial(&handshakes_.back()->out, {nullptr, handshakes_.back().get()}, ip, bus_port);
   return true;
 }
@@ -299,7 +327,8 @@ void EngineCore::TendHandshakes() {
   for (size_t i = handshakes_.size(); i-- > 0;) {
     Handshake* h = handshakes_[i].get();
     if (now() >= h->until_ms) {
-      Note(EventKind::kAddress, absl::StrCat("no node proved itself at ", h->ip, ":", h->bus_port, ": given up"));
+      if (!h->seed)
+        Note(EventKind::kAddress, absl::StrCat("no node proved itself at ", h->ip, ":", h->bus_port, ": given up"));
       DropHandshake(h, "handshake timeout");
     } else if (h->out.state == OutLink::kNone && now() >= h->out.next_try_ms && started()) {
       Dial(&h->out, {nullptr, h}, h->ip, h->bus_port);
@@ -327,7 +356,7 @@ void EngineCore::TendLink(Node* node) {
     if (now() - out.since_ms > patience && node->direct_ms < now() - patience) {
       Close(out.id, "no welcome");
     } else {
-      Greet(&out, node->id(), false);
+      Greet(&out, node->id(), node->introduce);
     }
   } else if (out.state == OutLink::kBound && out.asked_ms != 0 && now() - out.asked_ms > patience) {
     Close(out.id, "no pong");  // perhaps only the connection is dead

@@ -29,6 +29,14 @@ bool PlausibleHostname(std::string_view name) {
   return true;
 }
 
+bool PlausibleName(std::string_view name) {
+  if (name.size() > kMaxHostName) return false;
+  for (char c : name) {
+    if (c <= ' ' || c >= 0x7f || c == ',' || c == '"' || c == '\\') return false;
+  }
+  return true;
+}
+
 namespace {
 absl::Status Bad(const char* what) { return absl::InvalidArgumentError(absl::StrCat("node record: ", what)); }
 }  // namespace
@@ -53,6 +61,7 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   if (in.port() > 65535 || in.tls_port() > 65535 || in.bus_port() > 65535 || in.bus_port() == 0) return Bad("bad port");
   if (!PlausibleIp(in.ip(), true) || !PlausibleIp(in.ipv6(), true)) return Bad("bad address");
   if (!PlausibleHostname(in.hostname())) return Bad("bad host name");
+  if (!PlausibleName(in.name())) return Bad("bad name");
   if (!ReadSlots(in, &out.claims)) return Bad("bad slots");
   if (!out.primary() && !out.claims.empty()) return Bad("a replica claims slots");
   if (in.witnesses_size() > static_cast<int>(kMaxWitnesses)) return Bad("too many witnesses");
@@ -69,6 +78,7 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   out.version = in.version();
   out.ip = in.ip();
   out.hostname = in.hostname();
+  out.name = in.name();
   out.ip_fixed = in.ip_fixed();
   out.port = static_cast<uint16_t>(in.port());
   out.tls_port = static_cast<uint16_t>(in.tls_port());

@@ -20,7 +20,7 @@ struct Record {
   NodeId id;
   uint64_t version = 0;
   NodeId shard_id;
-  std::string ip, hostname;
+  std::string ip, hostname, name;
   bool ip_fixed = false;
   uint16_t port = 0, tls_port = 0, bus_port = 0;
   NodeId primary_id;  // empty: it is a primary
@@ -38,6 +38,12 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes);
 // True for "" only if `allow_empty`; else text that could be an IPv4 or IPv6 address.
 bool PlausibleIp(std::string_view ip, bool allow_empty);
 bool PlausibleHostname(std::string_view name);
+// A name for people (cluster-announce-human-nodename): printable, without blanks and what CLUSTER NODES separates by.
+bool PlausibleName(std::string_view name);
+
+// How a node is greeted that may not know us: not at all, as an operator asked (CLUSTER MEET), or as a seed gave its
+// address.
+enum class Introduction : uint8_t { kNone, kMeet, kSeed };
 
 // An outbound link as the engine drives it.
 struct OutLink {
@@ -59,8 +65,9 @@ struct Node {
   std::string seen_ip;      // where it was reached, or came from
   std::string observed_me;  // the address it says our link comes from
   OutLink out;
-  LinkId in = 0;            // its newest accepted link to us
-  bool no_address = false;  // another node answers at its address
+  LinkId in = 0;                                 // its newest accepted link to us
+  Introduction introduce = Introduction::kNone;  // until it knows us
+  bool no_address = false;                       // another node answers at its address
 
   int64_t direct_ms = 0;      // last message from it itself
   uint64_t ping_seq = 0;      // of our newest ping

@@ -35,7 +35,7 @@ void EngineCore::On(uint64_t request, const MeetCommand& c) {
   if (!valid || c.port == 0 || bus_port > 65535) {
     return Fail(request, absl::StrCat("ERR Invalid node address specified: ", c.ip, ":", c.port));
   }
-  if (!StartHandshake(c.ip, c.port, static_cast<uint16_t>(bus_port), NodeId(), true)) {
+  if (!StartHandshake(c.ip, c.port, static_cast<uint16_t>(bus_port), NodeId(), Introduction::kMeet)) {
     return Fail(request, "ERR too many nodes are being met at the moment");
   }
   Reply(request);
@@ -81,7 +81,7 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   overrides_.clear();
   news_.clear();
   round_.clear();
-  must_sync_ = false;
+  must_sync_ = attached_ = false;
   for (Closing& closing : closings_) {
     for (Waiting& w : closing.waiting) wait_next_persist_.push_back(std::move(w));
   }
@@ -208,7 +208,8 @@ void EngineCore::On(uint64_t request, const BumpEpochCommand& c) {
 }
 
 void EngineCore::On(uint64_t request, const SetConfigEpochCommand& c) {
-  if (table_.size() + handshakes_.size() > 1) {
+  size_t met = std::count_if(handshakes_.begin(), handshakes_.end(), [](const auto& h) { return !h->seed; });
+  if (table_.size() + met > 1) {
     return Fail(request, "ERR The user can assign a config epoch only when the node does not know any other node.");
   }
   if (own_.config_epoch() != 0) return Fail(request, "ERR Node config epoch is already non-zero");
@@ -278,15 +279,18 @@ void EngineCore::SetSlotToNode(uint64_t request, const SetSlotCommand& c) {
 void EngineCore::On(uint64_t request, const AnnounceCommand& c) {
   if (!PlausibleIp(c.ip, true)) return Fail(request, absl::StrCat("ERR Invalid address: ", c.ip));
   if (!PlausibleHostname(c.hostname)) return Fail(request, absl::StrCat("ERR Invalid host name: ", c.hostname));
-  if (!c.ip.empty()) {
-    options_.ip = c.ip;
-    own_.set_ip(c.ip);
-    own_.set_ip_fixed(true);
-  }
-  if (!c.hostname.empty()) own_.set_hostname(options_.hostname = c.hostname);
-  if (c.port != 0) own_.set_port(options_.port = c.port);
-  if (c.tls_port != 0) own_.set_tls_port(options_.tls_port = c.tls_port);
-  if (c.bus_port != 0) own_.set_bus_port(options_.bus_port = c.bus_port);
+  if (!PlausibleName(c.name)) return Fail(request, absl::StrCat("ERR Invalid human node name: ", c.name));
+  const bool freed = c.ip.empty() && own_.ip_fixed();
+  const std::string ip = own_.ip();
+  options_.ip = c.ip;
+  options_.hostname = c.hostname;
+  options_.name = c.name;
+  options_.preferred_endpoint = c.preferred_endpoint;
+  options_.port = c.port;
+  options_.tls_port = c.tls_port;
+  if (c.bus_port != 0) options_.bus_port = c.bus_port;
+  SayOptions();
+  if (freed) own_.set_ip(ip);  // until others say how they see us
   WaitDurable(request);
 }
 

@@ -63,8 +63,7 @@ void EngineCore::LoadState(const proto::NodeState& state) {
   }
 }
 
-bool EngineCore::AdoptOptions() {
-  std::string before = own_.SerializeAsString();
+void EngineCore::SayOptions() {
   if (!options_.ip.empty()) {
     own_.set_ip(options_.ip);
   } else if (own_.ip_fixed()) {
@@ -72,11 +71,18 @@ bool EngineCore::AdoptOptions() {
   }
   own_.set_ip_fixed(!options_.ip.empty());
   own_.set_hostname(options_.hostname);
+  own_.set_name(options_.name);
+  own_.set_preferred_endpoint(static_cast<proto::EndpointType>(options_.preferred_endpoint));
   own_.set_port(options_.port);
   own_.set_tls_port(options_.tls_port);
   own_.set_bus_port(options_.bus_port);
   own_.set_no_failover(options_.no_failover);
   own_.set_software("skein");
+}
+
+bool EngineCore::AdoptOptions() {
+  std::string before = own_.SerializeAsString();
+  SayOptions();
   if (own_.SerializeAsString() == before) return false;
   // The durable record has addresses that are no longer true: say nothing until the new one is durable.
   durable_own_ = nullptr;
@@ -95,6 +101,7 @@ void EngineCore::RefreshSelf() {
   r.ip = from.ip();
   r.ip_fixed = from.ip_fixed();
   r.hostname = from.hostname();
+  r.name = from.name();
   r.port = static_cast<uint16_t>(from.port());
   r.tls_port = static_cast<uint16_t>(from.tls_port());
   r.bus_port = static_cast<uint16_t>(from.bus_port());

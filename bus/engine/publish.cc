@@ -115,6 +115,7 @@ void EngineCore::Publish() {
     }
   }
   for (const auto& h : handshakes_) {
+    if (h->seed) continue;
     TopologyNode n;
     n.id = n.shard_id = h->shown_id.Hex();
     n.ip = h->ip;

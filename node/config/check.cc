@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "bus/seeds.h"
 #include "node/config/text.h"
 
 namespace skein::node {
@@ -78,6 +79,14 @@ absl::Status CheckCluster(const Config& c) {
   }
   if (BusPort(c) == c.port || BusPort(c) == c.tls_port) {
     return Refused(Cat("'cluster-port ", c.cluster_port, "' is the port of the clients; choose another"));
+  }
+  if (auto seeds = bus::ParseSeeds(c.cluster_seeds, BusPort(c)); !seeds.ok()) {
+    return Refused(Cat("cluster-seeds: ", std::string(seeds.status().message())));
+  }
+  for (char letter : c.cluster_announce_human_nodename) {
+    if (letter <= ' ' || letter >= 0x7f || letter == ',' || letter == '"' || letter == '\\') {
+      return Refused("Announced human node name contained invalid character");
+    }
   }
   if (!IsFileName(c.cluster_config_file)) {
     return Refused("cluster-config-file must be a file name without a path; it lives in dir");

@@ -84,7 +84,8 @@ struct Config {
   std::string cluster_config_file = "nodes.conf";
   int64_t cluster_node_timeout = 15000;  // milliseconds
   uint16_t cluster_port = 0;             // 0: port + 10000
-  std::string cluster_announce_ip, cluster_announce_hostname;
+  std::string cluster_announce_ip, cluster_announce_hostname, cluster_announce_human_nodename;
+  std::vector<std::string> cluster_seeds;  // host[:bus-port]
   uint16_t cluster_announce_port = 0, cluster_announce_tls_port = 0, cluster_announce_bus_port = 0;
   std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
   bool cluster_require_full_coverage = true;

@@ -230,6 +230,13 @@ void AddCluster(std::vector<Directive>* rows) {
           String("cluster-announce-ip", &Config::cluster_announce_ip, 0,
                  "Address that other nodes and clients are told."),
           String("cluster-announce-hostname", &Config::cluster_announce_hostname, 0, "Host name that they are told."),
+          String("cluster-announce-human-nodename", &Config::cluster_announce_human_nodename, 0,
+                 "Name of the node for people, in the log and in CLUSTER EVENTS."),
+          {.name = "cluster-seeds",
+           .type = Type::kWords,
+           .field = &Config::cluster_seeds,
+           .help = "Names or addresses, host[:bus-port], under which nodes of the cluster may be found: resolved again "
+                   "and again while no known address answers."},
           Integer("cluster-announce-port", &Config::cluster_announce_port, 0, 65535, 0,
                   "Client port that they are told; 0: port."),
           Integer("cluster-announce-bus-port", &Config::cluster_announce_bus_port, 0, 65535, 0,

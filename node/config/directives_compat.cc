@@ -230,9 +230,6 @@ std::vector<Group> FeatureGroups() {
       {Role::kKept,
        "client tracking is not available yet",
        {{"tracking-table-max-keys", "", "1000000", Type::kInteger}}},
-      {Role::kFixed,
-       "names of nodes for people are not available yet",
-       {{"cluster-announce-human-nodename", "", "", Type::kString}}},
   };
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "bus/seeds.h"
 #include "node/commands/import_command.h"
 #include "node/config/check.h"
 #include "node/config/text.h"
@@ -88,6 +89,12 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   options.announce_bus_port = config.cluster_announce_bus_port;
   options.announce_ip = config.cluster_announce_ip;
   options.announce_hostname = config.cluster_announce_hostname;
+  options.announce_human_name = config.cluster_announce_human_nodename;
+  options.preferred_endpoint = config.cluster_preferred_endpoint_type == "hostname" ? bus::EndpointPreference::kHostname
+                               : config.cluster_preferred_endpoint_type == "ip"     ? bus::EndpointPreference::kIp
+                                                                                : bus::EndpointPreference::kUnknown;
+  // Checked with the other directives.
+  if (auto seeds = bus::ParseSeeds(config.cluster_seeds, options.bus_port); seeds.ok()) options.seeds = *seeds;
   options.port = config.cluster_announce_port != 0 ? config.cluster_announce_port : config.port;
   options.tls_port = config.cluster_announce_tls_port != 0 ? config.cluster_announce_tls_port : config.tls_port;
   options.node_timeout_ms = config.cluster_node_timeout;
