@@ -21,15 +21,21 @@ namespace {
 
 class Node {
  public:
+  static BusOptions Options(const std::string& dir, uint16_t bus_port, bool bootstrap, const std::string& ip,
+                            bool announce, const BusOptions& base = {}) {
+    BusOptions options = base;
+    options.dir = dir;
+    options.bind = {ip};
+    if (announce) options.announce_ip = ip;
+    options.bus_port = bus_port;
+    options.node_timeout_ms = 2000;
+    options.bootstrap = bootstrap;
+    return options;
+  }
   explicit Node(const std::string& dir, uint16_t bus_port = 0, bool bootstrap = false,
                 const std::string& ip = "127.0.0.1", bool announce = true, const BusOptions& base = {})
-      : options_(base) {
-    options_.dir = dir;
-    options_.bind = {ip};
-    if (announce) options_.announce_ip = ip;
-    options_.bus_port = bus_port;
-    options_.node_timeout_ms = 2000;
-    options_.bootstrap = bootstrap;
+      : Node(Options(dir, bus_port, bootstrap, ip, announce, base)) {}
+  explicit Node(BusOptions options) : options_(std::move(options)) {
     BusCallbacks callbacks;
     callbacks.publish = [this](TopologyPtr topology) {
       std::lock_guard lock(mutex_);
@@ -287,6 +293,65 @@ TEST(Bus, L14_CheckRefusesInTheSameWordsAsStart) {
   EXPECT_EQ(node.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(node.status(), node.Check());
   EXPECT_NE(access((dir.path() + "/nodes.conf.lock").c_str(), F_OK), 0);
+}
+
+// A name whose addresses the test gives, as a headless Service does.
+class Names {
+ public:
+  void Set(std::vector<std::string> ips) {
+    std::lock_guard lock(mutex_);
+    ips_ = std::move(ips);
+  }
+  std::vector<std::string> Get(const std::string& host) {
+    std::lock_guard lock(mutex_);
+    return host == "skein.test" ? ips_ : std::vector<std::string>{};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> ips_;
+};
+
+TEST(Bus, NodesFindEachOtherByANameAndAgainAtOtherAddresses) {
+  TempDir dirs[3];
+  auto names = std::make_shared<Names>();
+  uint16_t port = 0;
+  {  // a port that is free, so likely on the other loopback addresses, too
+    TempDir dir;
+    Node probe(dir.path());
+    ASSERT_TRUE(probe.status().ok()) << probe.status();
+    port = probe->bus_port();
+  }
+  std::string ids[3];
+  for (int net = 1; net <= 2; ++net) {
+    std::vector<std::string> ips;
+    std::vector<std::unique_ptr<Node>> nodes;
+    for (size_t i = 0; i < 3; ++i) {
+      ips.push_back("127.0." + std::to_string(net) + "." + std::to_string(i + 1));
+      BusOptions options = Node::Options(dirs[i].path(), port, false, ips[i], false);  // its address is learnt
+      options.seeds = {{"skein.test", port}};
+      options.resolve = [names](const std::string& host) { return names->Get(host); };
+      nodes.push_back(std::make_unique<Node>(options));
+      ASSERT_TRUE(nodes[i]->status().ok()) << nodes[i]->status();
+      if (net == 1) ids[i] = nodes[i]->id();
+      EXPECT_EQ(nodes[i]->id(), ids[i]);
+    }
+    if (net == 1) {
+      EXPECT_EQ(nodes[0]->Do(AddSlotsCommand{{{0, kSlots - 1}}}).text, "OK");
+    }
+    names->Set(ips);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_TRUE(nodes[i]->Await([&](const Topology& t) {
+        size_t right = 0;
+        for (const TopologyNode& n : t.nodes) {
+          for (size_t k = 0; k < 3; ++k) right += n.id == ids[k] && n.ip == ips[k] && n.link_up && !n.handshake;
+        }
+        return t.ok && t.nodes.size() == 3 && right == 3;
+      })) << "net "
+          << net << ", node " << i;
+    }
+    for (auto& node : nodes) EXPECT_TRUE((*node)->Stop().ok());
+  }
 }
 
 }  // namespace

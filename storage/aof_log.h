@@ -38,6 +38,7 @@ class AofLog : public Log {
   Lsn end() const override { return end_.load(std::memory_order_relaxed); }
   Lsn durable() const override { return writer_->durable(); }
   Lsn written() const override { return writer_->written(); }
+  int64_t DiskBusyMs() const override { return writer_->DiskBusyMs(); }
   uint64_t pending_bytes() const override {
     // The end is read last: it is never behind what is written.
     const Lsn written = writer_->written();

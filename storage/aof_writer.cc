@@ -71,6 +71,12 @@ bool AofWriter::SyncIsSlow() const {
          Nanos(Clock::now()) - started > options_.slow_sync.count();
 }
 
+int64_t AofWriter::DiskBusyMs() const {
+  const int64_t write = write_started_.load(std::memory_order_relaxed);
+  const int64_t started = write != 0 ? write : sync_started_.load(std::memory_order_relaxed);
+  return started == 0 ? 0 : std::max<int64_t>(0, (Nanos(Clock::now()) - started) / 1'000'000);
+}
+
 AofWriter::Counters AofWriter::counters() const {
   Counters c;
   c.file_size = file_size_.load(std::memory_order_relaxed);
@@ -201,7 +207,9 @@ bool AofWriter::WriteUntilDone() {
   std::chrono::nanoseconds pause = options_.retry_first;
   const Lsn begin = written();
   while (true) {
+    write_started_.store(Nanos(Clock::now()), std::memory_order_relaxed);
     const absl::Status status = file_.file->WriteAt(file_.size, group_);
+    write_started_.store(0, std::memory_order_relaxed);
     if (status.ok()) return true;
     write_errors_.fetch_add(1, std::memory_order_relaxed);
     // Logged at 1, 2, 4, … failures in a row.

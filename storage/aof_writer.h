@@ -97,6 +97,8 @@ class AofWriter {
   std::string Reason() const;
   // Whether a sync has been running for longer than it may before writers are pushed back (`everysec` only).
   bool SyncIsSlow() const;
+  // For how long the write or sync that is running has been running, in milliseconds; 0: none is.
+  int64_t DiskBusyMs() const;
   // Asks for an on_progress call as soon as there is room. The caller looks once more after this.
   void AskForRoom() { room_asked_.store(true, std::memory_order_seq_cst); }
   void set_fsync(AppendFsync policy);
@@ -203,6 +205,7 @@ class AofWriter {
   std::atomic<State> state_{State::kOk};
   std::atomic<bool> room_asked_{false};
   std::atomic<int64_t> sync_started_{0};  // steady clock, nanoseconds; 0: none is running
+  std::atomic<int64_t> write_started_{0};
   std::atomic<uint64_t> file_size_, writes_{0}, write_errors_{0}, fsyncs_{0}, fsync_errors_{0}, delayed_fsync_{0},
       revivals_{0};
   std::atomic<Lsn> sync_asked_{0};

@@ -55,6 +55,9 @@ class Log {
   // Bytes appended and not yet written: what MayWrite limits and what maxmemory counts.
   virtual uint64_t pending_bytes() const = 0;
 
+  // For how long the disk has kept a write or sync of this log waiting, in milliseconds; 0: it keeps none.
+  virtual int64_t DiskBusyMs() const { return 0; }
+
   // Asks for a sync of everything before `lsn`, which has been appended, as soon as it has been written, whatever the
   // policy is. Nothing if that is durable, or no sync can make it so.
   virtual void AskSync(Lsn /*lsn*/) {}

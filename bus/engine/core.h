@@ -3,6 +3,7 @@
 //   links.cc      dialling, Hello and Welcome, MEET, the own address
 //   heartbeat.cc  ticks, pings, pongs, views, the lease on writing
 //   failure.cc    suspicion, reports, quorum, return
+//   reports.cc    what is said to others about failures, and how far this node may trust its own judgement
 //   gossip.cc     records: taking, relaying, comparing
 //   ownership.cc  slots: who owns them, gaining and giving up, epochs
 //   persist.cc    the own record and the state on disk, and replies that wait for it
@@ -206,13 +207,22 @@ class EngineCore final : public Engine {
   void Suspect(Node* node, std::string why);
   void Unsuspect(Node* node);
   void Returned(Node* node);
-  void Report(const Node& suspect, bool cleared);
+  void Watch(Node* node);
+  void CheckWatched();
   void TakeReport(Node* from, std::string_view suspect);
   void OnSuspicions(Node* from, const proto::Suspicions& message);
   void OnFailed(Node* from, const proto::Failed& message);
   void TryFail(Node* node);
   void MarkFailed(Node* node, const std::string& why);
   uint32_t CountReports(Node* node);
+
+  // reports.cc
+  void Report(const Node& suspect, bool cleared);
+  void SendReports();
+  void SendFailed(bool tick);
+  // How long a silence must last before this node takes it for a failure.
+  int64_t Patience() const { return timeout() + timeout() * health_ / 4; }
+  void CheckOwnHealth(int64_t gap);
 
   // gossip.cc
   enum class Taken : uint8_t { kRefused, kOld, kNew };
@@ -377,7 +387,8 @@ class EngineCore final : public Engine {
   int64_t next_ping_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
   uint64_t ping_seq_ = 0;
   size_t tend_cursor_ = 0;
-  uint32_t dials_left_ = 0;  // in this tick
+  // In this tick: in all, and to members that have failed, which cost little however many they are.
+  uint32_t dials_left_ = 0, dead_dials_left_ = 0;
   int64_t lease_ms_ = -1;    // last WritableUntil
   int64_t next_lease_look_ms_ = 0;
   bool lease_dirty_ = true;
@@ -385,6 +396,15 @@ class EngineCore final : public Engine {
   bool suspected_ = false;  // somebody, by then
   std::vector<uint64_t> positions_;
   int64_t stalled_since_ms_ = -1;
+
+  // What is to be said about failures, gathered so that a storm of them is few messages.
+  std::vector<NodeId> say_suspect_, say_cleared_, say_failed_;
+  int64_t last_report_ms_ = INT64_MIN / 2, last_failed_ms_ = INT64_MIN / 2;
+  std::vector<uint16_t> watched_;  // by Node::index: owe an answer for so long that every tick looks at them
+  // This node's own trouble, 0 (none) to kMaxHealth, as in Lifeguard (Dadgar et al. 2017).
+  int32_t health_ = 0;
+  int64_t next_health_ms_ = 0;
+  uint32_t lost_probes_ = 0;  // seen in this period
 
   // Ownership.
   std::vector<uint16_t> owner_;  // Node::index, or kNobody

@@ -126,6 +126,8 @@ void EngineCore::Finish() {
     next_lease_ms_ = 0;
     LeaseRound();
   }
+  SendReports();
+  SendFailed(false);
   if (lease_dirty_) UpdateLease();
   if (publish_ || check_state_) UpdateState();
   publish_pending_ |= publish_;

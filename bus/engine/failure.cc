@@ -2,13 +2,34 @@
 #include "bus/engine/core.h"
 
 namespace skein::bus {
+namespace {
+constexpr size_t kReportsKept = 64;  // of a node that has failed
+}  // namespace
 
 // Signs of life are the node's own messages, and others' word from before it began to owe us an answer: what only some
 // can reach must still be found out by those who cannot.
 bool EngineCore::Silent(const Node& node) const {
   if (node.unanswered_ms == 0) return false;
   int64_t life = std::max(node.direct_ms, std::min(table_.pulse(node).heard_ms, node.unanswered_ms));
-  return now() - life > timeout() && now() - node.unanswered_ms >= timeout() / 4;
+  return now() - life > Patience() && now() - node.unanswered_ms >= timeout() / 4;
+}
+
+// A silence that has lasted for half its time is looked at by every tick, so that its end is not found out late.
+void EngineCore::Watch(Node* node) {
+  if (node->watched || node->pfail || node->unanswered_ms == 0 || now() - node->unanswered_ms < timeout() / 2) return;
+  node->watched = true;
+  watched_.push_back(node->index);
+}
+
+void EngineCore::CheckWatched() {
+  for (size_t i = watched_.size(); i-- > 0;) {
+    Node* node = table_.At(watched_[i]);
+    if (node != nullptr && node->watched && node->unanswered_ms != 0 && !node->pfail) CheckSilence(node);
+    if (node != nullptr && node->watched && node->unanswered_ms != 0 && !node->pfail) continue;
+    if (node != nullptr) node->watched = false;
+    watched_[i] = watched_.back();
+    watched_.pop_back();
+  }
 }
 
 void EngineCore::CheckSilence(Node* node) {
@@ -59,23 +80,13 @@ void EngineCore::Unsuspect(Node* node) {
   Report(*node, true);
 }
 
-// Tells the voters what this voter believes.
-void EngineCore::Report(const Node& suspect, bool cleared) {
-  const_cast<Node&>(suspect).reported_ms = now();
-  if (!self_->voter()) return;
-  auto m = std::make_shared<proto::BusMessage>();
-  proto::Suspicions* s = m->mutable_suspicions();
-  (cleared ? s->add_cleared() : s->add_suspect())->assign(suspect.id().Bytes());
-  for (const auto& node : table_.all()) {
-    if (!node->self && node.get() != &suspect && node->voter()) SendTo(*node, m);
-  }
-}
-
 // Voters' words count, for a while. They also make us look for ourselves.
 void EngineCore::TakeReport(Node* from, std::string_view suspect) {
   auto id = NodeId::FromBytes(suspect);
   Node* node = id ? table_.Find(*id) : nullptr;
   if (node == nullptr || node->self || node == from || !from->voter()) return;
+  // What has been decided needs no further reports; with many voters they would be much to keep.
+  if (node->fail && node->reports.size() >= kReportsKept) return;
   node->reports[from->id()] = now();
   if (!node->pfail) {
     if (node->ping_sent_ms == 0) Ping(node, false);
@@ -118,11 +129,7 @@ void EngineCore::TryFail(Node* node) {
   uint32_t agree = CountReports(node) + (Decides(*self_, ballot) ? 1 : 0);
   if (agree < Quorum(ballot) || voters == 0) return;
   MarkFailed(node, absl::StrCat(agree, " of ", voters, " voters agree"));
-  auto m = std::make_shared<proto::BusMessage>();
-  m->mutable_failed()->add_id(node->id().Bytes());
-  for (const auto& other : table_.all()) {
-    if (!other->self && other.get() != node) SendTo(*other, m);
-  }
+  say_failed_.push_back(node->id());
 }
 
 void EngineCore::MarkFailed(Node* node, const std::string& why) {
@@ -130,6 +137,7 @@ void EngineCore::MarkFailed(Node* node, const std::string& why) {
   node->fail = node->pfail = publish_ = true;
   Stir(node);
   node->fail_ms = now();
+  if (node->reports.size() > kReportsKept) node->reports.clear();
   Note(EventKind::kFail, absl::StrCat("node ", Name(*node), " has failed: ", why));
 }
 
@@ -146,6 +154,7 @@ void EngineCore::OnFailed(Node* from, const proto::Failed& message) {
       Note(EventKind::kFail, absl::StrCat("node ", Name(*from), " says that this node has failed"));
       continue;
     }
+    std::erase(say_failed_, node->id());  // somebody else is telling everyone
     MarkFailed(node, absl::StrCat("told by ", Name(*from)));
   }
 }

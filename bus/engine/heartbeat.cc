@@ -8,6 +8,7 @@ constexpr uint8_t kAgeUnknown = 255;
 constexpr int kAgeSteps = 100;  // of one node timeout, in View::ages
 constexpr size_t kMaxSuspectsInView = 1000;
 constexpr uint32_t kDialsPerTick = 64;
+constexpr uint32_t kDeadDialsPerTick = 4;
 }  // namespace
 
 uint64_t EngineCore::StalledMs() const {
@@ -18,6 +19,7 @@ void EngineCore::OnTick() {
   int64_t gap = now() - last_tick_ms_;
   last_tick_ms_ = now();
   dials_left_ = kDialsPerTick;
+  dead_dials_left_ = kDeadDialsPerTick;
   if (gap > std::max<int64_t>(1000, timeout() / 4)) {
     // We stood still ourselves: the silence says nothing about the others yet.
     for (const auto& node : table_.all()) {
@@ -29,6 +31,7 @@ void EngineCore::OnTick() {
       node->out.asked_ms = 0;
     }
   }
+  CheckOwnHealth(gap);
   TendHandshakes();
   TendSeeds();
   // Everyone is looked at once in a sixteenth of the timeout, so large clusters spread the work over ticks.
@@ -41,6 +44,8 @@ void EngineCore::OnTick() {
     Node* node = table_.all()[tend_cursor_].get();
     if (!node->self) TendNode(node);
   }
+  CheckWatched();
+  SendFailed(true);
   PingRound();
   LeaseRound();
   RelayNews();
@@ -71,7 +76,9 @@ void EngineCore::TendNode(Node* node) {
   const int64_t heard = table_.pulse(*node).heard_ms;
   bool due = now() - heard > timeout() / 2;
   bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
+  lost_probes_ += lost;
   if ((due && node->ping_sent_ms == 0) || lost) Ping(node, false);
+  Watch(node);
   CheckSilence(node);
   bool quiet = node->out.state == OutLink::kBound && node->out.asked_ms == 0 && node->ping_sent_ms == 0 &&
                node->unanswered_ms == 0 && !node->pfail && !node->fail &&
@@ -187,6 +194,7 @@ void EngineCore::FillView(proto::View* view) {
 void EngineCore::TakeStall(Node* from, uint64_t ms) {
   if (ms >= static_cast<uint64_t>(timeout())) Stir(from);
   from->stalled_ms = ms;
+  if (ms >= static_cast<uint64_t>(timeout()) && !from->pfail) CheckSilence(from);
 }
 
 void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {

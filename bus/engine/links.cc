@@ -347,8 +347,9 @@ void EngineCore::TendLink(Node* node) {
     // The record's address, unless that has failed and the node was seen elsewhere.
     bool seen = r.ip.empty() || (out.failures % 2 == 1 && !node->seen_ip.empty());
     const std::string& ip = seen ? node->seen_ip : r.ip;
-    if (ip.empty()) return;
+    if (ip.empty() || (node->fail && dead_dials_left_ == 0)) return;
     --dials_left_;
+    if (node->fail) --dead_dials_left_;
     Dial(&out, {node, nullptr}, ip, r.bus_port);
   } else if (out.state == OutLink::kDialing && now() - out.since_ms > patience) {
     Close(out.id, "dial timeout");

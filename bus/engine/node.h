@@ -76,6 +76,7 @@ struct Node {
   int64_t unanswered_unix_ms = 0;
   uint64_t stalled_ms = 0;  // its own word about its data plane
   bool pfail = false, fail = false;
+  bool watched = false;  // see EngineCore::watched_
   int64_t fail_ms = 0;
   int64_t reported_ms = 0;                       // when we last sent our suspicion to the voters
   absl::flat_hash_map<NodeId, int64_t> reports;  // voter that suspects it -> when it said so

@@ -80,6 +80,9 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   importing_.clear();
   overrides_.clear();
   news_.clear();
+  say_suspect_.clear();
+  say_cleared_.clear();
+  say_failed_.clear();
   round_.clear();
   must_sync_ = attached_ = false;
   for (Closing& closing : closings_) {

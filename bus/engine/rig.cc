@@ -25,6 +25,11 @@ void Rig::PersistAll() {
   }
 }
 
+void Rig::Clear() {
+  effects.clear();
+  persisted_ = 0;
+}
+
 void Rig::Fence() { Step(FencedEvent{engine->topology()->version}); }
 
 uint64_t Rig::Command(OperatorCommand command) {

@@ -52,6 +52,8 @@ class Rig {
   void PersistAll();
   // Answers Fenced for the newest topology.
   void Fence();
+  // Forgets the effects so far, answered or not.
+  void Clear();
   uint64_t Command(OperatorCommand command);
   // The reply to a request, or null so far.
   const OperatorReply* ReplyTo(uint64_t request) const;

@@ -21,6 +21,7 @@ class Script {
     if (verb == "timeout") return options_.node_timeout_ms = Number(w, 1), "";
     if (verb == "coverage") return options_.require_full_coverage = w.at(1) == "yes", "";
     if (verb == "seed") return seed_ = Number(w, 1), "";
+    if (verb == "seeds") return options_.seeds = {{"members", 17000}}, "";
     if (verb == "nodes") {
       if (world_ == nullptr) world_ = std::make_unique<World>(seed_, options_);
       for (int64_t i = Number(w, 1); i > 0; --i) world_->AddNode();
@@ -116,6 +117,8 @@ class Script {
     const std::string& verb = w.at(0);
     if (verb == "meet") {
       c = bus::MeetCommand{world_->ip(Node(w, 1)), 7000, 17000};
+    } else if (verb == "seeds") {
+      c = bus::SeedsCommand{{{"members", 17000}}};
     } else if (verb == "forget") {
       c = bus::ForgetCommand{Id(w.at(1))};
     } else if (verb == "reset") {
