@@ -404,7 +404,6 @@ class EngineCore final : public Engine {
   // This node's own trouble, 0 (none) to kMaxHealth, as in Lifeguard (Dadgar et al. 2017).
   int32_t health_ = 0;
   int64_t next_health_ms_ = 0;
-  uint32_t lost_probes_ = 0;  // seen in this period
 
   // Ownership.
   std::vector<uint16_t> owner_;  // Node::index, or kNobody

@@ -76,7 +76,6 @@ void EngineCore::TendNode(Node* node) {
   const int64_t heard = table_.pulse(*node).heard_ms;
   bool due = now() - heard > timeout() / 2;
   bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
-  lost_probes_ += lost;
   if ((due && node->ping_sent_ms == 0) || lost) Ping(node, false);
   Watch(node);
   CheckSilence(node);

@@ -7,9 +7,9 @@ namespace {
 constexpr int64_t kGatherMs = 50;   // the shortest time between two messages about failures to the same nodes
 constexpr size_t kTellAtOnce = 16;  // members up to which a failure is told by everyone who finds it
 constexpr size_t kMaxIdsInMessage = 4096;
-constexpr int32_t kMaxHealth = 8;      // triples the time after which others are suspected
-constexpr int32_t kMaxLostProbes = 4;  // of it by unanswered probes alone: the others may really be gone
-constexpr int64_t kLateTickMs = 300;   // ticks come every 100 ms
+constexpr int32_t kMaxHealth = 8;     // triples the time after which others are suspected
+constexpr int32_t kMaxDeaf = 4;       // of it by unanswered probes alone: the others may really be gone
+constexpr int64_t kLateTickMs = 300;  // ticks come every 100 ms
 }  // namespace
 
 // To be told to the voters, if this node is one.
@@ -59,21 +59,20 @@ void EngineCore::SendFailed(bool tick) {
 }
 
 // A node that is late itself, or to which nearly nobody answers, has reason to doubt its own judgement before that of
-// others: it waits longer before it suspects them. Each quarter of the timeout one step up or down.
+// others: it waits longer before it suspects them. Each eighth of the timeout one step up or down.
 void EngineCore::CheckOwnHealth(int64_t gap) {
   int32_t before = health_;
   if (gap > kLateTickMs) health_ = std::min(kMaxHealth, health_ + (gap > timeout() / 4 ? 2 : 1));
   if (gap > kLateTickMs) next_health_ms_ = now() + timeout() / 4;
   if (now() >= next_health_ms_) {
-    next_health_ms_ = now() + std::max<int64_t>(1, timeout() / 4);
+    next_health_ms_ = now() + std::max<int64_t>(1, timeout() / 8);
     size_t others = table_.size() - 1;
-    bool deaf = lost_probes_ >= 3 && lost_probes_ * 4 > others * 3;
+    bool deaf = watched_.size() >= 3 && watched_.size() * 4 > others * 3;
     bool stalled = StalledMs() >= static_cast<uint64_t>(timeout() / 4);
-    lost_probes_ = 0;
     if (stalled) {
       health_ = std::min(kMaxHealth, health_ + 1);
     } else if (deaf) {
-      health_ = std::max(health_, std::min(kMaxLostProbes, health_ + 1));
+      health_ = std::max(health_, std::min(kMaxDeaf, health_ + 1));
     } else if (health_ > 0) {
       --health_;
     }
