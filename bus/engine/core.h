@@ -389,11 +389,12 @@ class EngineCore final : public Engine {
   size_t tend_cursor_ = 0;
   // In this tick: in all, and to members that have failed, which cost little however many they are.
   uint32_t dials_left_ = 0, dead_dials_left_ = 0;
-  int64_t lease_ms_ = -1;    // last WritableUntil
+  int64_t lease_ms_ = -1;  // last WritableUntil
   int64_t next_lease_look_ms_ = 0;
   bool lease_dirty_ = true;
-  bool lapsed_ = false;     // the lease, when the state was last looked at
-  bool suspected_ = false;  // somebody, by then
+  bool lapsed_ = false;                           // the lease, when the state was last looked at
+  std::vector<uint16_t> suspects_;                // Node::index of those suspected or failed, by then
+  size_t pulse_cursor_ = 0, suspect_cursor_ = 0;  // where the next view goes on
   std::vector<uint64_t> positions_;
   int64_t stalled_since_ms_ = -1;
 

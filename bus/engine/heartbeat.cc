@@ -4,9 +4,11 @@
 
 namespace skein::bus {
 namespace {
-constexpr uint8_t kAgeUnknown = 255;
-constexpr int kAgeSteps = 100;  // of one node timeout, in View::ages
-constexpr size_t kMaxSuspectsInView = 1000;
+constexpr int64_t kAgeOld = 15;
+constexpr int kAgeSteps = 24;                           // of one node timeout, in View::ages
+constexpr size_t kAges = 512, kAgesOfFewVoters = 2048;  // in a view
+constexpr size_t kSuspectsInView = 32;                  // sent
+constexpr int kMaxSuspectsInView = 1000;                // taken
 constexpr uint32_t kDialsPerTick = 64;
 constexpr uint32_t kDeadDialsPerTick = 4;
 }  // namespace
@@ -168,25 +170,29 @@ void EngineCore::FillView(proto::View* view) {
   view->set_current_epoch(current_epoch_);
   view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record.version);
   for (uint64_t p : positions_) view->add_positions(p);
-  int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
-  view->set_age_unit_ms(static_cast<uint32_t>(unit));
-  std::string* ages = view->mutable_ages();
-  ages->resize(table_.size());
+  const int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
   const std::vector<uint16_t>& order = table_.order();
   const std::vector<NodeTable::Pulse>& pulses = table_.pulses();
+  // Voters hear half of each other directly all the time (see LeaseRound), so they need less of others' word.
+  const size_t count = std::min(order.size(), 2 * voters_ > order.size() ? kAges : kAgesOfFewVoters);
+  if (pulse_cursor_ >= order.size()) pulse_cursor_ = 0;
+  view->set_age_first(static_cast<uint32_t>(pulse_cursor_));
+  view->set_age_unit_ms(static_cast<uint32_t>(unit));
+  view->set_age_count(static_cast<uint32_t>(count));
+  std::string* out = view->mutable_ages();
+  out->assign((count + 1) / 2, '\0');
   const double per_ms = 1.0 / static_cast<double>(unit);
   table_.pulse(*self_).heard_ms = now();
-  for (size_t i = 0; i < order.size(); ++i) {
-    int64_t age =
-        static_cast<int64_t>(static_cast<double>(now() - pulses[order[i]].heard_ms + unit - 1) * per_ms + 1e-9);
-    (*ages)[i] = static_cast<char>(age >= kAgeUnknown ? kAgeUnknown : age);
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t heard = pulses[order[pulse_cursor_]].heard_ms;
+    const auto age = static_cast<int64_t>(static_cast<double>(now() - heard + unit - 1) * per_ms + 1e-9);
+    (*out)[i / 2] |= static_cast<char>(std::clamp<int64_t>(age, 0, kAgeOld) << (i % 2 * 4));
+    if (++pulse_cursor_ == order.size()) pulse_cursor_ = 0;
   }
-  if (!suspected_) return;
-  for (size_t i = 0; i < order.size(); ++i) {
-    const Node& node = *table_.all()[i];
-    if (!node.pfail && !node.fail) continue;
-    (*ages)[i] = static_cast<char>(kAgeUnknown);
-    if (view->suspects_size() < static_cast<int>(kMaxSuspectsInView)) view->add_suspects(node.id().Bytes());
+  for (size_t i = 0; i < std::min(suspects_.size(), kSuspectsInView); ++i) {
+    if (++suspect_cursor_ >= suspects_.size()) suspect_cursor_ = 0;
+    const Node* node = table_.At(suspects_[suspect_cursor_]);
+    if (node != nullptr && (node->pfail || node->fail)) view->add_suspects(node->id().Bytes());
   }
 }
 
@@ -236,7 +242,7 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
   }
   if (view.version() == from->record.version) from->view_ms = now();
   if (view.members() == table_.members()) TakeAges(from, view);
-  if (view.suspects_size() <= static_cast<int>(kMaxSuspectsInView)) {
+  if (view.suspects_size() <= kMaxSuspectsInView) {
     for (const std::string& id : view.suspects()) TakeReport(from, id);
   }
   if (view.digest() == table_.digest()) {
@@ -250,17 +256,20 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
 
 // Others' word that a member lives spares us a ping, but does not excuse a ping that it owes us (see Silent).
 void EngineCore::TakeAges(Node* from, const proto::View& view) {
-  const std::string& ages = view.ages();
-  int64_t unit = view.age_unit_ms();
-  if (ages.size() != table_.size() || unit <= 0 || unit > 3600 * 1000) return;
   const std::vector<uint16_t>& order = table_.order();
+  const std::string& ages = view.ages();
+  const int64_t unit = view.age_unit_ms();
+  const size_t count = view.age_count();
+  size_t at = view.age_first();
+  if (at >= order.size() || count > order.size() || ages.size() != (count + 1) / 2) return;
+  if (unit <= 0 || unit > 3600 * 1000) return;
   std::vector<NodeTable::Pulse>& pulses = table_.pulses();
   const int64_t own = table_.pulse(*from).heard_ms;
-  for (size_t i = 0; i < ages.size(); ++i) {
-    uint8_t age = static_cast<uint8_t>(ages[i]);
-    int64_t heard = age == kAgeUnknown ? INT64_MIN : now() - age * unit;
-    int64_t& known = pulses[order[i]].heard_ms;
-    known = std::max(known, heard);
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t age = static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld;
+    int64_t& known = pulses[order[at]].heard_ms;
+    known = std::max(known, age == kAgeOld ? INT64_MIN : now() - age * unit);
+    if (++at == order.size()) at = 0;
   }
   table_.pulse(*from).heard_ms = own;
 }

@@ -36,8 +36,10 @@ bool EngineCore::Synced() const {
 void EngineCore::UpdateState() {
   check_state_ = false;
   lapsed_ = lease_ms_ <= now();
-  suspected_ = false;
-  for (const auto& node : table_.all()) suspected_ |= node->pfail || node->fail;
+  suspects_.clear();
+  for (const auto& node : table_.all()) {
+    if (node->pfail || node->fail) suspects_.push_back(node->index);
+  }
   std::string why = Majority();
   if (!why.empty()) {
     if (voters_ > 1) {
