@@ -398,7 +398,9 @@ void EngineCore::DropNode(Node* node, const char* reason) {
       it = it->second == node->id() ? moves->erase(it) : std::next(it);
     }
   }
-  for (const auto& other : table_.all()) other->reports.erase(node->id());
+  if (node->voter()) {  // nobody else's reports are kept
+    for (const auto& other : table_.all()) other->reports.erase(node->id());
+  }
   std::erase(voter_peers_, node);
   std::erase(own_voters_, node);
   table_.Remove(node);
