@@ -316,6 +316,10 @@ class EngineCore final : public Engine {
   void RefuseVote(const NodeId& candidate, uint64_t epoch, proto::VoteRefusal why);
   void RememberVote(uint64_t epoch, const NodeId& candidate, const NodeId& primary, int64_t until_ms);
   void RecheckAsked();
+  // Whether a primary may still write because this node confirmed it.
+  bool MayStillWrite(const Node& primary) const {
+    return primary.granted_ms != 0 && now() < primary.granted_ms + timeout();
+  }
 
   // failover.cc
   void On(uint64_t request, const FailoverCommand& c);

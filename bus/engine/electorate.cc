@@ -114,7 +114,8 @@ void EngineCore::TendElectorate() {
   OwnChanged();
 }
 
-// Whether those who are to decide confirm this node already, so that it need not stop in between. Asks those who do not.
+// Whether those who are to decide confirm this node already, so that it need not stop in between. Asks those who do
+// not.
 bool EngineCore::Confirmed(bool own, const std::vector<NodeId>& witnesses) {
   std::vector<const Node*> others;
   for (const auto& node : table_.all()) {

@@ -25,12 +25,12 @@ inline constexpr size_t kMaxStateBytes = 64u << 20;     // the persisted state
 inline constexpr uint64_t kMaxVersionJump = uint64_t{1} << 32;  // of a record between two sightings
 // Ranges in a record before it uses the bitmap, which takes 2048 bytes.
 inline constexpr size_t kMaxRangesInRecord = 400;
-inline constexpr uint32_t kFewOwners = 2;       // so many primaries with slots need witnesses to outlive one of them
-inline constexpr size_t kMaxWitnesses = 8;      // in a record
+inline constexpr uint32_t kFewOwners = 2;         // so many primaries with slots need witnesses to outlive one of them
+inline constexpr size_t kMaxWitnesses = 8;        // in a record
 inline constexpr size_t kMaxPastElectorates = 4;  // of this node, that others may still believe in
-inline constexpr size_t kMaxVotes = 1024;       // votes given that are remembered; older epochs get none
-inline constexpr size_t kMaxAskedVotes = 4096;  // requests that wait for their primary to be seen as failed
-inline constexpr size_t kMaxPending = 1024;     // operator requests waiting for the disk or the data plane
+inline constexpr size_t kMaxVotes = 1024;         // votes given that are remembered; older epochs get none
+inline constexpr size_t kMaxAskedVotes = 4096;    // requests that wait for their primary to be seen as failed
+inline constexpr size_t kMaxPending = 1024;       // operator requests waiting for the disk or the data plane
 
 }  // namespace skein::bus
 

@@ -73,7 +73,7 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
   }
   if (asked.agreed || asked.forced) return proto::VOTE_REFUSAL_NONE;
   // What it may still write on our word must have run out.
-  if (!primary->fail || now() < primary->granted_ms + timeout()) {
+  if (!primary->fail || MayStillWrite(*primary)) {
     *wait = true;
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
   }
@@ -128,7 +128,7 @@ void EngineCore::RecheckAsked() {
     const AskedVote& asked = asked_[i];
     Node* primary = table_.Find(asked.primary);
     bool over = now() >= asked.until_ms || primary == nullptr;
-    if (!over && (!primary->fail || now() < primary->granted_ms + timeout())) {
+    if (!over && (!primary->fail || MayStillWrite(*primary))) {
       ++i;
       continue;
     }
