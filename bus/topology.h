@@ -31,6 +31,8 @@ struct TopologyNode {
   std::string hostname;   // cluster-announce-hostname, or empty
   uint16_t port = 0;      // client port, plain
   uint16_t tls_port = 0;  // client port, TLS; 0 if none
+  // The one that a client is told that came by TLS, or not; the other if there is no such.
+  uint16_t client_port(bool tls) const { return (tls && tls_port != 0) || port == 0 ? tls_port : port; }
   uint16_t bus_port = 0;
   bool primary = true;
   NodeIndex primary_index = kNobody;  // of a replica

@@ -37,6 +37,7 @@ struct Caller {
   bool asking = false;    // ASKING came just before
   bool readonly = false;  // READONLY was sent
   bool no_touch = false;  // CLIENT NO-TOUCH on
+  bool tls = false;       // it came by TLS, and is told TLS ports
 };
 
 struct Call {

@@ -129,7 +129,8 @@ LoopImpl::Outcome LoopImpl::ExecuteOne(ClientSession& s, Prepared& p) {
       Reject(s, p, [](ReplyWriter& r) { r.Error("NOAUTH Authentication required."); });
       return Outcome::kDone;
     case Prepared::Kind::kCrossSlot:
-      Reject(s, p, [&](ReplyWriter& r) { routing_.WriteRedirect(Verdict::kCrossSlot, p.slot, *config_, &r); });
+      Reject(s, p,
+             [&](ReplyWriter& r) { routing_.WriteRedirect(Verdict::kCrossSlot, p.slot, *config_, s.st.tls, &r); });
       return Outcome::kDone;
     case Prepared::Kind::kNowhere:
     case Prepared::Kind::kHere:
@@ -151,7 +152,7 @@ LoopImpl::Outcome LoopImpl::ExecuteOne(ClientSession& s, Prepared& p) {
 }
 
 Caller LoopImpl::CallerOf(const ClientSession& s) const {
-  return Caller{s.st.id, s.st.db, s.st.resp, s.st.asking, s.st.readonly, s.st.no_touch};
+  return Caller{s.st.id, s.st.db, s.st.resp, s.st.asking, s.st.readonly, s.st.no_touch, s.st.tls};
 }
 
 bool LoopImpl::PausedFor(const CommandSpec& spec) const {
@@ -311,12 +312,12 @@ bool LoopImpl::MayServe(const CommandSpec& spec, const Caller& caller, Args argv
     const Verdict verdict =
         routing_.Decide(slot, spec, caller, multiple_keys, config_->cluster_allow_reads_when_down, presence);
     if (verdict != Verdict::kServe) {
-      routing_.WriteRedirect(verdict, slot, *config_, reply);
+      routing_.WriteRedirect(verdict, slot, *config_, caller.tls, reply);
       return false;
     }
   }
   if (write && !WritableNow()) {
-    routing_.WriteRedirect(Verdict::kDown, slot, *config_, reply);
+    routing_.WriteRedirect(Verdict::kDown, slot, *config_, caller.tls, reply);
     return false;
   }
   return true;
@@ -337,7 +338,7 @@ LoopImpl::Outcome LoopImpl::ExecuteAllShards(ClientSession& s, Prepared& p, Args
     const bool replica = !routing_.is_primary();
     Reject(s, p, [&](ReplyWriter& r) {
       if (replica) return r.Error("READONLY You can't write against a read only replica.");
-      routing_.WriteRedirect(Verdict::kDown, 0, *config_, &r);
+      routing_.WriteRedirect(Verdict::kDown, 0, *config_, s.st.tls, &r);
     });
     return Outcome::kDone;
   }

@@ -103,7 +103,7 @@ LoopImpl::Outcome LoopImpl::HandOver(ClientSession& s, Prepared& p, Args argv) {
           routing_.Decide(p.slot, spec, CallerOf(s), p.multiple_keys, config_->cluster_allow_reads_when_down,
                           [] { return Routing::Presence(); });
       if (verdict != Verdict::kServe) {
-        Reject(s, p, [&](ReplyWriter& r) { routing_.WriteRedirect(verdict, p.slot, *config_, &r); });
+        Reject(s, p, [&](ReplyWriter& r) { routing_.WriteRedirect(verdict, p.slot, *config_, s.st.tls, &r); });
         return Outcome::kDone;
       }
     }

@@ -68,7 +68,7 @@ void SetKeepAlive(int fd, int seconds) {
 
 // A last word to a client that is not let in; whether it arrives is not our concern.
 void Refuse(int fd, std::string_view text) {
-  [[maybe_unused]] const ssize_t n = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+  [[maybe_unused]] const ssize_t n = text.empty() ? 0 : send(fd, text.data(), text.size(), MSG_NOSIGNAL);
   close(fd);
 }
 
@@ -91,7 +91,8 @@ uint16_t ListenSocket::port() const {
                                       : reinterpret_cast<sockaddr_in6&>(a).sin6_port);
 }
 
-absl::StatusOr<std::vector<ListenSocket>> BindAll(const std::vector<std::string>& bind_to, uint16_t port, int backlog) {
+absl::StatusOr<std::vector<ListenSocket>> BindAll(const std::vector<std::string>& bind_to, uint16_t port, int backlog,
+                                                  bool tls) {
   std::vector<ListenSocket> sockets;
   for (const std::string& entry : bind_to) {
     const bool optional = !entry.empty() && entry[0] == '-';
@@ -125,7 +126,7 @@ absl::StatusOr<std::vector<ListenSocket>> BindAll(const std::vector<std::string>
       if (optional && (error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT)) continue;
       return BindError(shown, port, error);
     }
-    sockets.emplace_back(fd);
+    sockets.emplace_back(fd, tls);
   }
   if (sockets.empty()) return absl::FailedPreconditionError("there is no address to listen on (bind)");
   return sockets;
@@ -175,7 +176,7 @@ void Listener::OnReadable(Watch& watch) {
   for (int i = 0; i < kAcceptsPerEvent; ++i) {
     const int fd = accept4(watch.socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      Admit(fd);
+      Admit(fd, watch.socket.tls());
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -189,13 +190,14 @@ void Listener::OnReadable(Watch& watch) {
   }
 }
 
-void Listener::Admit(int fd) {
+void Listener::Admit(int fd, bool tls) {
   LoopStats& stats = loop_->stats();
   const Config& config = loop_->config();
   Admission admission = node_->desk().Admit();
   if (!admission) {
     ++stats.rejected;
-    Refuse(fd, kFull);
+    // One that speaks TLS could not read it: it sees the end, as in Redis.
+    Refuse(fd, tls ? std::string_view() : kFull);
     return;
   }
   sockaddr_storage peer{}, own{};
@@ -205,10 +207,11 @@ void Listener::Admit(int fd) {
     close(fd);  // gone before it was let in
     return;
   }
+  std::string_view denial;
   if (config.protected_mode && config.requirepass.empty() && !IsLoopback(peer)) {
     ++stats.rejected;
-    Refuse(fd, kProtectedMode);
-    return;
+    if (!tls) return Refuse(fd, kProtectedMode);
+    denial = kProtectedMode;
   }
   const int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -225,10 +228,12 @@ void Listener::Admit(int fd) {
   next_loop_ = best + 1;
   LoopImpl& target = node_->loop(best);
   target.Expect();
+  bus::TlsContextPtr context = tls ? node_->tls_context() : nullptr;
   if (&target == loop_) {
-    target.Adopt(fd, std::move(admission), AddressText(peer), AddressText(own));
+    target.Adopt(fd, std::move(admission), AddressText(peer), AddressText(own), std::move(context), denial);
   } else {
-    target.mailbox().Post(std::make_unique<NewClient>(fd, std::move(admission), AddressText(peer), AddressText(own)));
+    target.mailbox().Post(std::make_unique<NewClient>(fd, std::move(admission), AddressText(peer), AddressText(own),
+                                                      std::move(context), denial));
   }
 }
 

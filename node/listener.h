@@ -20,20 +20,23 @@ class NodeImpl;
 // A bound and listening socket. Closes it.
 class ListenSocket {
  public:
-  explicit ListenSocket(int fd) : fd_(fd) {}
-  ListenSocket(ListenSocket&& o) noexcept : fd_(o.fd_) { o.fd_ = -1; }
+  ListenSocket(int fd, bool tls) : fd_(fd), tls_(tls) {}
+  ListenSocket(ListenSocket&& o) noexcept : fd_(o.fd_), tls_(o.tls_) { o.fd_ = -1; }
   ListenSocket& operator=(ListenSocket&&) = delete;
   ~ListenSocket();
   int fd() const { return fd_; }
+  bool tls() const { return tls_; }  // its clients speak TLS
   uint16_t port() const;
 
  private:
   int fd_;
+  bool tls_;
 };
 
 // Binds every address of `bind` ("*", "::*", an address; a leading '-' makes it optional) on `port`. An address that
 // cannot be had is named in the error, as is one that is in use.
-absl::StatusOr<std::vector<ListenSocket>> BindAll(const std::vector<std::string>& bind, uint16_t port, int backlog);
+absl::StatusOr<std::vector<ListenSocket>> BindAll(const std::vector<std::string>& bind, uint16_t port, int backlog,
+                                                  bool tls);
 
 class Listener {
  public:
@@ -52,7 +55,7 @@ class Listener {
     uv_poll_t poll;
   };
   void OnReadable(Watch& watch);
-  void Admit(int fd);
+  void Admit(int fd, bool tls);
   void Arm();
 
   NodeImpl* const node_;

@@ -139,6 +139,8 @@ void LoopImpl::OnMailbox() {
 }
 
 void LoopImpl::OnCheck() {
+  if (!handshakes_.empty()) ShakeHands();
+  if (!read_ahead_.empty()) ReadAhead();
   EndOfBatch();
   SnapshotSlices();
 }
@@ -261,6 +263,11 @@ void LoopImpl::ScanSessions() {
     ClientSession& s = *sessions_[--at];
     s.segments.Release();
     s.barriers.Release();
+    if (HandshakeOverdue(s)) {
+      ++stats_.tls_handshake_timeouts;
+      CloseSession(s);
+      continue;
+    }
     if (idle_limit != 0 && s.park == Park::kNo && mono_ms_ - s.st.last_active_ms > idle_limit) {
       ++stats_.timeouts;
       CloseSession(s);
@@ -340,10 +347,12 @@ NewClient::~NewClient() {
 }
 
 void NewClient::Run(LoopImpl& loop, std::unique_ptr<Message>) {
-  loop.Adopt(std::exchange(fd_, -1), std::move(admission_), std::move(addr_), std::move(laddr_));
+  loop.Adopt(std::exchange(fd_, -1), std::move(admission_), std::move(addr_), std::move(laddr_), std::move(tls_),
+             denial_);
 }
 
-void LoopImpl::Adopt(int fd, Admission admission, std::string addr, std::string laddr) {
+void LoopImpl::Adopt(int fd, Admission admission, std::string addr, std::string laddr, bus::TlsContextPtr tls,
+                     std::string_view denial) {
   if (draining_) {
     close(fd);
     session_count_.fetch_sub(1, std::memory_order_relaxed);
@@ -357,6 +366,12 @@ void LoopImpl::Adopt(int fd, Admission admission, std::string addr, std::string 
     return;
   }
   s->poll.data = s;
+  if (tls != nullptr) {
+    s->tls = std::make_unique<SecureChannel>();
+    s->tls->stream = bus::TlsStream::Create(std::move(tls), fd, bus::TlsStream::Role::kAcceptClient);
+    s->tls->denial = denial;
+    s->st.tls = true;
+  }
   s->st.id = node_->NextClientId();
   s->st.fd = fd;
   s->st.addr = std::move(addr);

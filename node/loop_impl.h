@@ -2,6 +2,7 @@
 //
 //   loop_impl.cc   the thread: mailbox, clocks, timers, start and stop
 //   session_io.cc  reading, sending, closing
+//   session_tls.cc TLS: handshakes, reading and sending through it
 //   dispatch.cc    from bytes to executed commands
 //   handover.cc    commands for shards of other loops
 //   commit.cc      replies that wait for their commit point
@@ -161,7 +162,9 @@ class LoopImpl final : public Loop {
   Buffer& spare_out() { return spare_out_; }
 
   // loop_impl.cc
-  void Adopt(int fd, Admission admission, std::string addr, std::string laddr);
+  // `tls`: it speaks TLS; null: it does not. `denial`: what it is told instead of being served; empty: it is welcome.
+  void Adopt(int fd, Admission admission, std::string addr, std::string laddr, bus::TlsContextPtr tls = nullptr,
+             std::string_view denial = {});
   void ApplyConfig(ConfigPtr config);
   void ApplyTopology(bus::TopologyPtr topology);
   void ResetStats();
@@ -181,6 +184,12 @@ class LoopImpl final : public Loop {
   void ApplyGating();
   // Resumes the session at the end of the batch (not inside its own call stack).
   void CallLater(ClientSession& s) { resume_later_.push_back(s.st.id); }
+
+  // session_tls.cc
+  // Its handshake can go on: it waits for its turn, once.
+  void QueueHandshake(ClientSession& s);
+  // It has input that its descriptor no longer tells of.
+  void ReadLater(ClientSession& s);
 
   // handover.cc
   void RunBatch(std::unique_ptr<HandoverBatch> batch);
@@ -240,6 +249,12 @@ class LoopImpl final : public Loop {
   size_t OutputMark() const;
   bool OutputIsScarce() const;
   bool OverOutputLimit(ClientSession& s);
+
+  // session_tls.cc
+  void ShakeHands();
+  void ShakeHands(ClientSession& s);
+  bool HandshakeOverdue(const ClientSession& s) const;
+  void ReadAhead();
 
   // dispatch.cc
   // Executes what is there; returns how many bytes are done with.
@@ -343,6 +358,8 @@ class LoopImpl final : public Loop {
   std::unordered_map<uint64_t, ClientSession*> by_id_;
   std::vector<uint64_t> close_later_, resume_later_;
   std::vector<uint64_t> paused_, waiting_for_room_;
+  Fifo<uint64_t> handshakes_;
+  std::vector<uint64_t> read_ahead_;
   bool paused_writes_only_ = false;  // when the last of paused_ was parked
   size_t scan_next_ = 0;
   std::atomic<uint32_t> session_count_{0};

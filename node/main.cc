@@ -125,7 +125,8 @@ int Main(int argc, char** argv) {
   }
   const PidFile pid_file(config);
   LogBanner(config, (*node)->loop_count(), (*node)->shard_count());
-  LOG(INFO) << "ready to accept connections on port " << (*node)->port();
+  if ((*node)->port() != 0) LOG(INFO) << "ready to accept connections on port " << (*node)->port();
+  if ((*node)->tls_port() != 0) LOG(INFO) << "ready to accept TLS connections on port " << (*node)->tls_port();
 
   sigset_t interrupt;
   sigemptyset(&interrupt);

@@ -38,7 +38,8 @@ class DeferredReply {
 // Counters of one loop, kept by it alone and gathered for INFO.
 struct LoopStats {
   uint64_t commands = 0, connections = 0, rejected = 0, net_in = 0, net_out = 0, keyspace_hits = 0, keyspace_misses = 0,
-           errors = 0, query_buffer_limit_closes = 0, output_limit_closes = 0, handed_over = 0, timeouts = 0;
+           errors = 0, query_buffer_limit_closes = 0, output_limit_closes = 0, handed_over = 0, timeouts = 0,
+           tls_handshakes = 0, tls_handshake_failures = 0, tls_handshake_timeouts = 0;
   uint64_t clients = 0, blocked = 0, output_bytes = 0, query_bytes = 0;
 };
 

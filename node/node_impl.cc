@@ -15,6 +15,7 @@
 #include "node/config/check.h"
 #include "node/config/directives.h"
 #include "node/config/start.h"
+#include "node/config/text.h"
 #include "node/listener.h"
 #include "node/log/logging.h"
 
@@ -92,15 +93,29 @@ absl::StatusOr<std::unique_ptr<NodeImpl>> NodeImpl::Start(NodeOptions options) {
   return node;
 }
 
+absl::Status NodeImpl::Bind(const Config& config, std::vector<ListenSocket>* sockets) {
+  const auto bind = [&](uint16_t port, bool secure, uint16_t* bound) -> absl::Status {
+    absl::StatusOr<std::vector<ListenSocket>> made =
+        BindAll(config.bind, options_.any_port ? 0 : port, static_cast<int>(config.tcp_backlog), secure);
+    if (!made.ok()) return made.status();
+    *bound = made->front().port();
+    for (ListenSocket& s : *made) sockets->push_back(std::move(s));
+    return absl::OkStatus();
+  };
+  absl::Status status;
+  if (config.port != 0) status = bind(config.port, false, &port_);
+  if (status.ok() && config.tls_port != 0) status = bind(config.tls_port, true, &tls_port_);
+  return status;
+}
+
 absl::Status NodeImpl::Open() {
   const Config& config = *config_;
   if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
-  absl::StatusOr<std::vector<ListenSocket>> sockets = std::vector<ListenSocket>();
-  if (config.port != 0 || options_.any_port) {
-    sockets = BindAll(config.bind, options_.any_port ? 0 : config.port, static_cast<int>(config.tcp_backlog));
-    if (!sockets.ok()) return sockets.status();
-    port_ = sockets->front().port();
-  }
+  absl::StatusOr<bus::TlsContextPtr> tls = TlsContextOf(config);
+  if (!tls.ok()) return tls.status();
+  tls_context_ = *std::move(tls);
+  std::vector<ListenSocket> sockets;
+  if (absl::Status status = Bind(config, &sockets); !status.ok()) return status;
 
   storage::DataSetOptions data_options = DataSetOptionsOf(config);
   // Writers run before the loops do; loops are there before anything is appended.
@@ -119,7 +134,7 @@ absl::Status NodeImpl::Open() {
   loops_.resize(loops);  // the number is known to each
   for (uint32_t i = 0; i < loops; ++i) loops_[i] = std::make_unique<LoopImpl>(this, i);
   for (uint32_t i = 0; i < shard_count_; ++i) loops_[LoopOf(i)]->Host(&data_->shard(i));
-  if (!sockets->empty()) loops_[0]->Listen(std::make_unique<Listener>(this, *std::move(sockets)));
+  if (!sockets.empty()) loops_[0]->Listen(std::make_unique<Listener>(this, std::move(sockets)));
 
   if (config.cluster_enabled) {
     bus::BusCallbacks callbacks;
@@ -183,6 +198,11 @@ ConfigPtr NodeImpl::config() const {
   return config_;
 }
 
+bus::TlsContextPtr NodeImpl::tls_context() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return tls_context_;
+}
+
 bus::TopologyPtr NodeImpl::topology() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return topology_;
@@ -207,8 +227,22 @@ absl::Status NodeImpl::ChangeConfig(const std::vector<std::pair<std::string, std
   bus::BusTrust trust;
   if (bus() != nullptr && (new_secrets || new_tls)) {
     absl::StatusOr<bus::BusTrust> read = bus::LoadTrust(BusOptionsOf(*next));
-    if (!read.ok()) return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
+    if (!read.ok())
+      return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
     trust = *std::move(read);
+  }
+  // Said again, a directive means that its file has changed. All of one call are read together, or none.
+  const auto of_tls = std::find_if(pairs.begin(), pairs.end(), [](const auto& pair) {
+    return pair.first.size() > 4 && SameName(std::string_view(pair.first).substr(0, 4), "tls-");
+  });
+  if (of_tls != pairs.end()) {
+    absl::StatusOr<bus::TlsContextPtr> made = TlsContextOf(*next);
+    if (!made.ok()) {
+      return absl::InvalidArgumentError(
+          Cat("ERR CONFIG SET failed (possibly related to argument '", of_tls->first, "') - ", TextOf(made.status())));
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    tls_context_ = *std::move(made);
   }
   Spread(std::move(next));
   if (bus::Bus* b = bus()) {
@@ -238,8 +272,8 @@ void NodeImpl::Spread(ConfigPtr next) {
     }
     const bus::BusOptions o = BusOptionsOf(*next), was = BusOptionsOf(*before);
     if (o.announce_ip != was.announce_ip || o.announce_hostname != was.announce_hostname || o.port != was.port ||
-        o.announce_bus_port != was.announce_bus_port || o.announce_human_name != was.announce_human_name ||
-        o.preferred_endpoint != was.preferred_endpoint) {
+        o.tls_port != was.tls_port || o.announce_bus_port != was.announce_bus_port ||
+        o.announce_human_name != was.announce_human_name || o.preferred_endpoint != was.preferred_endpoint) {
       b->Submit(bus::AnnounceCommand{o.announce_ip, o.announce_hostname, o.port, o.tls_port,
                                      o.announce_bus_port != 0 ? o.announce_bus_port : b->bus_port(),
                                      o.announce_human_name, o.preferred_endpoint},

@@ -20,6 +20,8 @@
 
 namespace skein::node {
 
+class ListenSocket;
+
 // Something to be done on a loop, in words of its own.
 class ClosureMessage final : public Message {
  public:
@@ -33,8 +35,14 @@ class ClosureMessage final : public Message {
 // An accepted connection on its way to its loop. If it never arrives, descriptor and admission are given back.
 class NewClient final : public Message {
  public:
-  NewClient(int fd, Admission admission, std::string addr, std::string laddr)
-      : fd_(fd), admission_(std::move(admission)), addr_(std::move(addr)), laddr_(std::move(laddr)) {}
+  NewClient(int fd, Admission admission, std::string addr, std::string laddr, bus::TlsContextPtr tls,
+            std::string_view denial)
+      : fd_(fd),
+        admission_(std::move(admission)),
+        addr_(std::move(addr)),
+        laddr_(std::move(laddr)),
+        tls_(std::move(tls)),
+        denial_(denial) {}
   ~NewClient() override;
   void Run(LoopImpl& loop, std::unique_ptr<Message>) override;
 
@@ -42,6 +50,8 @@ class NewClient final : public Message {
   int fd_;
   Admission admission_;
   std::string addr_, laddr_;
+  bus::TlsContextPtr tls_;
+  std::string_view denial_;
 };
 
 struct NodeOptions {
@@ -50,7 +60,7 @@ struct NodeOptions {
   std::function<absl::StatusOr<std::unique_ptr<storage::DataSet>>(storage::DataSetOptions)> open_data;
   // Default: bus::Bus::Start. Called if cluster-enabled is yes.
   std::function<absl::StatusOr<std::unique_ptr<bus::Bus>>(bus::BusOptions, bus::BusCallbacks)> start_bus;
-  // Listens on a free port instead of config->port: tests.
+  // Listens on free ports instead of config->port and, unless it is 0, config->tls_port: tests.
   bool any_port = false;
 };
 
@@ -71,6 +81,7 @@ class NodeImpl final : public Node {
   // loop's thread. The status is that of the last syncs.
   absl::Status Stop();
   uint16_t port() const { return port_; }
+  uint16_t tls_port() const { return tls_port_; }  // 0: none
 
   // ---- Node
   uint32_t loop_count() const override { return static_cast<uint32_t>(loops_.size()); }
@@ -101,6 +112,8 @@ class NodeImpl final : public Node {
   // The newest that the shard has, or had: where its LSNs are. Any thread.
   storage::Log* log(uint32_t shard) const { return logs_[shard].load(std::memory_order_acquire); }
   AdmissionDesk& desk() { return desk_; }
+  // The certificates for new connections; null if nothing uses TLS.
+  bus::TlsContextPtr tls_context() const;
   uint64_t NextClientId() { return next_client_id_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t NextSlowLogId() { return next_slowlog_id_.fetch_add(1, std::memory_order_relaxed); }
   void Post(uint32_t loop, std::function<void(LoopImpl&)> fn) {
@@ -116,6 +129,7 @@ class NodeImpl final : public Node {
  private:
   explicit NodeImpl(NodeOptions options);
   absl::Status Open();
+  absl::Status Bind(const Config& config, std::vector<ListenSocket>* sockets);
   void Publish(bus::TopologyPtr topology);
   void DataPlane(std::vector<uint64_t>* positions, bool* healthy);
   void Spread(ConfigPtr config);
@@ -141,7 +155,7 @@ class NodeImpl final : public Node {
   std::atomic<bus::Bus*> bus_{nullptr};
   int64_t start_time_ms_ = 0;
   std::string run_id_;
-  uint16_t port_ = 0;
+  uint16_t port_ = 0, tls_port_ = 0;
   int shutdown_fd_ = -1, drained_fd_ = -1;
   std::atomic<bool> running_{false};  // loops have been started
   bool stopped_ = false;
@@ -150,6 +164,7 @@ class NodeImpl final : public Node {
 
   mutable std::mutex mutex_;  // newest snapshots; never on the path of a command
   ConfigPtr config_;
+  bus::TlsContextPtr tls_context_;
   bus::TopologyPtr topology_;
   std::optional<ShutdownRequest> shutdown_;
   std::mutex config_change_;  // one CONFIG SET at a time

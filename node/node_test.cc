@@ -123,6 +123,18 @@ TEST_P(NodeShapes, L01_ClientsThatLeaveInTheMiddleAreNotMissed) {
   EXPECT_EQ(client.Ask({"PING"}), "+PONG\r\n");
 }
 
+// The reset is reported while data that came before it is still to be read.
+TEST_P(NodeShapes, L01_ClientsThatResetBehindTheirDataAreNotMissed) {
+  TestNode node(Options());
+  for (int round = 0; round < 40; ++round) {
+    std::vector<TestClient> clients;
+    for (int c = 0; c < 8; ++c) clients.emplace_back(node);
+    for (TestClient& c : clients) c.Send(TestClient::Encode({"ECHO", std::string(1000, 'x')}) + "*2\r\n$3\r\nGE");
+    for (TestClient& c : clients) c.Reset();
+  }
+  EXPECT_TRUE(Await([&] { return node.node().connected_clients() == 0; })) << node.node().connected_clients();
+}
+
 TEST_P(NodeShapes, KilledClientsAndDeferredReplies) {
   TestNode node(Options());
   TestClient killer(node);

@@ -184,6 +184,12 @@ void TestClient::Close() {
   if (fd_ >= 0) close(std::exchange(fd_, -1));
 }
 
+void TestClient::Reset() {
+  const linger now{1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  Close();
+}
+
 void TestClient::CloseWriting() { shutdown(fd_, SHUT_WR); }
 
 void TestClient::Send(std::string_view bytes) {

@@ -124,6 +124,7 @@ class TestClient {
   ~TestClient() { Close(); }
   void Close();
   void CloseWriting();
+  void Reset();  // closes with a reset
 
   void Send(std::string_view bytes);
   // As much as can be sent without waiting.

@@ -40,7 +40,7 @@ std::string_view PreferredEndpoint(const bus::TopologyNode& node, const Config& 
   return node.ip;
 }
 
-void Routing::WriteRedirect(Verdict verdict, uint16_t slot, const Config& config, ReplyWriter* reply) const {
+void Routing::WriteRedirect(Verdict verdict, uint16_t slot, const Config& config, bool tls, ReplyWriter* reply) const {
   switch (verdict) {
     case Verdict::kCrossSlot:
       return reply->Error("CROSSSLOT Keys in request don't hash to the same slot");
@@ -74,7 +74,7 @@ void Routing::WriteRedirect(Verdict verdict, uint16_t slot, const Config& config
   text += ' ';
   text += PreferredEndpoint(*to, config);
   text += ':';
-  text += std::to_string(to->port);
+  text += std::to_string(to->client_port(tls));
   reply->Error(text);
 }
 

@@ -84,8 +84,8 @@ class Routing {
     return Verdict::kMoved;
   }
 
-  // The error reply of a verdict other than kServe.
-  void WriteRedirect(Verdict verdict, uint16_t slot, const Config& config, ReplyWriter* reply) const;
+  // The error reply of a verdict other than kServe. `tls`: the client came by TLS.
+  void WriteRedirect(Verdict verdict, uint16_t slot, const Config& config, bool tls, ReplyWriter* reply) const;
 
  private:
   bus::TopologyPtr topology_;

@@ -39,12 +39,12 @@ class RoutingTest : public testing::Test {
     const Verdict v =
         routing_.Decide(slot, spec, caller, multiple, config_.cluster_allow_reads_when_down, [&] { return p; });
     if (v == Verdict::kServe) return "serve";
-    return Text(v, slot);
+    return Text(v, slot, caller.tls);
   }
-  std::string Text(Verdict v, uint16_t slot) {
+  std::string Text(Verdict v, uint16_t slot, bool tls = false) {
     Buffer out;
     ReplyWriter reply(&out, 2);
-    routing_.WriteRedirect(v, slot, config_, &reply);
+    routing_.WriteRedirect(v, slot, config_, tls, &reply);
     return std::string(out.view());
   }
 
@@ -52,6 +52,19 @@ class RoutingTest : public testing::Test {
   Routing routing_;
   Config config_;
 };
+
+TEST_F(RoutingTest, WhoCameByTlsIsToldTlsPorts) {
+  Caller by_tls;
+  by_tls.tls = true;
+  EXPECT_EQ(Ask(kTheirs, false, by_tls), "-MOVED 2 10.0.0.2:7001\r\n") << "the only port it has";
+  topology_->nodes[1].tls_port = 7101;
+  Apply();
+  EXPECT_EQ(Ask(kTheirs, false, by_tls), "-MOVED 2 10.0.0.2:7101\r\n");
+  EXPECT_EQ(Ask(kTheirs, false), "-MOVED 2 10.0.0.2:7001\r\n");
+  topology_->nodes[1].port = 0;
+  Apply();
+  EXPECT_EQ(Ask(kTheirs, false), "-MOVED 2 10.0.0.2:7101\r\n");
+}
 
 TEST_F(RoutingTest, OwnAndForeignSlots) {
   EXPECT_TRUE(routing_.Plain(kMine));

@@ -25,6 +25,7 @@ struct ClientState {
   uint8_t resp = 2;
   bool authenticated = false;
   bool readonly = false, asking = false, no_evict = false, no_touch = false;
+  bool tls = false;
   bool blocked = false;  // waits in WAIT or WAITAOF
   bool close_after_reply = false, close_now = false;
   ClientReplyMode reply_mode = ClientReplyMode::kOn;

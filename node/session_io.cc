@@ -120,7 +120,8 @@ bool ClientSession::Send() {
   const size_t limit = Sendable();
   want_write = false;
   if (sent < limit) {
-    const ssize_t n = send(fd, out.data() + sent, limit - sent, MSG_NOSIGNAL);
+    const ssize_t n = tls == nullptr ? send(fd, out.data() + sent, limit - sent, MSG_NOSIGNAL)
+                                     : SendSecure(out.data() + sent, limit - sent);
     if (n < 0) {
       if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return false;
       want_write = true;
@@ -152,8 +153,8 @@ void ClientSession::UpdatePoll() {
   if (closing) return;
   const bool reading = !stop_reading && !end_of_input;
   // One that waits, perhaps for ever, is not read from: its end must be noticed all the same.
-  const uint8_t events =
-      (reading ? UV_READABLE : 0) | (want_write ? UV_WRITABLE : 0) | (wait != nullptr ? UV_DISCONNECT : 0);
+  uint8_t events = (reading ? UV_READABLE : 0) | (want_write ? UV_WRITABLE : 0) | (wait != nullptr ? UV_DISCONNECT : 0);
+  if (tls != nullptr) events = SecureEvents(events);
   if (events == armed) return;
   armed = events;
   if (events == 0) {
@@ -164,13 +165,20 @@ void ClientSession::UpdatePoll() {
     ClientSession& s = *static_cast<ClientSession*>(handle->data);
     LoopImpl& loop = *s.loop;
     if (s.closing) return;
-    if (status < 0) ready = UV_READABLE | UV_WRITABLE;  // the system call finds out what is wrong
+    // An error (a reset, mostly): the system call finds out what is wrong, perhaps only behind data that came before.
+    // libuv has stopped watching.
+    if (status < 0) {
+      s.armed = 0;
+      ready = UV_READABLE | UV_WRITABLE;
+    }
+    if (s.tls != nullptr && s.tls->shaking) return loop.QueueHandshake(s);
     if (s.wait != nullptr && (status < 0 || (ready & UV_DISCONNECT))) {
       loop.CloseSession(s);
       return;
     }
     if (ready & UV_WRITABLE) loop.Flush(s);
     if ((ready & UV_READABLE) && !s.closing) loop.OnReadable(s);
+    if (status < 0) s.UpdatePoll();
   });
 }
 
@@ -200,7 +208,7 @@ void LoopImpl::OnReadable(ClientSession& s) {
     if (have != 0) std::memcpy(data, s.query.data(), have);
     room = kReadSize;
   }
-  const ssize_t n = read(s.fd, data + have, room);
+  const ssize_t n = s.tls == nullptr ? read(s.fd, data + have, room) : s.ReadSecure(data + have, room);
   if (n <= 0) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n == 0 && !s.Quiet()) {
@@ -338,6 +346,7 @@ void LoopImpl::CloseSession(ClientSession& s) {
   sessions_.pop_back();
   session_count_.fetch_sub(1, std::memory_order_relaxed);
   stats_.clients = sessions_.size();
+  if (s.tls != nullptr) s.tls->stream->Shutdown();
   // The place is free when the client sees the end of its connection.
   s.admission = Admission();
   uv_close(reinterpret_cast<uv_handle_t*>(&s.poll),

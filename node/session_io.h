@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bus/tls/tls.h"
 #include "node/admission.h"
 #include "node/buffer.h"
 #include "node/loop.h"
@@ -94,6 +95,16 @@ struct PendingWait {
   int64_t deadline_ms = 0;  // CLOCK_MONOTONIC; 0: none
 };
 
+// What a session has that speaks TLS.
+struct SecureChannel {
+  std::unique_ptr<bus::TlsStream> stream;
+  bool shaking = true;       // the handshake has not ended
+  bool queued = false;       // in the loop's queue of handshakes
+  bool wants_write = false;  // the handshake
+  bool ready = false;        // in the loop's list of sessions with decrypted input
+  std::string_view denial;   // what it is told after the handshake, before it is closed; empty: it is welcome
+};
+
 // Why a session does not go on with its commands.
 enum class Park : uint8_t {
   kNo,
@@ -133,13 +144,20 @@ class ClientSession final : public Session {
   void NoteWrite(uint32_t shard, storage::Lsn end);
   // Sends what may leave. False: the connection is broken.
   bool Send();
+  // read(2) and send(2) through TLS, with errno as they set it.
+  ssize_t ReadSecure(void* to, size_t length);
+  ssize_t SendSecure(const void* from, size_t length);
   // Nothing is owed and nothing is left to send.
   bool Quiet() const { return out.size() == sent && segments.empty() && park != Park::kDeferred; }
   void UpdatePoll();
+  // What a TLS session's descriptor is watched for, if a plain one's would be for `events`. Input that has been read
+  // ahead is remembered with the loop.
+  uint8_t SecureEvents(uint8_t events);
 
   LoopImpl* const loop;
   int fd;
-  uint32_t position = 0;  // in the loop's list of sessions
+  std::unique_ptr<SecureChannel> tls;  // null: it does not speak TLS
+  uint32_t position = 0;               // in the loop's list of sessions
   Admission admission;
   ClientState st;
   const CommandSpec* last_spec = nullptr;

@@ -281,7 +281,8 @@ ssize_t StreamImpl::Read(void* to, size_t length) {
       return total != 0 ? static_cast<ssize_t>(total) : failure;
     }
     total += n;
-  } while (total < length && pending() != 0);
+    // Half a record ahead: the rest of it has mostly arrived meanwhile.
+  } while (total < length && (ahead_size_ != 0 || SSL_pending(ssl_.get()) > 0));
   return static_cast<ssize_t>(total);
 }
 
@@ -304,6 +305,8 @@ ssize_t StreamImpl::Write(const void* from, size_t length) {
 }
 
 size_t StreamImpl::pending() const {
+  // The end has been read behind the last data, and the descriptor may never tell of it again.
+  if (failed_ != 0 || (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0) return 1;
   if (const int n = SSL_pending(ssl_.get()); n > 0) return static_cast<size_t>(n);
   // OpenSSL takes records one by one, so what is left of the read-ahead starts with a header.
   if (ahead_size_ < kRecordHeader) return 0;

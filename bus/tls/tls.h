@@ -76,8 +76,8 @@ class TlsStream {
   // before it is worth trying again.
   virtual bool wants_write() const = 0;
   // About how many bytes Read would give without touching the descriptor: libuv will not tell of them. Zero if there is
-  // nothing to read but by waiting; look at it after a handshake and after a Read that filled its buffer. (A record
-  // that carries no data counts as well: the Read may say -EAGAIN.)
+  // nothing to read but by waiting; look at it after a handshake and after a Read that filled its buffer. The end of
+  // the stream and a failure count as well, and so does a record without data: Read may say 0 or -EAGAIN.
   virtual size_t pending() const = 0;
   // Sends close_notify if that can be done at once.
   virtual void Shutdown() = 0;

@@ -91,6 +91,7 @@ void BadSlot(Call& call) { call.reply->Error("ERR Invalid or out of range slot")
 EndpointView ViewOf(Call& call) {
   EndpointView view;
   view.preferred = call.config->cluster_preferred_endpoint_type;
+  view.tls = call.caller.tls;
   view.local_ip = IpOf(call.session->state().laddr);
   return view;
 }

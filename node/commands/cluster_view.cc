@@ -37,9 +37,7 @@ std::string_view Ip(const TopologyNode& node, const EndpointView& view) {
   return node.ip.empty() && node.myself ? view.local_ip : std::string_view(node.ip);
 }
 
-uint16_t Port(const TopologyNode& node, const EndpointView& view) {
-  return view.tls && node.tls_port != 0 ? node.tls_port : node.port != 0 ? node.port : node.tls_port;
-}
+uint16_t Port(const TopologyNode& node, const EndpointView& view) { return node.client_port(view.tls); }
 
 // endpoint, port, id, and what else is known of where the node is.
 void ReplyNode(const TopologyNode& node, const EndpointView& view, ReplyWriter* reply) {

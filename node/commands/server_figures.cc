@@ -79,6 +79,9 @@ LoopStats Figures::Total() const {
     sum.output_limit_closes += s.output_limit_closes;
     sum.handed_over += s.handed_over;
     sum.timeouts += s.timeouts;
+    sum.tls_handshakes += s.tls_handshakes;
+    sum.tls_handshake_failures += s.tls_handshake_failures;
+    sum.tls_handshake_timeouts += s.tls_handshake_timeouts;
     sum.clients += s.clients;
     sum.blocked += s.blocked;
     sum.output_bytes += s.output_bytes;

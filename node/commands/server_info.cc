@@ -129,7 +129,7 @@ void Server(const View& v) {
   v.Line("gcc_version", fmt::format("{}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__));
   v.Line("process_id", getpid());
   v.Line("run_id", v.node->run_id());
-  v.Line("tcp_port", v.config->port);
+  v.Line("tcp_port", v.config->port != 0 ? v.config->port : v.config->tls_port);
   v.Line("server_time_usec", now);
   v.Line("uptime_in_seconds", up);
   v.Line("uptime_in_days", up / 86400);
@@ -230,6 +230,9 @@ void Stats(const View& v) {
   v.Line("client_output_buffer_limit_disconnections", t.output_limit_closes);
   v.Line("client_timeout_disconnections", t.timeouts);
   v.Line("commands_handed_over", t.handed_over);
+  v.Line("tls_handshakes", t.tls_handshakes);
+  v.Line("tls_handshake_failures", t.tls_handshake_failures);
+  v.Line("tls_handshake_timeouts", t.tls_handshake_timeouts);
 }
 
 void Replication(const View& v) {

@@ -32,13 +32,16 @@ def encode(*words):
 class Client:
     """call() sends a command and returns its reply: bytes, int, None, list, dict, set, bool or float.
 
-    An error reply is raised as Error; inside an aggregate or a pipeline it stands as an Error object.
+    An error reply is raised as Error; inside an aggregate or a pipeline it stands as an Error object. With `context`, an
+    ssl.SSLContext, it speaks TLS.
     """
 
-    def __init__(self, port, host="127.0.0.1", timeout=10):
+    def __init__(self, port, host="127.0.0.1", timeout=10, context=None):
         self.address = (host, port)
         self.socket = socket.create_connection(self.address, timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         self._buffer = b""
         self._at = 0
 
