@@ -34,11 +34,12 @@ struct Caller {
   uint64_t client_id = 0;
   uint32_t db = 0;
   uint8_t resp = 2;
-  bool asking = false;    // ASKING came just before
-  bool readonly = false;  // READONLY was sent
-  bool no_touch = false;  // CLIENT NO-TOUCH on
-  bool tls = false;       // it came by TLS, and is told TLS ports
+  bool asking = false;        // ASKING came just before
+  bool readonly = false;      // READONLY was sent
+  bool no_touch : 1 = false;  // CLIENT NO-TOUCH on
+  bool tls : 1 = false;       // it came by TLS, and is told TLS ports
 };
+static_assert(sizeof(Caller) == 16, "it is copied for every command, in two registers");
 
 struct Call {
   const CommandSpec* spec;
