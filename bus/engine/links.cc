@@ -166,8 +166,7 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
     absl::StatusOr<Record> record = ReadRecord(hello.record());
     if (!record.ok() || record->id != *id) return Refuse(event.link, "bad hello");
     // What a node that has moved says of its own address is older than what its link shows.
-    bool seen = record->ip.empty() || (introduced && !record->ip_fixed);
-    const std::string& ip = seen ? event.remote_ip : record->ip;
+    const std::string& ip = record->ip_fixed ? record->ip : event.remote_ip;
     Introduction as = introduced ? Introduction::kSeed : Introduction::kNone;
     if (!StartHandshake(ip, record->port, record->bus_port, *id, as)) ++stats_.messages_refused;
   } else if (*id != self_->id()) {

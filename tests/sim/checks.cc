@@ -155,6 +155,18 @@ void World::CheckSizes(int n) {
   over("waiting requests", s.waiting, bus::kMaxPending + 1);
 }
 
+// A replica follows a live primary that owns slots, and has its data.
+std::string World::Stray(int n, const bus::Topology& t) const {
+  const bus::TopologyNode& me = t.me();
+  if (me.primary) return "";
+  if (me.primary_index == bus::kNobody) return " follows nobody that it knows";
+  int p = Find(t.nodes[me.primary_index].id);
+  if (p < 0 || !nodes_[p]->up || !nodes_[p]->applied_primary) return " follows a node that is no primary";
+  const SimNode& node = *nodes_[n];
+  if (node.contact_at < 0 || now_ - node.contact_at > 2000 || node.synced_at >= 0) return " has no data";
+  return "";
+}
+
 std::string World::Disagreement(bool need_ok) const {
   const bus::Topology* first = nullptr;
   int first_n = 0;
@@ -172,6 +184,7 @@ std::string World::Disagreement(bool need_ok) const {
         return who + " is not content with " + peer.id;
       }
     }
+    if (std::string why = Stray(n, *t); !why.empty()) return who + why;
     if (need_ok && t->me().slot_count > 0 && nodes_[n]->writable_until <= clock(n)) return who + " may not write";
     if (first == nullptr) {
       first = t.get();
@@ -193,7 +206,8 @@ std::string World::Disagreement(bool need_ok) const {
     for (const bus::TopologyNode& x : first->nodes) {
       bool same = false;
       for (const bus::TopologyNode& y : t->nodes) {
-        same |= x.id == y.id && x.ip == y.ip && x.config_epoch == y.config_epoch && x.shard_id == y.shard_id;
+        same |= x.id == y.id && x.primary == y.primary && x.ip == y.ip && x.config_epoch == y.config_epoch &&
+                x.shard_id == y.shard_id;
       }
       if (!same) return pair + "what they know of " + x.id;
     }

@@ -4,6 +4,11 @@
 
 namespace skein::sim {
 
+std::string TypeName(size_t body) {
+  const auto* field = proto::BusMessage::descriptor()->FindFieldByNumber(static_cast<int>(body));
+  return field == nullptr ? "unknown" : field->name();
+}
+
 int64_t World::Delay() {
   int64_t delay = Between(faults.delay_min, faults.delay_max);
   return faults.delay_tail > 0 && Chance(faults.delay_tail) ? delay + Between(0, 20 * faults.delay_max) : delay;
@@ -141,7 +146,7 @@ void World::Deliver(int n, const bus::SendEffect& send) {
     h.side = static_cast<uint8_t>(me);
     h.link = index;
     h.generation = link.generation;
-    h.data = send.message;
+    h.data = plant == Plant::kNone ? send.message : Tampered(send.message);
     wheel_.Add(at, std::move(h));
   }
 }

@@ -62,7 +62,10 @@ void World::PlaneTick(int n) {
     uint64_t& end = reign_end_[node.log.back().id];
     end = std::max(end, node.position);
   }
-  if (!node.applied_primary && node.healthy) Follow(n, kTickMs);
+  if (!node.applied_primary && node.healthy) Follow(n);
+  if (plant == Plant::kFalsePromotion && !node.applied_primary && random_.Below(50) == 0) {
+    Feed(n, node.life, bus::PromotedEvent{topology(n)->current_epoch});
+  }
   bool changed = node.position != node.fed_position || (node.fed_age < 0 && node.synced_at < 0) || !node.healthy;
   if ((changed && (write_rate > 0 || node.fed_at < 0 || !node.applied_primary)) || now_ - node.fed_at >= 1000) {
     FeedPlane(n);
@@ -71,7 +74,7 @@ void World::PlaneTick(int n) {
 
 // A replica takes what its primary has, as far as the network lets it. A log that its primary's does not continue is
 // replaced by a full synchronisation.
-void World::Follow(int n, int64_t /*ms*/) {
+void World::Follow(int n) {
   SimNode& node = *nodes_[n];
   int p = Find(node.follows);
   if (p < 0 || p == n) return;
@@ -103,6 +106,7 @@ void World::Publish(int n, bus::TopologyPtr topology) {
   SimNode& node = *nodes_[n];
   int64_t at = std::max(node.applied_at, now_ + Between(faults.fence_min, faults.fence_max));
   node.applied_at = at;
+  if (plant == Plant::kNoFence) Feed(n, node.life, bus::FencedEvent{topology->version});
   Happening h{};
   h.kind = Happening::kApply;
   h.node = n;
@@ -135,8 +139,12 @@ void World::Apply(int n, const bus::Topology& t) {
 }
 
 void World::Promote(int n, uint64_t epoch) {
+  CheckElected(n, epoch);
   Log(std::to_string(n) + " is promoted, epoch " + std::to_string(epoch));
   ++data_.promotions;
+  SimNode& node = *nodes_[n];
+  int p = Find(node.follows);
+  node.agreed = node.agreed_until > now_ && p >= 0 && nodes_[p]->up && nodes_[p]->frozen_until > clock(p);
   Later(n, Between(faults.promote_min, faults.promote_max), [this, n, epoch] { Opened(n, epoch); });
 }
 
@@ -144,18 +152,25 @@ void World::Opened(int n, uint64_t epoch) {
   SimNode& node = *nodes_[n];
   uint64_t acked = reign_end_[node.log.back().id];
   if (acked > node.position) data_.lost += acked - node.position;
+  if (acked > node.position && node.agreed) {
+    return Broken("a failover that primary and replica had agreed on lost " + std::to_string(acked - node.position) +
+                  " writes");
+  }
   node.log.push_back({next_reign_++, node.position});
   node.synced_at = -1;
   node.applied_primary = true;
   node.follows.clear();
+  if (plant == Plant::kNoPromotion) return;
   Feed(n, node.life, bus::PromotedEvent{epoch});
 }
 
 void World::FreezeWrites(int n, int64_t until) {
   Later(n, Between(faults.fence_min, faults.fence_max), [this, n, until] {
-    nodes_[n]->frozen_until = until;
+    SimNode& node = *nodes_[n];
+    node.frozen_until = until;
     CheckAccepts(n);
     FeedPlane(n);
+    if (plant == Plant::kLateFreeze) node.frozen_until = 0;
   });
 }
 
@@ -163,6 +178,7 @@ bool World::Accepts(int n) const {
   const SimNode& node = *nodes_[n];
   if (!node.up || node.frozen || !node.healthy || !node.applied_ok || !node.applied_primary) return false;
   int64_t mono = clock(n);
+  if (plant == Plant::kNoLease) return mono >= node.frozen_until && node.applied.any();
   return mono < node.writable_until && mono >= node.frozen_until && node.applied.any();
 }
 

@@ -1,5 +1,8 @@
 #include "tests/sim/scenario.h"
 
+#include <algorithm>
+#include <set>
+
 namespace skein::sim {
 namespace {
 
@@ -7,110 +10,212 @@ using bus::kSlots;
 
 class Life {
  public:
-  Life(uint64_t seed, int nodes) : world_(seed, Options(seed)), random_(bus::Mix(seed + 1)) {
-    n_ = nodes > 0 ? nodes : 3 + static_cast<int>(random_.Below(6));
-    primaries_ = 1 + static_cast<int>(random_.Below(n_));
+  Life(const Plan& plan, Plant plant) : plan_(plan), world_(plan.seed, plan.options), n_(plan.nodes()) {
+    world_.plant = plant;
   }
 
-  Outcome Run(uint64_t seed) {
+  Outcome Run() {
     Outcome out;
-    out.formed_ms = Form(&world_, n_, primaries_, 5000, random_.Below(2) == 0);
+    out.formed_ms = Form(&world_, n_, plan_.primaries, 5000, plan_.with_epochs, plan_.replicas);
     if (world_.failure().empty() && out.formed_ms < 0) Fail("not formed in 5 s: " + world_.Disagreement());
     Trouble();
     if (world_.failure().empty() && failure_.empty()) out.healed_ms = HealAll();
     std::string failure = world_.failure().empty() ? failure_ : world_.failure();
     if (!failure.empty()) {
-      out.failure = "seed " + std::to_string(seed) + ", " + std::to_string(n_) + " nodes, at " +
+      out.failure = "seed " + std::to_string(plan_.seed) + ", " + std::to_string(n_) + " nodes, at " +
                     std::to_string(world_.now()) + " ms: " + failure;
       out.trace = world_.Trace();
     }
     out.hash = world_.hash();
     out.steps = world_.steps();
     out.virtual_ms = world_.now();
+    out.data = world_.data();
     return out;
   }
 
  private:
-  static bus::EngineOptions Options(uint64_t seed) {
-    static constexpr int64_t kTimeouts[] = {500, 1000, 2000, 5000, 15000};
-    bus::EngineOptions o;
-    o.node_timeout_ms = kTimeouts[seed % 5];
-    o.require_full_coverage = seed % 3 != 0;
-    return o;
-  }
+  // Steps of an operator that come after others.
+  struct FollowUp {
+    int64_t at;
+    int node;
+    bus::OperatorCommand command;
+  };
 
   void Fail(std::string what) {
     if (failure_.empty()) failure_ = std::move(what);
   }
-  int Any() { return static_cast<int>(random_.Below(n_)); }
 
   void Trouble() {
-    static constexpr int kLevels[] = {0, 0, 0, 10, 100};
-    world_.faults.loss = kLevels[random_.Below(5)];
-    world_.faults.duplicate = kLevels[random_.Below(5)];
-    world_.faults.reorder = kLevels[random_.Below(5)];
-    world_.faults.persist_fail = kLevels[random_.Below(5)];
-    world_.faults.delay_max = 1 + static_cast<int64_t>(random_.Below(50));
-    world_.faults.persist_max = 5 + static_cast<int64_t>(random_.Below(200));
-    int actions = 5 + static_cast<int>(random_.Below(20));
-    for (int i = 0; i < actions && world_.failure().empty(); ++i) {
-      Act();
-      world_.Run(static_cast<int64_t>(random_.Below(2000)));
+    int64_t start = world_.now();
+    for (const Entry& entry : plan_.entries) {
+      RunTo(start + entry.at);
+      if (!world_.failure().empty()) return;
+      world_.Log(Show(entry));
+      Act(entry);
+    }
+    RunTo(start + plan_.end);
+  }
+
+  void RunTo(int64_t at) {
+    while (!later_.empty() && world_.failure().empty()) {
+      auto next = std::min_element(later_.begin(), later_.end(),
+                                   [](const FollowUp& x, const FollowUp& y) { return x.at < y.at; });
+      if (next->at > at) break;
+      FollowUp f = std::move(*next);
+      later_.erase(next);
+      world_.Run(std::max<int64_t>(0, f.at - world_.now()));
+      world_.Command(f.node, std::move(f.command));
+    }
+    world_.Run(std::max<int64_t>(0, at - world_.now()));
+  }
+
+  void Level(const Entry& e) {
+    Faults& f = world_.faults;
+    int level = static_cast<int>(e.x);
+    switch (e.what) {
+      case What::kLoss:
+        f.loss = level;
+        break;
+      case What::kDuplicate:
+        f.duplicate = level;
+        break;
+      case What::kReorder:
+        f.reorder = level;
+        break;
+      case What::kDelay:
+        f.delay_max = std::max(1, level);
+        break;
+      case What::kDelayTail:
+        f.delay_tail = level;
+        break;
+      case What::kPersistFail:
+        f.persist_fail = level;
+        break;
+      case What::kSlowDisk:
+        f.persist_max = std::max(5, level);
+        break;
+      case What::kSlowPlane:
+        f.fence_max = f.promote_max = std::max(10, level);
+        f.resolve_fail = f.resolve_stale = 200;
+        break;
+      default:
+        world_.write_rate = level;
     }
   }
 
-  void Act() {
-    int a = Any(), b = Any();
-    switch (random_.Below(12)) {
-      case 0:
+  void Act(const Entry& e) {
+    int a = e.a, b = e.b;
+    switch (e.what) {
+      case What::kCrash:
         return world_.Crash(a);
-      case 1:
-      case 2:
-        return world_.Restart(a, random_.Below(3) == 0);
-      case 3:
+      case What::kRestart:
+        return world_.Restart(a);
+      case What::kMove:
+        return world_.Restart(a, true);
+      case What::kWipe:
+        return world_.Restart(a, e.x % 2 == 0, true);
+      case What::kMoveAll:
+        for (int i = 0; i < n_; ++i) world_.Crash(i);
+        for (int i = 0; i < n_; ++i) world_.Restart(i, plan_.options.seeds.empty() ? i > 0 : true);
+        return;
+      case What::kFreeze:
         return world_.Freeze(a);
-      case 4:
+      case What::kThaw:
         return world_.Thaw(a);
-      case 5:
+      case What::kStall:
+        return world_.SetHealthy(a, false);
+      case What::kUnstall:
+        return world_.SetHealthy(a, true);
+      case What::kSkew:  // up to 1 %; an offset alone must not matter, and does not go back on a running node
+        if (world_.up(a)) world_.Crash(a);
+        world_.SetClock(a, static_cast<int64_t>(e.x) * 10, static_cast<int64_t>(e.x % 20001) - 10000);
+        return world_.Restart(a);
+      case What::kUnixJump:
+        return world_.JumpUnix(a, static_cast<int64_t>(e.x) * 1000 - 500000000);
+      case What::kCut:
         if (a != b) world_.Cut(a, b);
         return;
-      case 6:  // a cut into two sides
-        for (int x = 0; x < n_; ++x) {
-          for (int y = 0; y < n_; ++y) {
-            if ((x <= a) != (y <= a)) world_.Cut(x, y);
-          }
-        }
-        return;
-      case 7:
+      case What::kIsolate:
+        return Split([&](int i) { return i == a; });
+      case What::kSplit:
+        return Split([&](int i) { return e.x >> i & 1; });
+      case What::kSplit3:
+        return Split([&](int i) { return (e.x >> (2 * i) & 3) % 3; });
+      case What::kHeal:
         return world_.Heal();
-      case 8:
-      case 9:
-        return MoveSlot(a, b);
-      case 10:
-        world_.Command(a, bus::BumpEpochCommand{});
-        return;
       default:
-        return world_.SetHealthy(a, random_.Below(2) == 0);
+        if (e.what <= What::kWrites) return Level(e);
+        return Operate(e);
     }
   }
 
-  // As redis-cli moves an empty slot.
-  void MoveSlot(int a, int b) {
-    if (a == b || !world_.up(a) || !world_.up(b) || world_.topology(a) == nullptr) return;
-    const auto& slots = world_.topology(a)->me().slots;
-    if (slots.empty()) return;
-    uint16_t s = slots[random_.Below(slots.size())].first;
-    std::string from = world_.id(a), to = world_.id(b);
-    world_.Command(b, bus::SetSlotCommand{s, bus::SetSlotKind::kImporting, from, 0});
-    world_.Command(a, bus::SetSlotCommand{s, bus::SetSlotKind::kMigrating, to, 0});
-    world_.Run(50);
-    world_.Command(b, bus::SetSlotCommand{s, bus::SetSlotKind::kNode, to, 0});
-    world_.Run(static_cast<int64_t>(random_.Below(300)));
-    world_.Command(a, bus::SetSlotCommand{s, bus::SetSlotKind::kNode, to, 0});
+  template <typename Side>
+  void Split(Side side) {
+    for (int x = 0; x < n_; ++x) {
+      for (int y = 0; y < n_; ++y) {
+        if (side(x) != side(y)) world_.Cut(x, y);
+      }
+    }
   }
 
-  // After healing: one view within 35 s (an operator's word on a slot may stand against the records for 30) and two
-  // timeouts; then, with slots and lost members given back by an operator, all is ok within 5 s and one timeout.
+  void Operate(const Entry& e) {
+    int a = e.a, b = e.b;
+    if (!world_.up(a) || world_.topology(a) == nullptr) return;
+    switch (e.what) {
+      case What::kMoveSlot:
+        return MoveSlot(static_cast<uint16_t>(e.x % kSlots), a);
+      case What::kBumpEpoch:
+        world_.Command(a, bus::BumpEpochCommand{});
+        return;
+      case What::kSetConfigEpoch:
+        world_.Command(a, bus::SetConfigEpochCommand{e.x % 100});
+        return;
+      case What::kFailover:
+        world_.Command(a, bus::FailoverCommand{bus::FailoverKind::kAgreed});
+        return;
+      case What::kFailoverForce:
+        world_.Command(a, bus::FailoverCommand{bus::FailoverKind::kForce});
+        return;
+      case What::kTakeover:
+        world_.Command(a, bus::FailoverCommand{bus::FailoverKind::kTakeover});
+        return;
+      case What::kReplicate:
+        if (a != b && !world_.id(b).empty()) world_.Command(a, bus::ReplicateCommand{world_.id(b), false});
+        return;
+      case What::kForget:  // said to all, as it should be
+        for (int i = 0; i < n_; ++i) {
+          if (i != b && world_.up(i) && !world_.id(b).empty()) world_.Command(i, bus::ForgetCommand{world_.id(b)});
+        }
+        return;
+      case What::kMeet:
+        world_.Command(a, bus::MeetCommand{world_.ip(b), 7000, 17000});
+        return;
+      case What::kResetSoft:
+      case What::kResetHard:
+        world_.Command(a, bus::ResetCommand{e.what == What::kResetHard, false});
+        return;
+      default: {
+        uint16_t slot = static_cast<uint16_t>(e.x % kSlots);
+        world_.Command(a, bus::AddSlotsCommand{{{slot, slot}}});
+      }
+    }
+  }
+
+  // As redis-cli moves an empty slot, from whoever `b` thinks has it.
+  void MoveSlot(uint16_t slot, int b) {
+    bus::TopologyPtr t = world_.topology(b);
+    if (t->owner[slot] == bus::kNobody || t->owner[slot] == 0 || !t->me().primary) return;
+    std::string from = t->nodes[t->owner[slot]].id, to = world_.id(b);
+    int a = world_.Find(from);
+    if (a < 0) return;
+    world_.Command(b, bus::SetSlotCommand{slot, bus::SetSlotKind::kImporting, from, 0});
+    world_.Command(a, bus::SetSlotCommand{slot, bus::SetSlotKind::kMigrating, to, 0});
+    later_.push_back({world_.now() + 50, b, bus::SetSlotCommand{slot, bus::SetSlotKind::kNode, to, 0}});
+    later_.push_back({world_.now() + 250, a, bus::SetSlotCommand{slot, bus::SetSlotKind::kNode, to, 0}});
+  }
+
+  // After healing: one view within 35 s (an operator's word on a slot may stand against the records for 30) and four
+  // timeouts; then, with slots and lost members given back by an operator, all is ok within 5 s and two timeouts.
   int64_t HealAll() {
     world_.faults = Faults();
     world_.Heal();
@@ -119,38 +224,67 @@ class Life {
       world_.Thaw(i);
       world_.SetHealthy(i, true);
     }
-    // A slot may have been dropped on the way: between giver and taker, both of which an operator told that it is gone.
     int64_t start = world_.now(), t = world_.node_timeout_ms();
-    world_.RunUntil(35000 + 2 * t, [&] { return world_.Disagreement(false).empty(); });
-    // A node that crashed before it had written down whom it knows, and came back elsewhere, must be met again.
-    for (int i = 1; i < n_; ++i) {
-      if (!world_.Disagreement(false).empty()) world_.Command(i, bus::MeetCommand{world_.ip(0), 7000, 17000});
-    }
+    RunTo(start + 1000);
+    world_.RunUntil(35000 + 4 * t, [&] { return world_.Disagreement(false).empty(); });
+    if (!world_.Disagreement(false).empty()) Repair();
     world_.Run(1000);
     AdoptOrphans();
-    bool well = world_.RunUntil(5000 + t, [&] { return world_.Disagreement().empty(); });
+    bool well = world_.RunUntil(5000 + 2 * t, [&] { return world_.Disagreement().empty(); });
     if (!well && world_.failure().empty()) Fail("not healed: " + world_.Disagreement());
     return world_.now() - start;
   }
 
-  void AdoptOrphans() {
-    bus::TopologyPtr t = world_.topology(0);
-    std::vector<bus::SlotRange> orphans;
-    for (uint32_t s = 0; s < kSlots; ++s) {
-      if (t->owner[s] == bus::kNobody) orphans.push_back({static_cast<uint16_t>(s), static_cast<uint16_t>(s)});
+  // What an operator does about members that are gone for ever, and nodes that know nobody.
+  void Repair() {
+    std::set<std::string> alive;
+    for (int i = 0; i < n_; ++i) alive.insert(world_.id(i));
+    for (int i = 0; i < n_; ++i) {
+      bus::TopologyPtr t = world_.topology(i);
+      const bus::TopologyNode& me = t->me();
+      bool orphan = !me.primary && (me.primary_index == bus::kNobody || !alive.contains(t->nodes[me.primary_index].id));
+      if (orphan) world_.Command(i, bus::ResetCommand{false, false});
     }
-    if (!orphans.empty()) world_.Command(0, bus::AddSlotsCommand{orphans});
+    for (int i = 0; i < n_; ++i) {
+      bus::TopologyPtr t = world_.topology(i);
+      for (const bus::TopologyNode& member : t->nodes) {
+        if (!member.handshake && !alive.contains(member.id)) world_.Command(i, bus::ForgetCommand{member.id});
+      }
+      if (i > 0) world_.Command(i, bus::MeetCommand{world_.ip(0), 7000, 17000});
+    }
+    // Those who were told to forget a node do so for a minute.
+    world_.RunUntil(65000 + world_.node_timeout_ms(), [&] { return world_.Disagreement(false).empty(); });
   }
 
+  void AdoptOrphans() {
+    for (int i = 0; i < n_; ++i) {
+      bus::TopologyPtr t = world_.topology(i);
+      if (!t->me().primary) continue;
+      std::vector<bus::SlotRange> orphans;
+      for (uint32_t s = 0; s < kSlots; ++s) {
+        uint16_t slot = static_cast<uint16_t>(s);
+        if (t->owner[s] != bus::kNobody) continue;
+        if (!orphans.empty() && orphans.back().last + 1u == s) {
+          orphans.back().last = slot;
+        } else {
+          orphans.push_back({slot, slot});
+        }
+      }
+      if (!orphans.empty()) world_.Command(i, bus::AddSlotsCommand{orphans});
+      return;
+    }
+  }
+
+  const Plan& plan_;
   World world_;
-  bus::Random random_;
-  int n_, primaries_;
+  int n_;
+  std::vector<FollowUp> later_;
   std::string failure_;
 };
 
 }  // namespace
 
-int64_t Form(World* world, int n, int primaries, int64_t limit_ms, bool with_epochs) {
+int64_t Form(World* world, int n, int primaries, int64_t limit_ms, bool with_epochs, int replicas) {
   while (world->size() < n) world->AddNode();
   world->Run(200);
   for (int i = 0; i < primaries; ++i) {
@@ -162,10 +296,42 @@ int64_t Form(World* world, int n, int primaries, int64_t limit_ms, bool with_epo
   world->Run(100);
   int64_t start = world->now();
   for (int i = 1; i < n; ++i) world->Command(i, bus::MeetCommand{world->ip(0), 7000, 17000});
-  bool formed = world->RunUntil(limit_ms, [&] { return world->Disagreement().empty(); });
-  return formed ? world->now() - start : -1;
+  auto agree = [&] { return world->Disagreement().empty(); };
+  if (!world->RunUntil(limit_ms, agree)) return -1;
+  int64_t formed = world->now() - start;
+  if (replicas > 0) {
+    for (int i = 0; i < replicas * primaries; ++i) {
+      world->Command(primaries + i, bus::ReplicateCommand{world->id(i % primaries), false});
+    }
+    world->Run(100);
+    if (!world->RunUntil(limit_ms, agree)) return -1;
+  }
+  return formed;
 }
 
-Outcome RunScenario(uint64_t seed, int nodes) { return Life(seed, nodes).Run(seed); }
+Outcome RunPlan(const Plan& plan, Plant plant) { return Life(plan, plant).Run(); }
+Outcome RunScenario(uint64_t seed, int nodes) { return RunPlan(MakePlan(seed, nodes)); }
+
+Plan Shrink(const Plan& plan, int runs, Plant plant) {
+  Plan best = plan;
+  for (size_t part = std::max<size_t>(1, plan.entries.size() / 2); runs > 0;) {
+    bool smaller = false;
+    for (size_t from = 0; from < best.entries.size() && runs > 0;) {
+      Plan less = best;
+      auto begin = less.entries.begin() + static_cast<std::ptrdiff_t>(from);
+      less.entries.erase(begin, begin + static_cast<std::ptrdiff_t>(std::min(part, less.entries.size() - from)));
+      --runs;
+      if (RunPlan(less, plant).failure.empty()) {
+        from += part;
+      } else {
+        best = std::move(less);
+        smaller = true;
+      }
+    }
+    if (part == 1 && !smaller) break;
+    part = std::max<size_t>(1, part / 2);
+  }
+  return best;
+}
 
 }  // namespace skein::sim

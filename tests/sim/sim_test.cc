@@ -9,13 +9,35 @@ namespace {
 void RunSeeds(uint64_t first, uint64_t count) {
   for (uint64_t seed = first; seed < first + count; ++seed) {
     Outcome out = RunScenario(seed);
-    ASSERT_EQ(out.failure, "") << out.trace << "\nreplay: bazel run -c opt //tests/sim -- --seed " << seed;
+    ASSERT_EQ(out.failure, "") << out.trace << "\nreplay: tests/sim/run --seed " << seed;
   }
 }
 
 // Divided so that they share the cores.
 TEST(Sim, Seeds1) { RunSeeds(1, SKEIN_SIM_SEEDS); }
 TEST(Sim, Seeds2) { RunSeeds(100001, SKEIN_SIM_SEEDS); }
+
+// An error of the disk, of its driver or of a peer is seen within a few lives.
+TEST(Sim, PlantedErrorsAreSeen) {
+  for (Plant plant : {Plant::kEarlyPersisted, Plant::kForgottenClaims, Plant::kStaleRecords}) {
+    bool seen = false;
+    for (uint64_t seed = 1; seed <= 50 && !seen; ++seed) seen = !RunPlan(MakePlan(seed), plant).failure.empty();
+    EXPECT_TRUE(seen) << Name(plant);
+  }
+}
+
+// What is left out of a failing life does not change what is left in.
+TEST(Sim, AFailingLifeShrinks) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    Plan plan = MakePlan(seed);
+    if (RunPlan(plan, Plant::kForgottenClaims).failure.empty()) continue;
+    Plan least = Shrink(plan, 60, Plant::kForgottenClaims);
+    EXPECT_LT(least.entries.size(), plan.entries.size());
+    EXPECT_NE(RunPlan(least, Plant::kForgottenClaims).failure, "");
+    return;
+  }
+  FAIL() << "no life failed";
+}
 
 TEST(Sim, TheSameSeedGivesTheSameRun) {
   Outcome a = RunScenario(7), b = RunScenario(7), c = RunScenario(8);

@@ -111,7 +111,7 @@ int World::AddNode() {
 }
 
 void World::AddCluster(int primaries, int replicas) {
-  int first = size(), n = primaries * (1 + replicas);
+  int first = size(), n = primaries + replicas;
   std::vector<std::string> records;
   std::vector<bus::NodeId> ids, shards;
   for (int i = 0; i < n; ++i) {
@@ -166,6 +166,7 @@ void World::Start(int n, bus::StatePtr state) {
   options.seed = random_.Next();
   options.bus_port = kBusPort;
   options.port = kClientPort;
+  if (plant == Plant::kSlowClock && n == 0) node.clock_ppm = -100000;
   node.engine = bus::Engine::Create(options, std::move(state));
   node.up = true;
   node.next_inbound = 2;
@@ -215,12 +216,12 @@ int64_t World::clock(int n) const {
   return now_ + node.clock_offset + now_ * node.clock_ppm / 1000000;
 }
 
-void World::SetClock(int n, int64_t offset_ms, int64_t rate_ppm, int64_t unix_ms) {
-  SimNode& node = *nodes_[n];
-  node.clock_offset = offset_ms;
-  node.clock_ppm = rate_ppm;
-  node.unix_offset = 1700000000000 + unix_ms;
+void World::SetClock(int n, int64_t offset_ms, int64_t rate_ppm) {
+  nodes_[n]->clock_offset = offset_ms;
+  nodes_[n]->clock_ppm = rate_ppm;
 }
+
+void World::JumpUnix(int n, int64_t ms) { nodes_[n]->unix_offset += ms; }
 
 void World::Crash(int n) {
   SimNode& node = *nodes_[n];
@@ -244,7 +245,7 @@ void World::Restart(int n, bool new_ip, bool lose_disk) {
   Crash(n);
   if (new_ip) node.ip.clear();
   if (lose_disk) {
-    node.disk = nullptr;
+    node.disk = node.disk_before = nullptr;
     node.disk_version = node.said_version = node.said_epoch = 0;
     node.disk_record.clear();
     node.disk_claims.reset();
@@ -252,7 +253,13 @@ void World::Restart(int n, bool new_ip, bool lose_disk) {
     node.log = {{0, 0}};
     node.position = 0;
   }
-  Start(n, node.disk);
+  bus::StatePtr state = plant == Plant::kForgottenClaims && node.disk_before != nullptr ? node.disk_before : node.disk;
+  if (plant == Plant::kForgottenVotes && state != nullptr) {
+    auto less = std::make_shared<proto::NodeState>(*state);
+    less->clear_last_vote_epoch();
+    state = std::move(less);
+  }
+  Start(n, std::move(state));
 }
 
 void World::Freeze(int n) {
@@ -370,6 +377,9 @@ void World::Do(int n, bus::Effect& effect) {
 void World::Persist(int n, const bus::PersistEffect& persist) {
   bool fail = Chance(faults.persist_fail);
   int64_t at = now_ + Between(faults.persist_min, faults.persist_max);
+  if (plant == Plant::kEarlyPersisted && !fail) {
+    At(now_, [this, n, life = nodes_[n]->life, id = persist.id] { Feed(n, life, bus::PersistedEvent{id}); });
+  }
   At(at, [this, n, life = nodes_[n]->life, id = persist.id, fail, state = persist.state] {
     SimNode& node = *nodes_[n];
     if (!node.up || node.life != life) return;
@@ -377,6 +387,7 @@ void World::Persist(int n, const bus::PersistEffect& persist) {
     // Writes may overtake each other here: an older state never replaces a newer one.
     if (id > node.disk_id) {
       node.disk_id = id;
+      node.disk_before = node.disk;
       SetDisk(&node, state);
     }
     Feed(n, life, bus::PersistedEvent{id});

@@ -36,6 +36,23 @@ struct Faults {
   int64_t resolve_max = 50;
 };
 
+// Ways in which a driver or an engine could be wrong: the simulator plays them to show that it would see them.
+enum class Plant : uint8_t {
+  kNone,
+  kNoLease,          // the data plane writes however old its permission is
+  kNoFence,          // "fenced" is said before the data plane has let go of anything
+  kEarlyPersisted,   // "persisted" is said before anything is on disk
+  kForgottenVotes,   // a restart does not find the votes that were given
+  kForgottenClaims,  // a restart finds the state before the newest
+  kNoPromotion,      // the data plane opens slots before it has opened its reign, and never says so
+  kFalsePromotion,   // a replica believes at any time that its promotion was done
+  kStaleRecords,     // a node is told now and then the state of a while ago under a new version
+  kLateFreeze,       // writes go on while a failover by hand believes them frozen
+  kSlowClock,        // a tenth slower than the others: more than the lease allows for
+  kLast = kSlowClock,
+};
+const char* Name(Plant plant);
+
 struct Reply {
   bool done = false;
   bus::OperatorReply reply;
@@ -50,6 +67,9 @@ struct DataStats {
   uint64_t full_syncs = 0;
 };
 
+// Of a message, by the number of its body in bus.proto.
+std::string TypeName(size_t body);
+
 class World {
  public:
   World(uint64_t seed, bus::EngineOptions options);
@@ -57,9 +77,8 @@ class World {
 
   // ---- Nodes
   int AddNode();  // starts it at once; its address is 10.0.x.y
-  // Starts a whole cluster from the state that it would have on disk: `primaries` that share the slots, with
-  // `replicas` each. The first `primaries` nodes are the primaries; replica j of primary i is primaries + j*primaries +
-  // i.
+  // Starts a whole cluster from the state that it would have on disk: first `primaries` that share the slots, then as
+  // many replicas, each of the next primary in turn.
   void AddCluster(int primaries, int replicas);
   int size() const { return static_cast<int>(nodes_.size()); }
   bool up(int n) const;
@@ -68,8 +87,9 @@ class World {
   void Freeze(int n);
   void Thaw(int n);
   void SetHealthy(int n, bool healthy);  // of the data plane: a stalled one neither writes nor applies anything
-  // Its clocks: `rate_ppm` faster than true time; `unix_ms` beside it.
-  void SetClock(int n, int64_t offset_ms, int64_t rate_ppm, int64_t unix_ms = 0);
+  // Its clock: `rate_ppm` faster than true time. Of a node that is not up: a clock that runs does not jump.
+  void SetClock(int n, int64_t offset_ms, int64_t rate_ppm);
+  void JumpUnix(int n, int64_t ms);
   const std::string& ip(int n) const;
   std::string id(int n) const;            // its own, "" before the first step
   int Find(const std::string& id) const;  // the node that has this id now, or -1
@@ -90,6 +110,7 @@ class World {
 
   // ---- Network
   Faults faults;
+  Plant plant = Plant::kNone;  // before the first node
   void Cut(int from, int to);  // one way
   void Heal();
 
@@ -168,7 +189,7 @@ class World {
   // plane.cc
   void PlaneTick(int n);
   void PlaneStops(int n);
-  void Follow(int n, int64_t ms);
+  void Follow(int n);
   void Publish(int n, bus::TopologyPtr topology);
   void Apply(int n, const bus::Topology& topology);
   void Promote(int n, uint64_t epoch);
@@ -179,9 +200,12 @@ class World {
   void CheckAccepts(int n);
 
   // checks.cc
+  void CheckElected(int n, uint64_t epoch);
+  bus::MessagePtr Tampered(bus::MessagePtr message);
   void CheckSend(int n, const bus::SendEffect& send);
   void CheckPublish(int n, const bus::Topology& topology);
   void CheckSizes(int n);
+  std::string Stray(int n, const bus::Topology& topology) const;
   void Excuse(int n, uint64_t request, const bus::OperatorCommand& command);
 
   bus::EngineOptions options_;
@@ -206,8 +230,12 @@ class World {
   DataStats data_;
   uint64_t next_reign_ = 1;
   std::unordered_map<uint64_t, uint64_t> reign_end_;  // the furthest that was acknowledged in a reign
-  std::unordered_map<uint64_t, int> elected_;         // epoch -> node
-  bus::SlotSet excused_;                              // slots that operators gave to several nodes, or took by force
+  struct Elected {
+    int node;
+    bus::SlotSet slots;
+  };
+  std::unordered_multimap<uint64_t, Elected> elected_;  // by epoch
+  bus::SlotSet excused_;                                // slots that operators gave to several nodes, or took by force
 
   std::string failure_;
   std::deque<std::string> trace_;

@@ -28,7 +28,7 @@ struct World::SimNode {
   int64_t clock_offset = 0, clock_ppm = 0, unix_offset = 1700000000000;
 
   // Disk.
-  bus::StatePtr disk;
+  bus::StatePtr disk, disk_before;
   uint64_t disk_id = 0;  // of the Persist effect of this life that is on disk
   uint64_t disk_version = 0;
   std::string disk_record;
@@ -42,6 +42,7 @@ struct World::SimNode {
   // Operators.
   uint64_t next_request = 1;
   std::map<uint64_t, ReplyPtr> requests;
+  bool by_force = false;                                 // an operator has told it to take over
   std::unordered_map<uint64_t, std::string> forgetting;  // FORGET that is not answered yet
   std::unordered_map<std::string, int64_t> forgotten;    // id -> until when it may not be seen here
 
@@ -62,9 +63,11 @@ struct World::SimNode {
   bool applied_ok = false, applied_primary = true;
   bus::SlotSet applied;  // slots open in its shards
   std::vector<std::pair<uint16_t, uint16_t>> applied_ranges;
-  std::string follows;      // id of its primary
-  int64_t synced_at = -1;   // when a full synchronisation will be done; -1: none is under way
-  int64_t contact_at = -1;  // when it last had something from its primary; -1: never
+  std::string follows;        // id of its primary
+  int64_t agreed_until = -1;  // an operator has asked for a failover without loss
+  bool agreed = false;        // and its primary had frozen its writes when it was promoted
+  int64_t synced_at = -1;     // when a full synchronisation will be done; -1: none is under way
+  int64_t contact_at = -1;    // when it last had something from its primary; -1: never
   uint64_t position = 1, fed_position = 0;
   int64_t fed_at = -1, fed_age = 0;
   std::vector<Reign> log{{0, 0}};

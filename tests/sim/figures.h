@@ -1,0 +1,19 @@
+// What the cluster reaches, measured in virtual time, and how fast the simulator is.
+#ifndef SKEIN_TESTS_SIM_FIGURES_H_
+#define SKEIN_TESTS_SIM_FIGURES_H_
+
+#include <cstdint>
+#include <string>
+
+namespace skein::sim {
+
+// A cluster of primaries with `replicas` each that idles for `seconds`: how fast, and what a node sends, by type.
+// Returns 0 if all held.
+int Calm(int nodes, int replicas, int64_t timeout_ms, double seconds, uint64_t seed);
+
+// All figures whose name contains `only`. Returns 0 if all goals are met.
+int Figures(const std::string& only, uint64_t seed);
+
+}  // namespace skein::sim
+
+#endif  // SKEIN_TESTS_SIM_FIGURES_H_
