@@ -256,7 +256,9 @@ void World::Restart(int n, bool new_ip, bool lose_disk) {
   bus::StatePtr state = plant == Plant::kForgottenClaims && node.disk_before != nullptr ? node.disk_before : node.disk;
   if (plant == Plant::kForgottenVotes && state != nullptr) {
     auto less = std::make_shared<proto::NodeState>(*state);
+    less->clear_votes();
     less->clear_last_vote_epoch();
+    less->clear_vote_floor();
     state = std::move(less);
   }
   Start(n, std::move(state));
@@ -334,6 +336,7 @@ void World::Do(int n, bus::Effect& effect) {
   SimNode& node = *nodes_[n];
   if (auto* send = std::get_if<bus::SendEffect>(&effect)) {
     CheckSend(n, *send);
+    CheckVotes(n, *send);
     Deliver(n, *send);
   } else if (auto* dial = std::get_if<bus::DialEffect>(&effect)) {
     Dial(n, *dial);

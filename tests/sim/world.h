@@ -44,12 +44,15 @@ enum class Plant : uint8_t {
   kEarlyPersisted,   // "persisted" is said before anything is on disk
   kForgottenVotes,   // a restart does not find the votes that were given
   kForgottenClaims,  // a restart finds the state before the newest
+  kGrantAll,         // every refused vote arrives as granted
+  kForced,           // voters believe that an operator wants every election
   kNoPromotion,      // the data plane opens slots before it has opened its reign, and never says so
   kFalsePromotion,   // a replica believes at any time that its promotion was done
   kStaleRecords,     // a node is told now and then the state of a while ago under a new version
   kLateFreeze,       // writes go on while a failover by hand believes them frozen
   kSlowClock,        // a tenth slower than the others: more than the lease allows for
-  kLast = kSlowClock,
+  kConfirmed,        // voters never withhold their confirmation of a primary
+  kLast = kConfirmed,
 };
 const char* Name(Plant plant);
 
@@ -200,6 +203,7 @@ class World {
   void CheckAccepts(int n);
 
   // checks.cc
+  void CheckVotes(int n, const bus::SendEffect& send);
   void CheckElected(int n, uint64_t epoch);
   bus::MessagePtr Tampered(bus::MessagePtr message);
   void CheckSend(int n, const bus::SendEffect& send);
@@ -234,8 +238,9 @@ class World {
     int node;
     bus::SlotSet slots;
   };
-  std::unordered_multimap<uint64_t, Elected> elected_;  // by epoch
-  bus::SlotSet excused_;                                // slots that operators gave to several nodes, or took by force
+  std::unordered_multimap<uint64_t, Elected> elected_;             // by epoch
+  std::map<std::pair<std::string, uint64_t>, std::string> votes_;  // voter, epoch -> candidate
+  bus::SlotSet excused_;  // slots that operators gave to several nodes, or took by force
 
   std::string failure_;
   std::deque<std::string> trace_;
