@@ -188,7 +188,7 @@ void EngineCore::Win(uint64_t epoch, const SlotSet& claims, const Node& primary,
   why_not_stand_.clear();
   own_.clear_primary_id();
   InheritElectorate(primary);
-  own_.set_config_epoch(epoch);
+  own_.set_config_epoch(std::max(own_.config_epoch(), epoch));  // an operator may have raised it
   current_epoch_ = std::max(current_epoch_, epoch);
   promote_epoch_ = epoch;
   promote_asked_ = 0;
