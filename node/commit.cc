@@ -14,7 +14,14 @@ storage::Log* LoopImpl::log(uint32_t shard) const { return node_->log(shard); }
 
 void LoopImpl::ApplyGating() {
   logged_ = config_->appendonly && node_->data().logged();
-  gating_ = logged_ && EffectiveCommit(*config_) != WriteCommit::kMemory;
+  const bool gating = logged_ && EffectiveCommit(*config_) != WriteCommit::kMemory;
+  if (gating && !gating_) {
+    // Until now nobody has kept the slots' own: whoever looks at what was written before waits for all of it.
+    for (ShardHost* host : own_hosts_) {
+      if (host->log() != nullptr) host->whole = host->log()->end();
+    }
+  }
+  gating_ = gating;
   if (!config_->appendonly) {
     // In Redis's words.
     for (ClientSession* s : std::vector<ClientSession*>(sessions_)) {
@@ -44,8 +51,63 @@ absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
 
 void LoopImpl::RegisterGate(ClientSession& s) {
   const Barrier& b = s.barriers.front();
-  waiters_[b.shard].push(Waiter{b.lsn, s.st.id, /*wait=*/false});
+  AwaitDurable(b.shard, b.lsn, s.st.id, /*wait=*/false);
   s.gate_registered = true;
+}
+
+// ---- Who wakes whom ------------------------------------------------------------------------------------------------
+//
+// The loop looks at its logs before it sleeps. For what is not durable then, it announces the lowest LSN of each shard
+// and looks once more; the writer stores what is durable and then looks at the announcement. Both are sequentially
+// consistent, so at least one of the two sees the other. A writer wakes a loop only for an announcement, and takes it
+// away: a loop that is awake, or waits for something else, is not disturbed.
+
+void LoopImpl::AwaitDurable(uint32_t shard, storage::Lsn lsn, uint64_t session_id, bool wait) {
+  waiters_[shard].push(Waiter{lsn, session_id, wait});
+  has_waiters_ = true;
+}
+
+void LoopImpl::OnDurable(uint32_t shard, storage::Lsn durable) {
+  std::atomic<storage::Lsn>& awaited = awaited_[shard].lsn;
+  storage::Lsn lsn = awaited.load(std::memory_order_seq_cst);
+  // Failing, the loop has changed it since, and looks at the log after that.
+  if (lsn <= durable && awaited.compare_exchange_strong(lsn, kNothing, std::memory_order_seq_cst)) mailbox_.Wake();
+}
+
+void LoopImpl::AnnounceWaits() {
+  for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
+    if (waiters_[shard].empty()) continue;
+    has_waiters_ = announced_ = true;
+    const storage::Lsn lsn = waiters_[shard].top().lsn;
+    std::atomic<storage::Lsn>& awaited = awaited_[shard].lsn;
+    if (awaited.load(std::memory_order_relaxed) != lsn) awaited.store(lsn, std::memory_order_seq_cst);
+  }
+}
+
+// Only a hint to the writers: the loop announces them again before it sleeps.
+void LoopImpl::WithdrawWaits() {
+  announced_ = false;
+  for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
+    awaited_[shard].lsn.store(kNothing, std::memory_order_relaxed);
+  }
+}
+
+bool LoopImpl::HasDurable() const {
+  for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
+    if (!waiters_[shard].empty() && waiters_[shard].top().lsn <= log(shard)->durable()) return true;
+  }
+  return false;
+}
+
+// The last thing before the loop waits for events.
+void LoopImpl::OnPrepare() {
+  if (!has_waiters_) return;
+  // What is let go may execute commands, which may wait in their turn.
+  constexpr int kPasses = 2;
+  for (int pass = 0; pass < kPasses && ReleaseDurable(); ++pass) EndOfBatch();
+  has_waiters_ = false;
+  AnnounceWaits();
+  if (has_waiters_ && HasDurable()) mailbox_.Wake();
 }
 
 void LoopImpl::PassBarriers(ClientSession& s) {
@@ -76,11 +138,22 @@ void LoopImpl::OnLogProgress() {
     }
     FailShard(host->index, why);
   }
+  ReleaseDurable();
+  if (!stalled_.empty()) RunStalled();
+  if (!waiting_for_room_.empty()) {
+    for (uint64_t id : waiting_for_room_) resume_later_.push_back(id);
+    waiting_for_room_.clear();
+  }
+}
+
+bool LoopImpl::ReleaseDurable() {
+  bool released = false;
   for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
     Waiters& waiters = waiters_[shard];
     if (waiters.empty()) continue;
     const storage::Lsn durable = log(shard)->durable();
     while (!waiters.empty() && waiters.top().lsn <= durable) {
+      released = true;
       const bool wait = waiters.top().wait;
       ClientSession* s = Find(waiters.top().session_id);
       waiters.pop();
@@ -94,11 +167,7 @@ void LoopImpl::OnLogProgress() {
       Touch(*s);
     }
   }
-  if (!stalled_.empty()) RunStalled();
-  if (!waiting_for_room_.empty()) {
-    for (uint64_t id : waiting_for_room_) resume_later_.push_back(id);
-    waiting_for_room_.clear();
-  }
+  return released;
 }
 
 void LoopImpl::FailShard(uint32_t shard, const std::string& why) {

@@ -99,7 +99,7 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
     const storage::Lsn end = host->shard->End();
     if (end != 0) host->dirty = true;
     p.wrote = end;
-    p.lsn = Requirement(*host, storage::kNoSlot, end);
+    p.lsn = gating_ ? Requirement(*host, storage::kNoSlot, end) : 0;
   }
 }
 

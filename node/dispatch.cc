@@ -267,23 +267,19 @@ storage::Lsn LoopImpl::RunInBracket(Call& call, ShardHost& host, uint16_t slot, 
     slot_stats_->Count(slot, call.argv, ReadCycles() - cycles, call.reply->buffer()->size() - replied);
   }
   *wrote = end;
-  if (end != 0) {
-    host.dirty = true;
-  } else if (!gating_) {
-    return 0;
-  }
-  return Requirement(host, slot, end);
+  if (end != 0) host.dirty = true;
+  return gating_ ? Requirement(host, slot, end) : 0;
 }
 
 storage::Lsn LoopImpl::Requirement(ShardHost& host, uint16_t slot, storage::Lsn end) {
   if (host.log() == nullptr) return 0;
   if (slot == storage::kNoSlot) {
     if (end != 0) host.whole = end;
-    return gating_ ? host.log()->end() : 0;
+    return host.log()->end();
   }
   storage::Lsn& last = host.slots[slot / node_->shard_count()];
   if (end != 0) last = end;
-  return gating_ ? std::max(last, host.whole) : 0;
+  return std::max(last, host.whole);
 }
 
 bool LoopImpl::MayServe(const CommandSpec& spec, const Caller& caller, Args argv, uint16_t slot, bool multiple_keys,

@@ -256,7 +256,7 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
     }
   }
   if (!stalled_.empty() && SetAside(batch)) return;
-  RefreshClock();
+  FreshenClock();
   worked_ = true;
   size_t fetched = b.next;
   while (b.next < b.commands.size()) {

@@ -25,6 +25,8 @@ constexpr size_t kSessionsPerTick = 64;
 constexpr uint32_t kExpireKeys = 32;
 constexpr int64_t kExpireSliceNanos = 200'000;
 constexpr uint64_t kExpirePauseMs = 2;
+// How old the loop's clocks may be when a batch of commands begins.
+constexpr double kFreshNanos = 500'000;
 
 thread_local LoopImpl* current_loop = nullptr;
 
@@ -44,6 +46,8 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   mailbox_poll_.data = this;
   uv_check_init(&uv_, &check_);
   check_.data = this;
+  uv_prepare_init(&uv_, &prepare_);
+  prepare_.data = this;
   uv_idle_init(&uv_, &slice_idle_);
   slice_idle_.data = this;
   for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_}) {
@@ -56,6 +60,7 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   cluster_ = config_->cluster_enabled;
   hosts_.resize(node->shard_count());
   waiters_.resize(node->shard_count());
+  awaited_ = std::make_unique<Awaited[]>(node->shard_count());
   failures_.resize(node->shard_count());
   outboxes_.resize(node->loop_count());
   RefreshClock();
@@ -92,6 +97,7 @@ void LoopImpl::Start() {
   uv_poll_start(&mailbox_poll_, UV_READABLE,
                 [](uv_poll_t* handle, int, int) { static_cast<LoopImpl*>(handle->data)->OnMailbox(); });
   uv_check_start(&check_, Call_<&LoopImpl::OnCheck, uv_check_t>);
+  uv_prepare_start(&prepare_, Call_<&LoopImpl::OnPrepare, uv_prepare_t>);
   ApplyConfig(config_);
   thread_ = std::thread([this] { ThreadMain(); });
 }
@@ -119,6 +125,7 @@ void LoopImpl::CloseUv() {
 }
 
 void LoopImpl::RefreshClock() {
+  clock_read_ = ReadCycles();
   mono_ms_ = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
   unix_ms_ = ReadClockNanos(CLOCK_REALTIME) / 1'000'000;
 }
@@ -127,7 +134,8 @@ void LoopImpl::RefreshClock() {
 
 void LoopImpl::OnMailbox() {
   mailbox_.Acknowledge();
-  RefreshClock();
+  if (announced_) WithdrawWaits();
+  FreshenClock();
   if (progress_.exchange(false, std::memory_order_acq_rel)) OnLogProgress();
   for (int i = 0; i < kMessagesPerDrain; ++i) {
     std::unique_ptr<Message> message = mailbox_.Take();
@@ -199,6 +207,7 @@ void LoopImpl::OnTick() {
   RefreshClock();
   alive_ms_.store(mono_ms_, std::memory_order_relaxed);
   rate_.Refine();
+  fresh_cycles_ = rate_.Cycles(kFreshNanos);
   slow_cycles_ = config_->slowlog_log_slower_than < 0
                      ? UINT64_MAX
                      : rate_.Cycles(static_cast<double>(config_->slowlog_log_slower_than) * 1000);
@@ -453,6 +462,7 @@ void LoopImpl::Stop() {
   while (!sessions_.empty()) CloseSession(*sessions_.back());
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
+  uv_close(AsHandle(&prepare_), nullptr);
   uv_close(AsHandle(&slice_idle_), nullptr);
   for (uv_timer_t* t : {&tick_, &expire_timer_, &pause_timer_, &wait_timer_, &slice_timer_})
     uv_close(AsHandle(t), nullptr);

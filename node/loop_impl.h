@@ -122,6 +122,9 @@ class LoopImpl final : public Loop {
     progress_.store(true, std::memory_order_release);
     mailbox_.Wake();
   }
+  // What stands before `durable` in the shard's log is durable, which the log says already. Wakes the loop if it
+  // sleeps, and something on it waits for that.
+  void OnDurable(uint32_t shard, storage::Lsn durable);
   // A session is on its way here (counted at once, so that the next one goes elsewhere).
   void Expect() { session_count_.fetch_add(1, std::memory_order_relaxed); }
   uint32_t node_shard_count() const { return static_cast<uint32_t>(hosts_.size()); }
@@ -159,6 +162,10 @@ class LoopImpl final : public Loop {
   uv_loop_t* uv() { return &uv_; }
   ClientSession* Find(uint64_t id);
   void RefreshClock();
+  // Unless it was read just now: half a millisecond ago at most, also after the thread stood still.
+  void FreshenClock() {
+    if (ReadCycles() - clock_read_ > fresh_cycles_) RefreshClock();
+  }
   Buffer& spare_out() { return spare_out_; }
 
   // loop_impl.cc
@@ -201,6 +208,8 @@ class LoopImpl final : public Loop {
   absl::Status MayWrite(const ShardHost& host) const;
   void RegisterGate(ClientSession& s);
   void OnLogProgress();
+  // Lets go what has become durable; false if there was nothing to let go.
+  bool ReleaseDurable();
   // Replies that wait for this shard get `why`, now and until `why` is empty.
   void FailShard(uint32_t shard, const std::string& why);
   const std::string& shard_failure(uint32_t shard) const { return failures_[shard]; }
@@ -223,6 +232,7 @@ class LoopImpl final : public Loop {
   void CloseUv();
   void OnMailbox();
   void OnCheck();
+  void OnPrepare();
   void OnTick();
   void OnPauseTimer();
   void OnExpireTimer();
@@ -288,6 +298,8 @@ class LoopImpl final : public Loop {
   // Runs the command in its bracket. Returns the LSN that its reply must wait for.
   // `wrote`: the end of what it appended, or 0.
   storage::Lsn RunInBracket(Call& call, ShardHost& host, uint16_t slot, storage::Lsn* wrote);
+  // While replies wait for their commit point: what a reply waits for that has looked at the slot (kNoSlot: at the
+  // shard), and appended up to `end` (0: nothing).
   storage::Lsn Requirement(ShardHost& host, uint16_t slot, storage::Lsn end);
 
   // handover.cc
@@ -307,6 +319,12 @@ class LoopImpl final : public Loop {
   void RunStalled();
 
   // commit.cc
+  // Adds to the shard's queue.
+  void AwaitDurable(uint32_t shard, storage::Lsn lsn, uint64_t session_id, bool wait);
+  // Whether the first of a queue is durable.
+  bool HasDurable() const;
+  void AnnounceWaits();
+  void WithdrawWaits();
   void PassBarriers(ClientSession& s);
   void FailBarriers(ClientSession& s, uint32_t shard);
 
@@ -329,6 +347,7 @@ class LoopImpl final : public Loop {
   uv_loop_t uv_;
   uv_poll_t mailbox_poll_;
   uv_check_t check_;
+  uv_prepare_t prepare_;
   uv_timer_t tick_, expire_timer_, pause_timer_, wait_timer_, slice_timer_;
   uv_idle_t slice_idle_;
   std::unique_ptr<Listener> listener_;
@@ -339,6 +358,8 @@ class LoopImpl final : public Loop {
   Routing routing_;
   bool cluster_ = false;
   int64_t mono_ms_ = 0, unix_ms_ = 0;
+  uint64_t clock_read_ = 0;    // ReadCycles at the last RefreshClock
+  uint64_t fresh_cycles_ = 0;  // a clock that was read so long ago is stale
   CycleRate rate_;
   uint64_t slow_cycles_ = UINT64_MAX;
   bool writable_ = true;  // as of writable_checked_ms_
@@ -400,7 +421,16 @@ class LoopImpl final : public Loop {
     bool operator>(const Waiter& o) const { return lsn > o.lsn; }
   };
   using Waiters = std::priority_queue<Waiter, std::vector<Waiter>, std::greater<>>;
-  std::vector<Waiters> waiters_;                           // by shard
+  std::vector<Waiters> waiters_;  // by shard
+  bool has_waiters_ = false;      // one of them may hold something
+  // By shard, what a sleeping loop wants to be woken for: the lowest LSN that something on it waits for. Written by the
+  // loop, and taken by the writer that wakes it.
+  struct alignas(64) Awaited {
+    std::atomic<storage::Lsn> lsn{kNothing};
+  };
+  static constexpr storage::Lsn kNothing = ~storage::Lsn{0};
+  std::unique_ptr<Awaited[]> awaited_;
+  bool announced_ = false;                                 // one of them may hold something
   std::vector<std::string> failures_;                      // by shard
   std::set<std::pair<int64_t, uint64_t>> wait_deadlines_;  // with the session's id
   std::vector<uint64_t> log_waiters_;                      // WAITAOF, while the log is being switched on

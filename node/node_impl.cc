@@ -123,6 +123,10 @@ absl::Status NodeImpl::Open() {
     if (!running_.load(std::memory_order_acquire)) return;
     for (auto& loop : loops_) loop->OnProgress();
   };
+  data_options.on_durable = [this](uint32_t shard, storage::Lsn durable) {
+    if (!running_.load(std::memory_order_acquire)) return;
+    for (auto& loop : loops_) loop->OnDurable(shard, durable);
+  };
   absl::StatusOr<std::unique_ptr<storage::DataSet>> data = options_.open_data(data_options);
   if (!data.ok()) return data.status();
   data_ = *std::move(data);

@@ -42,7 +42,7 @@ void StepLog::Kick() {
 
 void StepLog::AdvanceTo(storage::Lsn lsn) {
   durable_ = lsn;
-  if (on_progress) on_progress();
+  if (on_durable) on_durable(lsn);
 }
 
 void StepLog::SetMayWrite(absl::Status status) {
@@ -128,6 +128,7 @@ TestNode::TestNode(Options options) {
   o.open_data = [this](storage::DataSetOptions data) -> absl::StatusOr<std::unique_ptr<storage::DataSet>> {
     for (uint32_t i = 0; i < logs_.size(); ++i) {
       logs_[i]->on_progress = [progress = data.on_progress, i] { progress(i); };
+      logs_[i]->on_durable = [durable = data.on_durable, i](storage::Lsn lsn) { durable(i, lsn); };
     }
     return std::make_unique<StepDataSet>(logs_, data);
   };

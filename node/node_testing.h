@@ -45,6 +45,7 @@ class StepLog final : public storage::Log {
   std::vector<uint16_t> slots() const;                  // of all effects
 
   std::function<void()> on_progress;
+  std::function<void(storage::Lsn)> on_durable;
 
  private:
   storage::Lsn end_ = 0;

@@ -186,6 +186,7 @@ void ClientSession::UpdatePoll() {
 
 void LoopImpl::OnReadable(ClientSession& s) {
   worked_ = true;
+  if (announced_) WithdrawWaits();
   if (s.park != Park::kNo || s.end_of_input) {
     // Lazily disarmed: most parks are over before the client sends more.
     s.stop_reading = true;
@@ -227,7 +228,7 @@ void LoopImpl::OnReadable(ClientSession& s) {
 }
 
 void LoopImpl::Process(ClientSession& s, char* data, size_t size, bool own) {
-  RefreshClock();
+  FreshenClock();
   s.st.last_active_ms = mono_ms_;
   if (s.out.capacity() == 0) std::swap(s.out, spare_out_);
   const size_t done = Execute(s, data, size);

@@ -59,7 +59,7 @@ void LoopImpl::RegisterWait(ClientSession& s) {
   }
   for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
     if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
-    waiters_[shard].push(Waiter{s.wrote[shard], s.st.id, /*wait=*/true});
+    AwaitDurable(shard, s.wrote[shard], s.st.id, /*wait=*/true);
     s.wait_registered = true;
     return;
   }

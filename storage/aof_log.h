@@ -16,7 +16,7 @@
 
 namespace skein::storage {
 
-class AofLog : public Log {
+class AofLog final : public Log {
  public:
   // A log that is not open yet: nothing but Start may be called.
   explicit AofLog(const AofOptions& options) : options_(options) {}

@@ -66,7 +66,7 @@ std::string AofWriter::LastReason() const {
 }
 
 bool AofWriter::SyncIsSlow() const {
-  const int64_t started = sync_started_.load(std::memory_order_relaxed);
+  const int64_t started = sync_started_.load(std::memory_order_seq_cst);
   return started != 0 && fsync() == AppendFsync::kEverySec &&
          Nanos(Clock::now()) - started > options_.slow_sync.count();
 }
@@ -159,7 +159,7 @@ void AofWriter::WriteGroup(Lsn published) {
     LOG(WARNING) << "shard " << options_.shard << ": writing to " << file_.path << " works again";
     SetState(State::kOk, "");
   }
-  if (room_asked_.exchange(false, std::memory_order_seq_cst)) Progress();
+  ReportRoom();
 }
 
 // Collects whole records up to `published` and fills in their checksums, which the loop has left to this thread.
@@ -266,19 +266,22 @@ void AofWriter::Sync() {
   const Clock::time_point started = Clock::now();
   sync_started_.store(Nanos(started), std::memory_order_relaxed);
   const absl::Status status = file_.file->Sync();
-  sync_started_.store(0, std::memory_order_relaxed);
+  sync_started_.store(0, std::memory_order_seq_cst);  // before looking whether somebody has asked for room
   last_sync_ = Clock::now();
-  if (last_sync_ - started > options_.slow_sync && fsync() == AppendFsync::kEverySec) {
+  const Clock::duration took = last_sync_ - started;
+  if (took > options_.slow_sync && fsync() == AppendFsync::kEverySec) {
     delayed_fsync_.fetch_add(1, std::memory_order_relaxed);
     LOG(WARNING) << "shard " << options_.shard << ": a sync of " << file_.path << " took "
-                 << std::chrono::duration_cast<std::chrono::milliseconds>(last_sync_ - started).count()
+                 << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
                  << " ms; writers were pushed back. Is the disk busy?";
   }
   if (status.ok()) {
     fsyncs_.fetch_add(1, std::memory_order_relaxed);
     durable_.store(reached, std::memory_order_seq_cst);
     WakeWaiters();
-    Progress();
+    if (!options_.on_durable) return Progress();
+    ReportRoom();
+    options_.on_durable(options_.shard, reached);
     return;
   }
   fsync_errors_.fetch_add(1, std::memory_order_relaxed);
@@ -307,6 +310,10 @@ void AofWriter::SetState(State state, std::string reason) {
 
 void AofWriter::Progress() {
   if (options_.on_progress) options_.on_progress(options_.shard);
+}
+
+void AofWriter::ReportRoom() {
+  if (room_asked_.load(std::memory_order_seq_cst) && room_asked_.exchange(false, std::memory_order_seq_cst)) Progress();
 }
 
 void AofWriter::Note(const absl::Status& status) {

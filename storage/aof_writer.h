@@ -33,8 +33,9 @@ struct AofOptions {
   uint32_t shard = 0;
   AppendFsync fsync = AppendFsync::kEverySec;
   uint64_t buffer_limit = 64u << 20;
-  std::function<void(uint32_t shard)> on_progress;       // as in DataSetOptions
-  std::function<void(const std::string& why)> on_fatal;  // as in DataSetOptions
+  std::function<void(uint32_t shard)> on_progress;              // as in DataSetOptions
+  std::function<void(uint32_t shard, Lsn durable)> on_durable;  // as in DataSetOptions
+  std::function<void(const std::string& why)> on_fatal;         // as in DataSetOptions
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   std::chrono::nanoseconds slow_sync = std::chrono::seconds(2);
   // Unless the policy is `always`, how long the writer lets records gather before it looks again; with more than
@@ -81,8 +82,7 @@ class AofWriter {
   ~AofWriter();
 
   // ---- The shard's loop
-  // ----------------------------------------------------------------------------------------------- Something new has
-  // been published; `pending` bytes are waiting now. Wakes the writer if it is worth it.
+  // Something new has been published; `pending` bytes are waiting now. Wakes the writer if it is worth it.
   void Nudge(uint64_t pending) {
     const bool urgent =
         policy_.load(std::memory_order_relaxed) == AppendFsync::kAlways || pending >= options_.nap_bytes;
@@ -91,7 +91,8 @@ class AofWriter {
 
   // ---- Any thread --------------------------------------------------------------------------------------------------
   Lsn written() const { return written_.load(std::memory_order_seq_cst); }
-  Lsn durable() const { return durable_.load(std::memory_order_acquire); }
+  // Sequentially consistent: who announces that it waits, and then looks, is told or sees.
+  Lsn durable() const { return durable_.load(std::memory_order_seq_cst); }
   State state() const { return state_.load(std::memory_order_acquire); }
   // The whole text of the refusal while state() is not kOk.
   std::string Reason() const;
@@ -188,6 +189,8 @@ class AofWriter {
   void WaitAtMost(Parker::Depth depth, std::chrono::nanoseconds limit);
   void SetState(State state, std::string reason);
   void Progress();
+  // on_progress, if somebody has asked for room since.
+  void ReportRoom();
   void Note(const absl::Status& status);
   bool held() const { return state() == State::kPoisoned && hold_.load(std::memory_order_seq_cst) && !stopping(); }
   bool stopping() const { return stop_.load(std::memory_order_seq_cst); }

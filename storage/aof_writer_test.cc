@@ -1,8 +1,12 @@
 // The writer thread: policies, pushing back, failed writes and syncs, ending.
 #include "storage/aof_writer.h"
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <functional>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "storage/log_testing.h"
@@ -51,6 +55,7 @@ class WriterTest : public testing::Test {
     DataSetOptions options = TestOptions(&fs_, 1, fsync);
     options.log_buffer_limit = buffer_limit;
     options.on_progress = [this](uint32_t) { progress_.Poke(); };
+    options.on_durable = on_durable_;
     options.on_fatal = [this](const std::string& why) {
       const std::lock_guard<std::mutex> lock(fatal_mutex_);
       fatal_ = why;
@@ -86,6 +91,8 @@ class WriterTest : public testing::Test {
   std::atomic<int> failing_{0};
   std::atomic<int> tries_{0};
   std::atomic<int> torn_{0};
+  std::atomic<Lsn> told_{0};
+  std::function<void(uint32_t, Lsn)> on_durable_;
   std::vector<std::string> before_;
   FaultFileSystem fs_;
   Progress progress_;
@@ -112,6 +119,33 @@ TEST_F(WriterTest, L06_DurableMovesOnlyAfterTheSyncThatCoversIt) {
   EXPECT_LE(stats().fsyncs, syncs + 2) << "what gathers during a sync shares the next";
   EXPECT_GT(progress_.count(), 0u);
   ExpectAllOn(fs_.AfterPowerLoss(1));
+}
+
+TEST_F(WriterTest, WhatIsDurableIsToldByACallOfItsOwn) {
+  on_durable_ = [this](uint32_t shard, Lsn durable) {
+    if (shard == 0 && log().durable() >= durable) told_ = durable;
+  };
+  Open(AppendFsync::kAlways);
+  const Lsn end = Append("one");
+  EXPECT_TRUE(progress_.Await([&] { return told_.load() == end; }));
+  EXPECT_EQ(progress_.count(), 0u) << "there is nothing else to tell";
+}
+
+TEST_F(WriterTest, ASlowSyncThatEndsIsToldToWhoeverAsked) {
+  on_durable_ = [](uint32_t, Lsn) {};
+  AofOptions tuning = Brisk();
+  tuning.sync_interval = milliseconds(1);
+  tuning.slow_sync = milliseconds(5);
+  Open(AppendFsync::kEverySec, tuning);
+  fs_.SetHook([this](Op op, const std::string&) { return op == Op::kSync ? (gate_.Pass(), 0) : 0; });
+  gate_.Close();
+  const Lsn end = Append("one");
+  gate_.AwaitWaiter();
+  EXPECT_TRUE(progress_.Await([&] { return log().MayWrite().code() == absl::StatusCode::kUnavailable; }));
+  const uint64_t called = progress_.count();
+  gate_.Open();
+  EXPECT_TRUE(AwaitDurable(end));
+  EXPECT_TRUE(progress_.Await([&] { return progress_.count() > called; }));
 }
 
 TEST_F(WriterTest, EverySecSyncsAtMostOnceAnInterval) {

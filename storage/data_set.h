@@ -46,6 +46,9 @@ struct DataSetOptions {
   // Called on a writer thread whenever a shard's durable() moved or its MayWrite() changed, until Close has
   // returned. Must not block.
   std::function<void(uint32_t shard)> on_progress;
+  // If set, called instead of on_progress where nothing but durable() moved: to `durable`, stored before. By the same
+  // rules.
+  std::function<void(uint32_t shard, Lsn durable)> on_durable;
   // Called on a writer thread when a sync failed under `always`: the process must exit with code 1. Default: LOG(FATAL)
   // is not used; it writes the reason to the log and calls _exit(1).
   std::function<void(const std::string& why)> on_fatal;

@@ -62,6 +62,7 @@ void LogSet::MakeLogs(uint32_t count, const AofOptions& tuning) {
   log_options.fsync = options_.fsync;
   log_options.buffer_limit = options_.log_buffer_limit;
   log_options.on_progress = options_.on_progress;
+  log_options.on_durable = options_.on_durable;
   log_options.on_fatal = [this](const std::string& why) {
     if (aside()) return;
     options_.on_fatal ? options_.on_fatal(why) : DieOfFailedSync(why);

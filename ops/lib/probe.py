@@ -36,7 +36,8 @@ def _measure(port, control_port, core, connections, rate, keys, control):
     """Until the pipe has something to read: [(due, seconds waited)], for the server and for the control."""
     os.sched_setaffinity(0, {core})
     _favour()
-    poll = selectors.DefaultSelector()
+    # Not the default one, whose time-outs end up to a millisecond late: that would count as waited for the server.
+    poll = selectors.SelectSelector()
     sockets = []
     for number in range(connections + 1):
         to = control_port if number == connections else port
