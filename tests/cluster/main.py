@@ -12,6 +12,7 @@ import time
 import fleet as fleets
 import net
 import scenarios
+import servers
 
 
 def settle(fleet):
@@ -70,7 +71,7 @@ def run(options, folder):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/cluster/run", description=__doc__)
-    parser.add_argument("--node", default=str(fleets.ROOT / "bazel-bin" / "node" / "skein-node"), help="the binary")
+    parser.add_argument("--node", help="the binary (SKEIN_NODE, else built now)")
     parser.add_argument("--nodes", type=int, default=40)
     parser.add_argument("--timeout", type=int, default=5000, help="cluster-node-timeout, ms")
     parser.add_argument("--rounds", type=int, default=1)
@@ -82,6 +83,7 @@ def main():
     options = parser.parse_args()
     if options.namespaces and not net.Namespaces.possible():
         sys.exit("network namespaces need root and iproute2; with --loopback neither is needed")
+    options.node = options.node or servers.built_node()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-fleet-"))
     began = time.monotonic()
     code = run(options, folder)

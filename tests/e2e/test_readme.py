@@ -25,9 +25,9 @@ def command_lines():
     return lines
 
 
-# Not run here: ops/test runs this very test, ops/install changes the machine, ops/bench and tests/crash/run take minutes
-# or hours as they stand there. The last three have tests of their own below.
-ELSEWHERE = ("ops/test", "ops/install", "ops/bench", "tests/crash/run")
+# Not run here: ops/test runs this very test, ops/install changes the machine, the others take minutes
+# or hours as they stand there and have tests of their own below.
+ELSEWHERE = ("ops/test", "ops/install", "ops/bench", "tests/crash/run", "tests/cluster/run", "tests/sim/run")
 
 
 @skein_only
@@ -157,6 +157,17 @@ def test_L46_the_crash_matrix_runs_as_the_readme_says(tmp_path):
         words[words.index("--rounds") + 1] = "1"
         if "--power-loss" not in words:
             words += ["--cell", "1-always-calm-1"]
+        done = subprocess.run(words, cwd=harness.ROOT, env=environment_for(tmp_path), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+@skein_only
+def test_L46_real_and_simulated_clusters_run_as_the_readme_says(tmp_path):
+    for script, rest in (("tests/cluster/run", ["--loopback", "--only", "kill_a_few"]), ("tests/sim/run", [])):
+        lines = [shlex.split(line) for line in command_lines() if line.startswith(script)]
+        assert len(lines) == 1
+        words = ["4" if word.isdigit() else word for word in lines[0]] + rest
         done = subprocess.run(words, cwd=harness.ROOT, env=environment_for(tmp_path), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout
