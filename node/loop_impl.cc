@@ -407,7 +407,11 @@ void LoopImpl::ApplyConfig(ConfigPtr config) {
     slot_stats_ = std::make_unique<SlotStats>();
   }
   const uint64_t period = 1000 / std::max<uint32_t>(1, config_->hz);
-  uv_timer_start(&tick_, Call_<&LoopImpl::OnTick, uv_timer_t>, period, period);
+  // Started anew at each change it would never end, if changes came more often than ticks.
+  if (period != tick_period_ms_) {
+    tick_period_ms_ = period;
+    uv_timer_start(&tick_, Call_<&LoopImpl::OnTick, uv_timer_t>, period, period);
+  }
   slow_cycles_ = config_->slowlog_log_slower_than < 0
                      ? UINT64_MAX
                      : rate_.Cycles(static_cast<double>(config_->slowlog_log_slower_than) * 1000);

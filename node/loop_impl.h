@@ -348,6 +348,7 @@ class LoopImpl final : public Loop {
   uv_poll_t mailbox_poll_;
   uv_check_t check_;
   uv_prepare_t prepare_;
+  uint64_t tick_period_ms_ = 0;
   uv_timer_t tick_, expire_timer_, pause_timer_, wait_timer_, slice_timer_;
   uv_idle_t slice_idle_;
   std::unique_ptr<Listener> listener_;
