@@ -117,7 +117,7 @@ def test_until_the_bases_are_written_the_rdb_is_the_data(make):
     with node.client() as client:
         client.pipeline([["SET", "key:%d" % number, "v" * 60] for number in range(30_000)])
         assert client.call("SAVE") == b"OK"
-        client.call("CONFIG", "SET", "snapshot-max-rate", 30000)
+        client.call("CONFIG", "SET", "snapshot-max-rate", 100_000)
         assert client.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
         fields = node.info("persistence")
         assert fields["aof_enabled"] == "1" and fields["aof_rewrite_in_progress"] == "1"
