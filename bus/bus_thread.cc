@@ -267,6 +267,7 @@ class BusThread : public Bus, private LinkHandler {
   }
   void OnLinkUp(LinkId link) override { Feed(LinkUpEvent{link}); }
   void OnLinkDown(LinkId link, const char* /*reason*/) override { Feed(LinkDownEvent{link}); }
+  void OnRemarkableClose(std::string text) override { events_.Add(EventKind::kClose, std::move(text), UnixMs()); }
 
   void OnPersisted(const std::vector<uint64_t>& ids, const absl::Status& status) {
     if (!status.ok()) {

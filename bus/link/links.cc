@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "bus/link/links_internal.h"
 #include "glog/logging.h"
 #include "proto/bus.pb.h"
@@ -368,13 +369,16 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
   }
   bool loud = reason > CloseReason::kHelloTimeout;
   const char* hint = CloseReasonHint(reason);
-  if (loud || VLOG_IS_ON(1)) {
-    LOG_IF(INFO, MayLog()) << "cluster bus: closed the link " << (link->outbound ? "to " : "from ") << link->remote.ip
-                           << ":" << link->remote.port << (link->peer_id.empty() ? "" : " of ") << link->peer_id << ": "
-                           << (engine_reason != nullptr ? engine_reason : CloseReasonName(reason))
-                           << (error != 0 ? ": " : "") << (error != 0 ? strerror(error) : "")
-                           << (detail.empty() ? "" : ": ") << detail << (hint != nullptr ? " (" : "")
-                           << (hint != nullptr ? hint : "") << (hint != nullptr ? ")" : "");
+  if ((loud || VLOG_IS_ON(1)) && MayLog()) {
+    // Without the port of who dialled: it says nothing, and makes each line another one.
+    std::string text =
+        absl::StrCat("closed the link ", link->outbound ? "to " : "from ", link->remote.ip,
+                     link->outbound ? absl::StrCat(":", link->remote.port) : "", link->peer_id.empty() ? "" : " of ",
+                     link->peer_id, ": ", engine_reason != nullptr ? engine_reason : CloseReasonName(reason),
+                     error != 0 ? ": " : "", error != 0 ? strerror(error) : "", detail.empty() ? "" : ": ", detail,
+                     hint != nullptr ? absl::StrCat(" (", hint, ")") : "");
+    LOG(INFO) << "cluster bus: " << text;
+    if (loud) handler_->OnRemarkableClose(std::move(text));
   }
   deadlines_.erase({link->deadline_ms, id});
   if (link->renew_ms != 0) renewals_.erase({link->renew_ms, id});

@@ -41,6 +41,9 @@ class LinkHandler {
   // A link has ended other than by Close; a dialled one also if it never came up, an inbound one only if it was up. May
   // come from inside Dial and Send.
   virtual void OnLinkDown(LinkId link, const char* reason) = 0;
+  // A link was closed, or a connection refused, for a reason that an operator should know: in words. At most some a
+  // second.
+  virtual void OnRemarkableClose(std::string /*text*/) {}
 };
 
 struct LinksOptions {

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "bus/link/links.h"
 #include "bus/link/links_internal.h"
 #include "bus/link/tls_transport.h"
@@ -78,10 +79,12 @@ void Links::Admit(Fd fd, SocketAddress remote) {
 
 void Links::Refuse(CloseReason reason, const SocketAddress& remote) {
   ++counters_.closed[static_cast<size_t>(reason)];
-  LOG_IF(WARNING, MayLog()) << "cluster bus: refused a connection from " << remote.ip << ": " << CloseReasonName(reason)
-                            << (reason == CloseReason::kNotLoopback
-                                    ? " (protected-mode is on and the bus has neither TLS nor a secret)"
-                                    : "");
+  if (!MayLog()) return;
+  std::string text = absl::StrCat(
+      "refused a connection from ", remote.ip, ": ", CloseReasonName(reason),
+      reason == CloseReason::kNotLoopback ? " (protected-mode is on and the bus has neither TLS nor a secret)" : "");
+  LOG(WARNING) << "cluster bus: " << text;
+  handler_->OnRemarkableClose(std::move(text));
 }
 
 void Links::Adopt(std::unique_ptr<Link> owned) {

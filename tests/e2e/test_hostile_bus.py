@@ -245,6 +245,9 @@ def test_garbage_and_malformed_frames(plain):
                 ("peer-has-tls", b"\x16\x03\x01\x02\x00\x01" + b"\0" * 100),
         ):
             grows(node, reason, lambda: Peer(node).say(data).rest())
+        # The first of them, at least: like lines of the log, only so many a second.
+        told = [event[9].decode() for event in node.call("CLUSTER", "EVENTS", "KIND", "close")]
+        assert any(text == "closed the link from 127.0.0.1: bad-magic" for text in told), told
         # A truncated frame, and then the end.
         peer = Peer(node).say(hello() + good[:-1])
         assert peer.frame()[0] == HELLO
