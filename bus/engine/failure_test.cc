@@ -39,9 +39,10 @@ class Cluster {
       for (; looked_at < rig.effects.size(); ++looked_at) {
         const auto* send = std::get_if<SendEffect>(&rig.effects[looked_at]);
         if (send == nullptr || !send->message->has_ping()) continue;
-        uint64_t seq = send->message->ping().seq();
+        const uint64_t seq = send->message->ping().seq();
+        const LinkId link = send->link;  // an answer adds effects
         for (size_t p = 0; p < peers.size(); ++p) {
-          if (peers[p].out == send->link && answers[p]) rig.Pong(peers[p], seq);
+          if (peers[p].out == link && answers[p]) rig.Pong(peers[p], seq);
         }
       }
       rig.PersistAll();

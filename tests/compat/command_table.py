@@ -22,6 +22,8 @@ EXPLAINED = {
     ('client|setinfo', ''): 'since 7.2, not in redis-server 7.0',
     ('client|no-touch', ''): 'since 7.2, not in redis-server 7.0',
     ('cluster|myshardid', ''): 'since 7.2, not in redis-server 7.0',
+    ('cluster|slot-stats', ''): 'since Valkey 8.0',
+    ('cluster|events', ''): 'ours',
     ('waitaof', ''): 'since 7.2, not in redis-server 7.0',
 }
 # The same for whole families: (command, path), both as regular expressions.

@@ -55,7 +55,8 @@ def test_events_tell_what_happened_newest_first(make_cluster):
         assert error(client, "CLUSTER", "EVENTS", "COUNT") == "ERR syntax error"
 
 
-def test_slot_stats_count_keys(cluster):
+def test_slot_stats_count_keys(make_cluster):
+    cluster = make_cluster(3)
     key = "{slot-stats}"
     slot = harness.key_slot(key)
     node = harness.owner(cluster, key)

@@ -447,7 +447,7 @@ WITHOUT_PAGE = {
     "storage-shards must be 1 to ", "databases must be 1 to ", 'appenddirname must be a name, not a path: "',
     # Parts of a message: what calls them adds the page.
     "a key of database ", "a key of another shard than ", "the file is incomplete", "its checksum does not match",
-    "written by a newer version", 'not a name: "', "the data is in database ",
+    "written by a newer version", 'not a name: "', "the data is in database ", "; choose a folder without a data set",
 }
 
 
