@@ -11,6 +11,7 @@ diff "$dir/want" "$dir/found"
 
 storage/format_sample state "$dir/state" 2>/dev/null > "$dir/want"
 /usr/bin/python3 storage/format_reader.py "$dir/state/appendonlydir" state > "$dir/found"
-test "$(ls "$dir"/state/appendonlydir/shard-*/base.*.rdb | wc -l)" = 3
+bases=("$dir"/state/appendonlydir/shard-*/base.*.rdb)
+test "${#bases[@]}" = 3
 test "$(wc -l < "$dir/want")" -gt 30
 diff "$dir/want" "$dir/found"
