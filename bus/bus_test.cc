@@ -235,7 +235,8 @@ TEST(Bus, L22_L36_SecretsAndCertificatesChangeOnALiveCluster) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (!renewed() && std::chrono::steady_clock::now() < end) {
     for (auto& node : nodes) {
-      for (const TopologyNode& peer : node->topology()->nodes) ASSERT_FALSE(peer.fail);
+      const TopologyPtr seen = node->topology();
+      for (const TopologyNode& peer : seen->nodes) ASSERT_FALSE(peer.fail);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
