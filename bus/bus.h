@@ -32,7 +32,7 @@ struct BusOptions {
   bool require_full_coverage = true;
   bool bootstrap = false;
   bool no_failover = false;
-  std::string announce_human_name;                           // cluster-announce-human-nodename
+  std::string announce_human_name;                                  // cluster-announce-human-nodename
   EndpointPreference preferred_endpoint = EndpointPreference::kIp;  // cluster-preferred-endpoint-type
   // cluster-seeds, and what resolves their names (for tests; null: the system). Any thread, may block.
   std::vector<Seed> seeds;
@@ -67,11 +67,24 @@ struct BusTrust {
 // The error names the directive, and the file; never a secret. Reads files; any thread.
 absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options);
 
+struct DataPlane {
+  std::vector<uint64_t> positions;  // where the shards' logs end
+  bool healthy = true;              // all loops and log writers make progress
+  // Of a replica: how long ago it heard from its primary; -1: its data is not whole. 0 for a primary.
+  int64_t data_age_ms = 0;
+};
+
 struct BusCallbacks {
   // On the bus thread, in order of version. Must not block: hand it to the loops' mailboxes.
   std::function<void(TopologyPtr)> publish;
-  // Ends of the shards' logs and health of the data plane, asked for each heartbeat. Any-thread safe, must not block.
-  std::function<void(std::vector<uint64_t>* positions, bool* healthy)> data_plane;
+  // State of the data plane, asked for each heartbeat. Any-thread safe, must not block.
+  std::function<void(DataPlane*)> data_plane;
+  // This node has won an election, and that is durable: stop following, open a reign of `epoch` in every shard, then
+  // call Bus::Promoted(epoch). Null: nothing has to be done. Asked again after a restart. Must not block.
+  std::function<void(uint64_t epoch)> promote;
+  // No shard may write until `until_mono_ms` (0: from now on they may again); once none does, and with where their logs
+  // end then, call Bus::Frozen. Null: nothing writes. Must not block.
+  std::function<void(int64_t until_mono_ms)> freeze;
 };
 
 // One message counter a type, for CLUSTER INFO (cluster_stats_messages_ping_sent, …).
@@ -123,6 +136,10 @@ class Bus {
   virtual void Submit(OperatorCommand command, std::function<void(OperatorReply)> done) = 0;
   // Any thread: every shard has applied topology `version`.
   virtual void Fenced(uint64_t version) = 0;
+  // Any thread: what BusCallbacks::promote asked for is done. Late ones are ignored.
+  virtual void Promoted(uint64_t epoch) = 0;
+  // Any thread: what BusCallbacks::freeze asked for is done.
+  virtual void Frozen(std::vector<uint64_t> positions) = 0;
   // Any thread. CLOCK_MONOTONIC milliseconds until which writes are allowed.
   virtual int64_t writable_until_ms() const = 0;
   // Any thread; asynchronous, answered on the bus thread (if that has stopped: at once, empty).

@@ -44,10 +44,7 @@ class Node {
       if (bus_ != nullptr) bus_->Fenced(topology_->version);
       changed_.notify_all();
     };
-    callbacks.data_plane = [](std::vector<uint64_t>* positions, bool* healthy) {
-      *positions = {1, 2};
-      *healthy = true;
-    };
+    callbacks.data_plane = [](DataPlane* now) { now->positions = {1, 2}; };
     auto started = Bus::Start(options_, callbacks);
     status_ = started.status();
     if (!started.ok()) return;

@@ -99,12 +99,10 @@ class BusThread : public Bus, private LinkHandler {
         StatePath(options_.dir, options_.config_file), [this](std::vector<uint64_t> ids, const absl::Status& status) {
           mailbox_.PostAlways([this, ids = std::move(ids), status] { OnPersisted(ids, status); });
         });
-    resolver_ = std::make_unique<Resolver>(options_.resolve ? options_.resolve : SystemResolve,
-                                           [this](uint64_t id, std::vector<std::string> ips) {
-                                             mailbox_.PostAlways([this, id, ips = std::move(ips)]() mutable {
-                                               Feed(ResolvedEvent{id, std::move(ips)});
-                                             });
-                                           });
+    resolver_ = std::make_unique<Resolver>(
+        options_.resolve ? options_.resolve : SystemResolve, [this](uint64_t id, std::vector<std::string> ips) {
+          mailbox_.PostAlways([this, id, ips = std::move(ips)]() mutable { Feed(ResolvedEvent{id, std::move(ips)}); });
+        });
     std::future<absl::Status> started = started_.get_future();
     {
       QuietSignals quiet;
@@ -130,6 +128,18 @@ class BusThread : public Bus, private LinkHandler {
     while (seen < version && !fenced_.compare_exchange_weak(seen, version, std::memory_order_release)) {
     }
     if (seen < version) mailbox_.PostAlways([this] { FeedFenced(); });
+  }
+
+  void Promoted(uint64_t epoch) override {
+    mailbox_.PostAlways([this, epoch] { Feed(PromotedEvent{epoch}); });
+  }
+
+  void Frozen(std::vector<uint64_t> positions) override {
+    mailbox_.PostAlways([this, positions = std::move(positions)]() mutable {
+      DataPlane now;
+      if (callbacks_.data_plane) callbacks_.data_plane(&now);
+      Feed(DataPlaneEvent{std::move(positions), now.healthy, now.data_age_ms, true});
+    });
   }
 
   int64_t writable_until_ms() const override { return writable_until_.load(std::memory_order_acquire); }
@@ -255,9 +265,9 @@ class BusThread : public Bus, private LinkHandler {
   void OnTick() {
     links_->Tick();
     if (callbacks_.data_plane) {
-      DataPlaneEvent event{};
-      callbacks_.data_plane(&event.positions, &event.healthy);
-      Feed(std::move(event));
+      DataPlane now;
+      callbacks_.data_plane(&now);
+      Feed(DataPlaneEvent{std::move(now.positions), now.healthy, now.data_age_ms, false});
     }
     Feed(TickEvent{});
   }
@@ -339,8 +349,14 @@ class BusThread : public Bus, private LinkHandler {
     LOG(INFO) << "cluster: " << effect.text;
     events_.Add(effect.kind, std::move(effect.text), UnixMs());
   }
-  void Do(PromoteEffect& effect) { Feed(PromotedEvent{effect.epoch}); }
-  void Do(FreezeWritesEffect&) {}
+  void Do(PromoteEffect& effect) {
+    if (callbacks_.promote) return callbacks_.promote(effect.epoch);
+    Feed(PromotedEvent{effect.epoch});
+  }
+  void Do(FreezeWritesEffect& effect) {
+    if (callbacks_.freeze) return callbacks_.freeze(effect.until_mono_ms);
+    if (effect.until_mono_ms != 0) Frozen({});
+  }
   void Do(ResolveEffect& effect) {
     if (!resolver_->Resolve(effect.id, std::move(effect.host))) Feed(ResolvedEvent{effect.id, {}});
   }

@@ -326,10 +326,7 @@ TEST(BusThread, TheDataPlaneIsAskedAndTheLeaseIsShown) {
   options.bind = {"127.0.0.1"};
   options.bus_port = 0;
   BusCallbacks callbacks;
-  callbacks.data_plane = [](std::vector<uint64_t>* positions, bool* healthy) {
-    *positions = {7, 8};
-    *healthy = true;
-  };
+  callbacks.data_plane = [](DataPlane* now) { *now = {{7, 8}, true, 9}; };
   auto bus = StartBus(options, callbacks, [&](const EngineOptions& engine, StatePtr state) {
     return std::make_unique<FakeEngine>(engine, std::move(state), log, [](const Event& event, Now, Effects* effects) {
       if (std::holds_alternative<DataPlaneEvent>(event)) effects->push_back(WritableUntilEffect{4711});
@@ -339,8 +336,49 @@ TEST(BusThread, TheDataPlaneIsAskedAndTheLeaseIsShown) {
   EXPECT_EQ((*bus)->writable_until_ms(), 0);  // no writes before the engine says so
   ASSERT_TRUE(log->AwaitCount<DataPlaneEvent>(1));
   EXPECT_EQ(log->All<DataPlaneEvent>()[0].positions, (std::vector<uint64_t>{7, 8}));
+  EXPECT_EQ(log->All<DataPlaneEvent>()[0].data_age_ms, 9);
+  EXPECT_FALSE(log->All<DataPlaneEvent>()[0].frozen);
   ASSERT_TRUE(log->AwaitCount<DataPlaneEvent>(2));
   EXPECT_EQ((*bus)->writable_until_ms(), 4711);
+}
+
+TEST(BusThread, TheDataPlaneIsToldToFreezeAndToTakeOverAndAnswers) {
+  TempDir dir;
+  auto log = std::make_shared<EventLog>();
+  BusOptions options;
+  options.dir = dir.path();
+  options.bind = {"127.0.0.1"};
+  options.bus_port = 0;
+  BusCallbacks callbacks;
+  std::promise<int64_t> frozen_until;
+  std::promise<uint64_t> promoted_to;
+  callbacks.data_plane = [](DataPlane* now) { *now = {{1}, true, 3}; };
+  callbacks.freeze = [&](int64_t until) { frozen_until.set_value(until); };
+  callbacks.promote = [&](uint64_t epoch) { promoted_to.set_value(epoch); };
+  auto bus = StartBus(options, callbacks, [&](const EngineOptions& engine, StatePtr state) {
+    return std::make_unique<FakeEngine>(engine, std::move(state), log, [](const Event& event, Now, Effects* effects) {
+      if (AskedToAct(event) == nullptr) return;
+      effects->push_back(FreezeWritesEffect{123});
+      effects->push_back(PromoteEffect{77});
+    });
+  });
+  ASSERT_TRUE(bus.ok()) << bus.status();
+  (*bus)->Submit(BumpEpochCommand{}, [](OperatorReply) {});
+  EXPECT_EQ(frozen_until.get_future().get(), 123);
+  EXPECT_EQ(promoted_to.get_future().get(), 77u);
+  EXPECT_TRUE(log->All<PromotedEvent>().empty());  // nobody has said so yet
+  (*bus)->Frozen({7, 8});
+  (*bus)->Promoted(77);
+  ASSERT_TRUE(log->AwaitCount<PromotedEvent>(1));
+  EXPECT_EQ(log->All<PromotedEvent>()[0].epoch, 77u);
+  bool told = false;
+  for (const DataPlaneEvent& event : log->All<DataPlaneEvent>()) {
+    if (!event.frozen) continue;
+    told = true;
+    EXPECT_EQ(event.positions, (std::vector<uint64_t>{7, 8}));
+    EXPECT_EQ(event.data_age_ms, 3);
+  }
+  EXPECT_TRUE(told);
 }
 
 TEST(BusThread, ProtectedModeKeepsTheBusOnLoopback) {

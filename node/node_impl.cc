@@ -143,7 +143,7 @@ absl::Status NodeImpl::Open() {
   if (config.cluster_enabled) {
     bus::BusCallbacks callbacks;
     callbacks.publish = [this](bus::TopologyPtr t) { Publish(std::move(t)); };
-    callbacks.data_plane = [this](std::vector<uint64_t>* p, bool* h) { DataPlane(p, h); };
+    callbacks.data_plane = [this](bus::DataPlane* now) { DataPlane(now); };
     absl::StatusOr<std::unique_ptr<bus::Bus>> bus = options_.start_bus(BusOptionsOf(config), std::move(callbacks));
     if (!bus.ok()) return bus.status();
     owned_bus_ = *std::move(bus);
@@ -178,20 +178,19 @@ void NodeImpl::Publish(bus::TopologyPtr topology) {
   }
 }
 
-void NodeImpl::DataPlane(std::vector<uint64_t>* positions, bool* healthy) {
-  positions->resize(shard_count_);
-  for (uint32_t i = 0; i < shard_count_; ++i) (*positions)[i] = loops_[LoopOf(i)]->ShardEnd(i);
-  *healthy = true;
+void NodeImpl::DataPlane(bus::DataPlane* data_plane) {
+  data_plane->positions.resize(shard_count_);
+  for (uint32_t i = 0; i < shard_count_; ++i) data_plane->positions[i] = loops_[LoopOf(i)]->ShardEnd(i);
   if (!running_.load(std::memory_order_acquire)) return;
   const int64_t now = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
   // What is longer than usual work; the bus counts for how long it lasts, and others judge by that.
   const int64_t limit = std::max<int64_t>(100, config()->cluster_node_timeout / 4);
   for (auto& loop : loops_) {
     const int64_t alive = loop->alive_ms();
-    if (alive != 0 && now - alive > limit) *healthy = false;
+    if (alive != 0 && now - alive > limit) data_plane->healthy = false;
   }
   for (const storage::Log* log : logs_) {
-    if (log != nullptr && log->DiskBusyMs() > limit) *healthy = false;
+    if (log != nullptr && log->DiskBusyMs() > limit) data_plane->healthy = false;
   }
 }
 

@@ -131,7 +131,7 @@ class NodeImpl final : public Node {
   absl::Status Open();
   absl::Status Bind(const Config& config, std::vector<ListenSocket>* sockets);
   void Publish(bus::TopologyPtr topology);
-  void DataPlane(std::vector<uint64_t>* positions, bool* healthy);
+  void DataPlane(bus::DataPlane* data_plane);
   void Spread(ConfigPtr config);
   absl::Status ChangeConfig(const std::vector<std::pair<std::string, std::string>>& pairs, bool switched);
   // appendonly is no from now on, whatever was configured.

@@ -63,6 +63,8 @@ class HandBus final : public bus::Bus {
   explicit HandBus(bus::BusCallbacks callbacks) : callbacks_(std::move(callbacks)) {}
   void Submit(bus::OperatorCommand, std::function<void(bus::OperatorReply)> done) override { done({}); }
   void Fenced(uint64_t version) override;
+  void Promoted(uint64_t) override {}
+  void Frozen(std::vector<uint64_t>) override {}
   int64_t writable_until_ms() const override { return writable_until_.load(); }
   void GetStats(std::function<void(bus::BusStats)> done) override { done({}); }
   void GetEvents(std::function<void(std::vector<bus::ClusterEvent>)> done) override { done({}); }
