@@ -32,6 +32,8 @@ struct BusOptions {
   bool require_full_coverage = true;
   bool bootstrap = false;
   bool no_failover = false;
+  uint32_t replica_validity_factor = 10, migration_barrier = 1;  // as in EngineOptions
+  bool allow_replica_migration = true;
   std::string announce_human_name;                                  // cluster-announce-human-nodename
   EndpointPreference preferred_endpoint = EndpointPreference::kIp;  // cluster-preferred-endpoint-type
   // cluster-seeds, and what resolves their names (for tests; null: the system). Any thread, may block.

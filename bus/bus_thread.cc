@@ -69,6 +69,9 @@ EngineOptions MakeEngineOptions(const BusOptions& options, uint16_t bus_port) {
   engine.require_full_coverage = options.require_full_coverage;
   engine.bootstrap = options.bootstrap;
   engine.no_failover = options.no_failover;
+  engine.replica_validity_factor = options.replica_validity_factor;
+  engine.migration_barrier = options.migration_barrier;
+  engine.allow_replica_migration = options.allow_replica_migration;
   engine.name = options.announce_human_name;
   engine.preferred_endpoint = options.preferred_endpoint;
   engine.seeds = options.seeds;

@@ -266,7 +266,8 @@ void NodeImpl::Spread(ConfigPtr next) {
   if (next->loglevel != before->loglevel) SetLogLevel(next->loglevel);
   if (bus::Bus* b = bus()) {
     b->Submit(bus::SettingsCommand{next->cluster_node_timeout, next->cluster_require_full_coverage,
-                                   next->cluster_replica_no_failover},
+                                   next->cluster_replica_no_failover, next->cluster_replica_validity_factor,
+                                   next->cluster_migration_barrier, next->cluster_allow_replica_migration},
               [](bus::OperatorReply) {});
     if (next->bus_io_threads != before->bus_io_threads) b->SetIoThreads(next->bus_io_threads);
     if (next->protected_mode != before->protected_mode) b->SetProtectedMode(next->protected_mode);

@@ -92,6 +92,8 @@ struct Config {
   bool cluster_slot_stats_enabled = false;
   bool cluster_allow_reads_when_down = false;
   bool cluster_replica_no_failover = false;
+  uint32_t cluster_replica_validity_factor = 10, cluster_migration_barrier = 1;
+  bool cluster_allow_replica_migration = true;
   uint64_t cluster_link_sendbuf_limit = 0;
   std::vector<std::string> cluster_secret;  // newest first
   std::string cluster_secret_file;

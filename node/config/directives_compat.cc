@@ -126,9 +126,6 @@ std::vector<Group> ReplicationGroups() {
         {"replica-priority", "slave-priority", "100", Type::kInteger},
         {"replica-read-only", "slave-read-only", "yes", Type::kBool},
         {"replica-serve-stale-data", "slave-serve-stale-data", "yes", Type::kBool},
-        {"cluster-allow-replica-migration", "", "yes", Type::kBool},
-        {"cluster-migration-barrier", "", "1", Type::kInteger},
-        {"cluster-replica-validity-factor", "cluster-slave-validity-factor", "10", Type::kInteger},
         {"close-on-replica-write", "", "yes", Type::kBool},
         {"propagation-error-behavior", "", "ignore", Type::kString}}},
   };

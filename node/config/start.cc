@@ -92,7 +92,7 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   options.announce_human_name = config.cluster_announce_human_nodename;
   options.preferred_endpoint = config.cluster_preferred_endpoint_type == "hostname" ? bus::EndpointPreference::kHostname
                                : config.cluster_preferred_endpoint_type == "ip"     ? bus::EndpointPreference::kIp
-                                                                                : bus::EndpointPreference::kUnknown;
+                                                                                    : bus::EndpointPreference::kUnknown;
   // Checked with the other directives.
   if (auto seeds = bus::ParseSeeds(config.cluster_seeds, options.bus_port); seeds.ok()) options.seeds = *seeds;
   options.port = config.cluster_announce_port != 0 ? config.cluster_announce_port : config.port;
@@ -101,6 +101,9 @@ bus::BusOptions BusOptionsOf(const Config& config) {
   options.require_full_coverage = config.cluster_require_full_coverage;
   options.bootstrap = config.cluster_bootstrap;
   options.no_failover = config.cluster_replica_no_failover;
+  options.replica_validity_factor = config.cluster_replica_validity_factor;
+  options.migration_barrier = config.cluster_migration_barrier;
+  options.allow_replica_migration = config.cluster_allow_replica_migration;
   options.link_buffer_limit = config.cluster_link_sendbuf_limit;
   options.io_threads = config.bus_io_threads;
   options.protected_mode = config.protected_mode;

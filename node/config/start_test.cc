@@ -145,6 +145,10 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   c.protected_mode = false;
   c.bus_io_threads = 2;
   c.tls_port = 7100;
+  c.cluster_replica_no_failover = true;
+  c.cluster_replica_validity_factor = 3;
+  c.cluster_migration_barrier = 2;
+  c.cluster_allow_replica_migration = false;
   const bus::BusOptions b = BusOptionsOf(c);
   EXPECT_EQ(b.bus_port, 17000);
   EXPECT_EQ(b.port, 8000);
@@ -153,6 +157,10 @@ TEST(Start, L45_OptionsCarryEveryDirective) {
   EXPECT_EQ(b.io_threads, 2u);
   EXPECT_EQ(b.bind, c.bind);
   EXPECT_EQ(b.tls_port, 7100);
+  EXPECT_TRUE(b.no_failover);
+  EXPECT_EQ(b.replica_validity_factor, 3u);
+  EXPECT_EQ(b.migration_barrier, 2u);
+  EXPECT_FALSE(b.allow_replica_migration);
   c.cluster_announce_tls_port = 8100;
   EXPECT_EQ(BusOptionsOf(c).tls_port, 8100);
 }
