@@ -18,6 +18,8 @@
 
 namespace skein::node {
 
+class Replication;  // node/replication/replication.h
+
 // A reply that is owed. Move-only: the duty moves with it. Complete from any thread, once; `write` runs on the
 // session's loop, unless the session has gone. Destroyed without Complete, it answers "ERR the command was abandoned".
 class DeferredReply {
@@ -61,6 +63,7 @@ class Node {
   virtual uint32_t loop_count() const = 0;
   virtual uint32_t shard_count() const = 0;
   virtual bus::Bus* bus() const = 0;  // null with cluster-enabled no
+  virtual Replication* replication() const { return nullptr; }  // null in tests of commands alone
   virtual storage::DataSet& data() const = 0;
   virtual int64_t start_time_ms() const = 0;       // Unix
   virtual const std::string& run_id() const = 0;   // 40 hex digits

@@ -1,0 +1,54 @@
+// The handshake of a flow: the words of LOGSYNC and of its answer. Pure. node/replication/PROTOCOL.md has the words.
+#ifndef SKEIN_NODE_REPLICATION_LOGSYNC_H_
+#define SKEIN_NODE_REPLICATION_LOGSYNC_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "node/call.h"
+#include "storage/record.h"
+#include "storage/types.h"
+
+namespace skein::node {
+
+inline constexpr uint32_t kFlowVersion = 1;
+
+// What a replica says of itself and of one of its shards.
+struct LogsyncRequest {
+  uint32_t version = kFlowVersion;
+  std::string replica_id;  // 40 hex digits: the same for all flows of a replica
+  std::string ip;          // announced; empty: where the connection comes from
+  uint16_t port = 0;       // of its clients
+  uint32_t shard = 0, shards = 1, databases = 16;
+  bool whole = true;  // false: what it has is a part of a snapshot, nothing of it counts
+  storage::Lsn end = 0;
+  std::vector<storage::Reign> history;
+};
+
+// argv[0] included.
+std::vector<std::string> EncodeLogsync(const LogsyncRequest& request);
+// The error's message is the error reply's text, code included.
+absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv);
+
+struct LogsyncAnswer {
+  enum class Kind : uint8_t {
+    kContinue,  // records from the replica's end on
+    kFull       // a snapshot, then records
+  } kind = Kind::kContinue;
+  uint32_t version = kFlowVersion;
+  // kFull: up to where the two logs agree, if anywhere: what the replica has past that, the primary has not.
+  std::optional<storage::Lsn> common;
+  std::string primary_id;  // 40 hex digits
+};
+// A line without its end, as a status reply holds it.
+std::string EncodeAnswer(const LogsyncAnswer& answer);
+absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line);
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_REPLICATION_LOGSYNC_H_

@@ -1,0 +1,112 @@
+#include "node/replication/logsync.h"
+
+#include <gtest/gtest.h>
+
+namespace skein::node {
+namespace {
+
+LogsyncRequest Sample() {
+  LogsyncRequest r;
+  r.replica_id = std::string(40, 'a');
+  r.ip = "10.0.0.7";
+  r.port = 6380;
+  r.shard = 2;
+  r.shards = 4;
+  r.databases = 16;
+  r.end = 1234;
+  r.history = {storage::NewReign(1, 0), storage::NewReign(7, 800)};
+  return r;
+}
+
+absl::StatusOr<LogsyncRequest> Decode(const std::vector<std::string>& words) {
+  const std::vector<std::string_view> views(words.begin(), words.end());
+  return DecodeLogsync(views);
+}
+
+TEST(Logsync, ComesBackAsItWasSaid) {
+  for (const bool plain : {false, true}) {
+    LogsyncRequest r = Sample();
+    if (plain) {
+      r.ip.clear();
+      r.history.clear();
+      r.whole = false;
+    }
+    const auto back = Decode(EncodeLogsync(r));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(back->replica_id, r.replica_id);
+    EXPECT_EQ(back->ip, r.ip);
+    EXPECT_EQ(back->port, r.port);
+    EXPECT_EQ(back->shard, r.shard);
+    EXPECT_EQ(back->shards, r.shards);
+    EXPECT_EQ(back->databases, r.databases);
+    EXPECT_EQ(back->whole, r.whole);
+    EXPECT_EQ(back->end, r.end);
+    EXPECT_EQ(back->history, r.history);
+  }
+}
+
+TEST(Logsync, RefusesWhatIsNone) {
+  const std::vector<std::string> good = EncodeLogsync(Sample());
+  const std::vector<std::pair<size_t, std::string>> bad = {{1, "0"},
+                                                           {1, "x"},
+                                                           {2, "short"},
+                                                           {2, std::string(40, 'G')},
+                                                           {3, "a b"},
+                                                           {3, "a=b"},
+                                                           {3, std::string(300, 'x')},
+                                                           {4, "65536"},
+                                                           {4, "-1"},
+                                                           {5, "4"},
+                                                           {6, "2"},
+                                                           {7, "no"},
+                                                           {8, ""},
+                                                           {9, ""},
+                                                           {10, "a:b:c"},
+                                                           {10, "0"},
+                                                           {10, ":"}};
+  for (const auto& [at, word] : bad) {
+    std::vector<std::string> words = good;
+    words[at] = word;
+    const auto result = Decode(words);
+    EXPECT_FALSE(result.ok()) << at << " " << word;
+    EXPECT_TRUE(std::string(result.status().message()).starts_with("ERR LOGSYNC: "));
+  }
+  std::vector<std::string> words = good;
+  words.push_back("more");
+  EXPECT_FALSE(Decode(words).ok());
+  // A newer replica may say more, and is answered in the version that both speak.
+  words[1] = "2";
+  EXPECT_TRUE(Decode(words).ok());
+  words.resize(10);
+  EXPECT_FALSE(Decode(words).ok());
+}
+
+TEST(Logsync, HistoriesAreLimited) {
+  LogsyncRequest r = Sample();
+  r.history.assign(storage::kMaxReigns, storage::NewReign(1, 0));
+  EXPECT_TRUE(Decode(EncodeLogsync(r)).ok());
+  r.history.push_back(r.history.back());
+  EXPECT_FALSE(Decode(EncodeLogsync(r)).ok());
+}
+
+TEST(Logsync, AnswersComeBack) {
+  LogsyncAnswer a;
+  a.primary_id = std::string(40, 'b');
+  for (const int what : {0, 1, 2}) {
+    a.kind = what == 0 ? LogsyncAnswer::Kind::kContinue : LogsyncAnswer::Kind::kFull;
+    a.common = what == 2 ? std::optional<storage::Lsn>(77) : std::nullopt;
+    const auto back = DecodeAnswer(EncodeAnswer(a));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(back->kind, a.kind);
+    EXPECT_EQ(back->common, a.common);
+    EXPECT_EQ(back->primary_id, a.primary_id);
+  }
+  for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -"}) {
+    EXPECT_FALSE(DecodeAnswer(line).ok()) << line;
+  }
+  EXPECT_FALSE(DecodeAnswer("CONTINUE 2 " + a.primary_id).ok()) << "a version that was not offered";
+  EXPECT_FALSE(DecodeAnswer("CONTINUE 1 " + a.primary_id + " 5").ok());
+}
+
+}  // namespace
+}  // namespace skein::node
