@@ -1,11 +1,21 @@
 #include "bus/bus.h"
 
 #include "bus/bus_thread.h"
+#include "bus/state_file.h"
+#include "proto/bus.pb.h"
+#include "proto/node_state.pb.h"
 
 namespace skein::bus {
 
 absl::StatusOr<std::unique_ptr<Bus>> Bus::Start(const BusOptions& options, BusCallbacks callbacks) {
   return StartBus(options, std::move(callbacks), &Engine::Create);
+}
+
+bool Bus::BeginsAsReplica(const BusOptions& options) {
+  const absl::StatusOr<StatePtr> state = LoadState(StatePath(options.dir, options.config_file));
+  if (!state.ok() || *state == nullptr) return false;
+  proto::NodeRecord own;
+  return own.ParseFromString((*state)->own_record()) && (!own.primary_id().empty() || (*state)->promoting_epoch() != 0);
 }
 
 absl::Status Bus::Check(const BusOptions& options) { return CheckBusOptions(options); }

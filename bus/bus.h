@@ -131,6 +131,10 @@ class Bus {
   // and a running node's lock, so that the configuration of a running node can be checked.
   static absl::Status Check(const BusOptions& options);
 
+  // Whether this node is to begin as a replica, or as one that takes over, by what it has persisted: then it begins no
+  // reign of its own before the bus says so. False if nothing readable is there (Start says why). Changes nothing.
+  static bool BeginsAsReplica(const BusOptions& options);
+
   virtual ~Bus() = default;
 
   // Any thread. `done` runs on the bus thread, once; with an error reply if the bus stops first. If the bus has stopped

@@ -11,10 +11,13 @@
 #include <mutex>
 #include <thread>
 
+#include "bus/state_file.h"
 #include "bus/temp_dir.h"
 #include "bus/tls/test_certificates.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
+#include "proto/bus.pb.h"
+#include "proto/node_state.pb.h"
 
 namespace skein::bus {
 namespace {
@@ -154,6 +157,29 @@ TEST(Bus, LinksComeFromTheAddressTheNodeListensOn) {
   EXPECT_EQ(a.topology()->nodes[1].ip, "127.0.0.3");
   EXPECT_EQ(b.topology()->me().ip, "127.0.0.3");
   EXPECT_EQ(b.topology()->nodes[1].ip, "127.0.0.2");
+}
+
+TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
+  TempDir dir;
+  BusOptions options;
+  options.dir = dir.path();
+  EXPECT_FALSE(Bus::BeginsAsReplica(options));  // a new node
+  const auto save = [&](const std::string& primary, uint64_t promoting) {
+    proto::NodeRecord own;
+    own.set_id(std::string(20, 'a'));
+    own.set_primary_id(primary);
+    proto::NodeState state;
+    state.set_format(1);
+    state.set_own_record(own.SerializeAsString());
+    state.set_promoting_epoch(promoting);
+    ASSERT_TRUE(SaveState(StatePath(options.dir, options.config_file), state).ok());
+  };
+  save("", 0);
+  EXPECT_FALSE(Bus::BeginsAsReplica(options));
+  save(std::string(20, 'b'), 0);
+  EXPECT_TRUE(Bus::BeginsAsReplica(options));
+  save("", 7);
+  EXPECT_TRUE(Bus::BeginsAsReplica(options));
 }
 
 TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {
