@@ -5,55 +5,15 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/effect_text.h"
+#include "storage/records.h"
 
 namespace skein::storage {
 namespace {
 
-// The most that '*' or '$', a 64-bit number and two line ends take.
-constexpr size_t kFrame = 32;
-
 // How far ahead of the record that is being written its successors' memory is fetched.
 constexpr size_t kFetchAhead = 256;
 constexpr size_t kCacheLine = 64;
-
-char* PutNumber(char* out, char sign, size_t number) {
-  if (number < 10) {
-    const char text[4] = {sign, static_cast<char>('0' + number), '\r', '\n'};
-    std::memcpy(out, text, sizeof(text));
-    return out + sizeof(text);
-  }
-  *out++ = sign;
-  if (number < 100) {
-    const char text[4] = {static_cast<char>('0' + number / 10), static_cast<char>('0' + number % 10), '\r', '\n'};
-    std::memcpy(out, text, sizeof(text));
-    return out + sizeof(text);
-  }
-  char digits[20];
-  size_t count = 0;
-  for (; number > 0; number /= 10) digits[count++] = static_cast<char>('0' + number % 10);
-  while (count > 0) *out++ = digits[--count];
-  *out++ = '\r';
-  *out++ = '\n';
-  return out;
-}
-
-// memcpy whose calls are worth avoiding: most arguments are short.
-inline char* PutBytes(char* out, std::string_view bytes) {
-  const char* const from = bytes.data();
-  const size_t n = bytes.size();
-  if (n > 16) {
-    std::memcpy(out, from, n);
-  } else if (n >= 8) {
-    std::memcpy(out, from, 8);
-    std::memcpy(out + n - 8, from + n - 8, 8);
-  } else if (n >= 4) {
-    std::memcpy(out, from, 4);
-    std::memcpy(out + n - 4, from + n - 4, 4);
-  } else {
-    for (size_t i = 0; i < n; ++i) out[i] = from[i];
-  }
-  return out + n;
-}
 
 }  // namespace
 
@@ -64,7 +24,18 @@ void AofLog::Start(AofFile file) {
   end_.store(end, std::memory_order_relaxed);
   kicked_ = timed_ = end;
   latest_ = file.latest;
+  history_.Set(std::move(file.history));
   writer_ = std::make_unique<AofWriter>(options_, std::move(file), &tail_);
+}
+
+absl::Status AofLog::Restart(Lsn lsn, std::vector<Reign> history, UnixMillis latest, FileChange change) {
+  CHECK(header_ == nullptr && backlog_ == nullptr);
+  if (absl::Status status = writer_->Restart(lsn, std::move(change)); !status.ok()) return status;
+  end_.store(lsn, std::memory_order_relaxed);
+  kicked_ = timed_ = lsn;
+  latest_ = latest;
+  history_.Set(std::move(history));
+  return absl::OkStatus();
 }
 
 absl::Status AofLog::MayWrite() const {
@@ -112,21 +83,12 @@ void AofLog::AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std:
 }
 
 void AofLog::Encode(std::initializer_list<std::string_view> argv) {
-  size_t bound = kFrame;
-  for (const std::string_view arg : argv) bound += kFrame + arg.size();
+  const size_t bound = EffectBound(argv);
   if (bound <= tail_.room() || bound <= LogTail::kContiguous) {
-    char* at = tail_.Reserve(bound);
-    at = PutNumber(at, '*', argv.size());
-    for (const std::string_view arg : argv) {
-      at = PutNumber(at, '$', arg.size());
-      at = PutBytes(at, arg);
-      *at++ = '\r';
-      *at++ = '\n';
-    }
-    tail_.Advance(at);
+    tail_.Advance(PutEffect(tail_.Reserve(bound), argv));
     return;
   }
-  char frame[kFrame];
+  char frame[kEffectFrame];
   tail_.Write({frame, static_cast<size_t>(PutNumber(frame, '*', argv.size()) - frame)});
   for (const std::string_view arg : argv) {
     tail_.Write({frame, static_cast<size_t>(PutNumber(frame, '$', arg.size()) - frame)});
@@ -154,6 +116,7 @@ Lsn AofLog::EndRecord(UnixMillis time) {
 
 void AofLog::AppendTime(UnixMillis now) {
   DCHECK(header_ == nullptr) << "inside a record";
+  if (follows_) return;
   // Whoever saves a shard whose writes are off relies on its log to stand still.
   if (end() == timed_ || writer_->state() != AofWriter::State::kOk) return;
   char* const at = tail_.Reserve(kRecordHeaderSize);
@@ -171,8 +134,57 @@ void AofLog::Kick() {
   const Lsn end = this->end();
   if (end == kicked_) return;
   kicked_ = end;
+  if (backlog_ != nullptr) CopyToBacklog();
   tail_.Publish(end);
   writer_->Nudge(pending_bytes());
+}
+
+// ---- Replication ---------------------------------------------------------------------------------------------------
+
+absl::Status AofLog::AppendRecords(std::string_view records) {
+  DCHECK(header_ == nullptr) << "inside a record";
+  taken_.clear();
+  begun_.clear();
+  if (absl::Status status = TakeRecords(records, end(), &taken_, &begun_); !status.ok()) return status;
+  for (const RecordView& record : taken_) PutRecord(record.header.time, record.bytes);
+  for (const Reign& reign : begun_) history_.Add(reign);
+  return absl::OkStatus();
+}
+
+Lsn AofLog::BeginReign(uint64_t epoch, UnixMillis now) {
+  DCHECK(header_ == nullptr) << "inside a record";
+  const Reign reign = NewReign(epoch, end());
+  const UnixMillis time = std::max(latest_, now);
+  PutRecord(time, EncodeReignRecord(reign, time));
+  history_.Add(reign);
+  return end();
+}
+
+// The writer finds a header in one piece, and fills in its checksums.
+void AofLog::PutRecord(UnixMillis time, std::string_view bytes) {
+  char* const header = tail_.Reserve(kRecordHeaderSize);
+  std::memcpy(header, bytes.data(), kRecordHeaderSize);
+  tail_.Advance(header + kRecordHeaderSize);
+  tail_.Write(bytes.substr(kRecordHeaderSize));
+  latest_ = std::max(latest_, time);
+  end_.store(tail_.position(), std::memory_order_relaxed);
+}
+
+void AofLog::KeepBacklog(uint64_t bytes) {
+  if (bytes == 0) {
+    backlog_.reset();
+  } else if (backlog_ != nullptr) {
+    backlog_->set_limit(bytes);
+  } else {
+    Kick();
+    backlog_ = std::make_unique<Backlog>(end(), bytes);
+    copied_ = tail_.mark();
+  }
+}
+
+// Before they are published: from then on they are the writer's, which changes them.
+void AofLog::CopyToBacklog() {
+  tail_.ReadFrom(&copied_, [this](std::string_view piece) { backlog_->Append(piece); });
 }
 
 }  // namespace skein::storage

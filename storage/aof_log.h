@@ -7,11 +7,15 @@
 #include <initializer_list>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "storage/aof_writer.h"
+#include "storage/backlog.h"
+#include "storage/history.h"
 #include "storage/log.h"
 #include "storage/log_tail.h"
+#include "storage/records.h"
 #include "storage/types.h"
 
 namespace skein::storage {
@@ -25,6 +29,10 @@ class AofLog final : public Log {
   // Opens it at file.end, the end of what recovery found and of the new reign's record. Starts the writer. Once.
   void Start(AofFile file);
   bool started() const { return writer_ != nullptr; }
+
+  // Its shard, which is detached from it, has been replaced: goes on at `lsn` as the log with this history, in the file
+  // that `change` makes. Waits for the disk. After an error it is where it was.
+  absl::Status Restart(Lsn lsn, std::vector<Reign> history, UnixMillis latest, FileChange change);
 
   // While it is provisional, nobody relies on it yet: that it cannot be written is no reason to refuse writes. Any
   // thread.
@@ -40,12 +48,22 @@ class AofLog final : public Log {
   Lsn written() const override { return writer_->written(); }
   int64_t DiskBusyMs() const override { return writer_->DiskBusyMs(); }
   uint64_t pending_bytes() const override {
-    // The end is read last: it is never behind what is written.
+    // The end is read last: it is never behind what is written, unless the log is being restarted.
     const Lsn written = writer_->written();
-    return end() - written;
+    const Lsn end = this->end();
+    return end > written ? end - written : 0;
   }
   void AskSync(Lsn lsn) override { writer_->AskSync(lsn); }
   void set_fsync(AppendFsync policy) override { writer_->set_fsync(policy); }
+
+  const std::vector<Reign>& history() const override { return history_.all(); }
+  absl::Status AppendRecords(std::string_view records) override;
+  Lsn BeginReign(uint64_t epoch, UnixMillis now) override;
+  void set_follows(bool yes) override { follows_ = yes; }
+  void KeepBacklog(uint64_t bytes) override;
+  Backlog* backlog() override { return backlog_.get(); }
+  // The reigns that began before `lsn`. Any thread.
+  std::vector<Reign> HistoryUpTo(Lsn lsn) const { return history_.UpTo(lsn); }
 
   AofWriter& writer() { return *writer_; }
   const AofWriter& writer() const { return *writer_; }
@@ -54,6 +72,8 @@ class AofLog final : public Log {
   void OpenRecord(uint32_t db, uint16_t slot);
   void Encode(std::initializer_list<std::string_view> argv);
   absl::Status WhyNot() const;
+  void PutRecord(UnixMillis time, std::string_view bytes);
+  void CopyToBacklog();
 
   const AofOptions options_;
   // The loop's own, but for the end, which others may read.
@@ -67,6 +87,12 @@ class AofLog final : public Log {
   uint32_t current_db_ = 0;
   uint16_t record_slot_ = kNoSlot;
   LogTail tail_;
+  bool follows_ = false;
+  ReignList history_;
+  std::unique_ptr<Backlog> backlog_;
+  LogTail::Mark copied_;               // how far the tail is in the backlog
+  std::vector<RecordView> taken_;      // of AppendRecords, kept for its room
+  std::vector<Reign> begun_;           // likewise
   std::unique_ptr<AofWriter> writer_;  // ends before the tail goes
 };
 

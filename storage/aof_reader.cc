@@ -100,6 +100,15 @@ absl::StatusOr<AofReader::Found> AofReader::NextBatch(size_t limit, std::vector<
   return Found::kRecord;
 }
 
+absl::Status AofReader::Grow() {
+  const absl::StatusOr<uint64_t> size = file_->Size();
+  if (!size.ok()) return size.status();
+  size_ = *size;
+  window_.clear();
+  held_back_.reset();
+  return absl::OkStatus();
+}
+
 AofReader::Found AofReader::Damaged(std::string_view why) {
   damage_ = why;
   return Found::kDamage;

@@ -43,6 +43,9 @@ class AofReader {
   // there is at least one in `*items`. What comes after them (end, damage, an error) is told by the next call.
   absl::StatusOr<Found> NextBatch(size_t limit, std::vector<Item>* items);
 
+  // The file is being written to: looks again how large it is. After kEnd or kDamage Next may be called once more.
+  absl::Status Grow();
+
   const RecordHeader& record() const { return record_; }
   std::string_view body() const { return body_; }
   const std::string& damage() const { return damage_; }

@@ -155,6 +155,7 @@ void AofWriter::WriteGroup(Lsn published) {
   file_size_.store(file_.size, std::memory_order_relaxed);
   tail_->Release();
   written_.store(group_end_, std::memory_order_seq_cst);
+  WakeWaiters();
   if (state() == State::kWriteFails) {
     LOG(WARNING) << "shard " << options_.shard << ": writing to " << file_.path << " works again";
     SetState(State::kOk, "");
@@ -205,7 +206,7 @@ bool AofWriter::WriteUntilDone() {
   int tries_when_stopping = 0;
   uint64_t failures = 0;
   std::chrono::nanoseconds pause = options_.retry_first;
-  const Lsn begin = written();
+  dropped_ = false;
   while (true) {
     write_started_.store(Nanos(Clock::now()), std::memory_order_relaxed);
     const absl::Status status = file_.file->WriteAt(file_.size, group_);
@@ -227,7 +228,7 @@ bool AofWriter::WriteUntilDone() {
                                        ": " + std::string(status.message()) + SeeRunbook("disk-full"));
     }
     ServeRequest();
-    if (written() != begin) return false;  // a revival has dropped the group
+    if (dropped_) return false;
     if (!TryAgain(status, &tries_when_stopping, &pause)) return false;
   }
 }

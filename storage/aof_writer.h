@@ -52,9 +52,10 @@ struct AofFile {
   std::string path;
   uint64_t size = 0;  // where the next byte goes
   uint64_t salt = 0;
-  Lsn end = 0;            // of the last record; durable
-  Lsn marked = 0;         // what the last mark in the file says is durable
-  UnixMillis latest = 0;  // the latest time of a record; only looked at when the log is opened
+  Lsn end = 0;                      // of the last record; durable
+  Lsn marked = 0;                   // what the last mark in the file says is durable
+  UnixMillis latest = 0;            // the latest time of a record; only looked at when the log is opened
+  std::vector<Reign> history = {};  // likewise
 };
 
 // A change to a new incr file, which the thread makes between two groups. Called on the thread, which writes nothing
@@ -140,6 +141,15 @@ class AofWriter {
   // there in the file that `change` makes, and lets writes in again. FailedPrecondition if writes are not off for that
   // reason, or if the log went on past `lsn` (then nothing has been changed). One at a time.
   absl::Status Revive(Lsn lsn, FileChange change);
+  // The log's content is replaced by another's: drops what the tail holds and goes on at `lsn`, wherever that is, in
+  // the file that `change` makes, whatever state the writer was in. Nobody appends meanwhile. Waiters are told
+  // Cancelled. After an error nothing has been changed. One at a time.
+  absl::Status Restart(Lsn lsn, FileChange change);
+  // Which life of the log this is: one more with every restart. Any thread.
+  uint64_t life() const { return lives_.load(std::memory_order_seq_cst); }
+  // Waits until everything before `lsn`, which has been published in this life, has been written. As WaitDurable,
+  // without a sync; Cancelled if the life is another.
+  absl::Status WaitWritten(Lsn lsn, uint64_t life);
 
   // Asks the thread to write and sync what has been published, and to end.
   void Stop();
@@ -151,8 +161,9 @@ class AofWriter {
 
   // What another thread waits for this one to do. Lives on that thread's stack.
   struct Request {
-    bool revive = false;
-    Lsn lsn = 0;  // of a revival
+    enum class Kind : uint8_t { kRotate, kRevive, kRestart };
+    Kind kind = Kind::kRotate;
+    Lsn lsn = 0;  // where to go on; not of a rotation
     FileChange change;
     Rotated rotated;
     absl::Status status;
@@ -166,6 +177,10 @@ class AofWriter {
   // `unsettled`: whether it failed so late that it must be settled.
   absl::Status StartRotation(Request* request, bool* unsettled);
   absl::Status StartRevival(Request* request);
+  absl::Status StartRestart(Request* request);
+  // Takes over the file that a request has made, at `lsn`.
+  void Adopt(AofFile file, Lsn lsn);
+  absl::Status Wait(Lsn lsn, uint64_t life, const std::function<Lsn()>& reached);
   void Answer(absl::Status status);
   // After a rotation that failed: until it works, or gives up because the writer is to end.
   void SettleUntilDone(const FileChange& change);
@@ -220,6 +235,7 @@ class AofWriter {
   std::mutex wait_mutex_;
   std::condition_variable wait_changed_;
   std::atomic<uint32_t> waiters_{0};
+  std::atomic<uint64_t> lives_{0};  // one more with every restart
   std::atomic<Request*> request_{nullptr};
   bool ended_ = false;  // under wait_mutex_
 
@@ -231,6 +247,7 @@ class AofWriter {
   Lsn group_end_ = 0;
   bool group_marked_ = false;
   bool gave_up_ = false;
+  bool dropped_ = false;  // the group, by a revival or a restart
   Clock::time_point last_sync_;
   absl::Status result_;
   std::thread thread_;

@@ -20,24 +20,29 @@ void AofWriter::AskSync(Lsn lsn) {
 absl::Status AofWriter::WaitDurable(Lsn lsn) {
   // Counted before looking, so that what happens after the look is told.
   waiters_.fetch_add(1, std::memory_order_seq_cst);
+  const uint64_t life = this->life();
   AskSync(lsn);
-  absl::Status status;
-  {
-    std::unique_lock<std::mutex> lock(wait_mutex_);
-    while (durable() < lsn) {
-      if (state() != State::kOk) {
-        status = absl::FailedPreconditionError(Reason());
-        break;
-      }
-      if (ended_) {
-        status = absl::CancelledError("the log is being closed");
-        break;
-      }
-      wait_changed_.wait(lock);
-    }
-  }
+  absl::Status status = Wait(lsn, life, [this] { return durable(); });
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
   return status;
+}
+
+absl::Status AofWriter::WaitWritten(Lsn lsn, uint64_t life) {
+  waiters_.fetch_add(1, std::memory_order_seq_cst);
+  absl::Status status = Wait(lsn, life, [this] { return written(); });
+  waiters_.fetch_sub(1, std::memory_order_seq_cst);
+  return status;
+}
+
+absl::Status AofWriter::Wait(Lsn lsn, uint64_t life, const std::function<Lsn()>& reached) {
+  std::unique_lock<std::mutex> lock(wait_mutex_);
+  while (true) {
+    if (this->life() != life) return absl::CancelledError("the log has been replaced");
+    if (reached() >= lsn) return absl::OkStatus();
+    if (state() != State::kOk) return absl::FailedPreconditionError(Reason());
+    if (ended_) return absl::CancelledError("the log is being closed");
+    wait_changed_.wait(lock);
+  }
 }
 
 absl::Status AofWriter::Post(Request* request) {
@@ -62,7 +67,15 @@ absl::StatusOr<AofWriter::Rotated> AofWriter::Rotate(FileChange change) {
 
 absl::Status AofWriter::Revive(Lsn lsn, FileChange change) {
   Request request;
-  request.revive = true;
+  request.kind = Request::Kind::kRevive;
+  request.lsn = lsn;
+  request.change = std::move(change);
+  return Post(&request);
+}
+
+absl::Status AofWriter::Restart(Lsn lsn, FileChange change) {
+  Request request;
+  request.kind = Request::Kind::kRestart;
   request.lsn = lsn;
   request.change = std::move(change);
   return Post(&request);
@@ -89,14 +102,14 @@ bool AofWriter::RequestReady() const {
   const Request* const request = request_.load(std::memory_order_seq_cst);
   if (request == nullptr) return false;
   // What the loop has appended, it publishes at the end of its batch.
-  return !request->revive || state() != State::kPoisoned || tail_->published() >= request->lsn;
+  return request->kind != Request::Kind::kRevive || state() != State::kPoisoned || tail_->published() >= request->lsn;
 }
 
 void AofWriter::ServeRequest() {
   if (!RequestReady()) return;
   Request* const request = request_.load(std::memory_order_seq_cst);
-  if (request->revive) {
-    Answer(StartRevival(request));
+  if (request->kind != Request::Kind::kRotate) {
+    Answer(request->kind == Request::Kind::kRevive ? StartRevival(request) : StartRestart(request));
     return;
   }
   const FileChange change = request->change;
@@ -147,17 +160,34 @@ absl::Status AofWriter::StartRevival(Request* request) {
   if (!file.ok()) return file.status();
   while (tail_->cursor() < lsn) tail_->Skip(tail_->Peek(lsn).size);
   tail_->Release();
-  file_ = *std::move(file);
-  file_size_.store(file_.size, std::memory_order_relaxed);
-  written_.store(lsn, std::memory_order_seq_cst);
-  durable_.store(lsn, std::memory_order_seq_cst);
-  result_ = absl::OkStatus();
-  hold_.store(false, std::memory_order_seq_cst);
+  Adopt(*std::move(file), lsn);
   revivals_.fetch_add(1, std::memory_order_relaxed);
   KillPoint("revive.adopted");
   LOG(WARNING) << "shard " << options_.shard << ": saved anew at LSN " << lsn << "; writes are on again";
   SetState(State::kOk, "");
   return absl::OkStatus();
+}
+
+absl::Status AofWriter::StartRestart(Request* request) {
+  absl::StatusOr<AofFile> file = request->change.begin(request->lsn);
+  if (!file.ok()) return file.status();
+  tail_->Restart(request->lsn);
+  sync_asked_.store(0, std::memory_order_seq_cst);
+  lives_.fetch_add(1, std::memory_order_seq_cst);
+  Adopt(*std::move(file), request->lsn);
+  SetState(State::kOk, "");
+  WakeWaiters();
+  return absl::OkStatus();
+}
+
+void AofWriter::Adopt(AofFile file, Lsn lsn) {
+  file_ = std::move(file);
+  file_size_.store(file_.size, std::memory_order_relaxed);
+  dropped_ = true;
+  written_.store(lsn, std::memory_order_seq_cst);
+  durable_.store(lsn, std::memory_order_seq_cst);
+  result_ = absl::OkStatus();
+  hold_.store(false, std::memory_order_seq_cst);
 }
 
 }  // namespace skein::storage

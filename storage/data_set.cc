@@ -6,6 +6,7 @@
 
 #include "glog/logging.h"
 #include "storage/background_free.h"
+#include "storage/data_set_flows.h"
 #include "storage/data_set_saver.h"
 #include "storage/file.h"
 #include "storage/flip.h"
@@ -23,7 +24,7 @@ class DataSetImpl : public DataSet {
  public:
   // `logs` may be null.
   DataSetImpl(const DataSetOptions& options, std::unique_ptr<LogSet> logs)
-      : switch_(options, std::move(logs)), saver_(options) {
+      : options_(options), switch_(options, std::move(logs)), flows_(options, &switch_), saver_(options) {
     const std::shared_ptr<LogSet> now = switch_.logs();
     ShardOptions shard_options;
     shard_options.count = now != nullptr ? now->shard_count() : options.shards;
@@ -36,10 +37,7 @@ class DataSetImpl : public DataSet {
     report_.shards.resize(shard_options.count);
   }
 
-  ~DataSetImpl() override {
-    saver_.End();
-    switch_.End();
-  }
+  ~DataSetImpl() override { EndServing(); }
 
   absl::Status Recover() {
     std::vector<ShardSink> sinks;
@@ -47,7 +45,7 @@ class DataSetImpl : public DataSet {
     for (const std::unique_ptr<Shard>& shard : shards_) sinks.emplace_back(shard.get());
     const std::shared_ptr<LogSet> logs = switch_.logs();
     if (absl::Status status = logs->Recover([&](uint32_t i) { return &sinks[i]; }); !status.ok()) return status;
-    for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(true);
+    for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(!options_.follow);
     report_ = logs->report();
     for (uint32_t i = 0; i < shard_count(); ++i) {
       const RecoveryReport::PerShard& found = report_.shards[i];
@@ -65,7 +63,7 @@ class DataSetImpl : public DataSet {
     const auto started = std::chrono::steady_clock::now();
     const absl::StatusOr<ImportReport> report = ReadRdbIfThere(options, path, shards_);
     if (!report.ok()) return report.status();
-    for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(true);
+    for (const std::unique_ptr<Shard>& shard : shards_) shard->set_decides_expiry(!options_.follow);
     report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     if (report->keys + report->expired > 0) {
       LOG(INFO) << path << ": loaded " << report->keys << " keys; " << report->expired << " were past their time";
@@ -88,12 +86,15 @@ class DataSetImpl : public DataSet {
   const RecoveryReport& report() const override { return report_; }
   void BeginServing(RunOnShard run_on_shard) override {
     saver_.Begin(AllShards(), run_on_shard, switch_.saver_logs());
+    flows_.Begin(saver_.impl(), shard_count(), run_on_shard);
     switch_.Begin(saver_.impl(), std::move(run_on_shard));
   }
   void EndServing() override {
+    flows_.End();
     saver_.End();
     switch_.End();
   }
+  Flows* flows() override { return saver_.saver() == nullptr ? nullptr : &flows_; }
   Saver* saver() override { return saver_.saver(); }
   absl::Status SaveNow() override { return saver_.SaveNow(AllShards()); }
   void TurnOn(AppendFsync fsync, SwitchCallbacks callbacks) override { switch_.TurnOn(fsync, std::move(callbacks)); }
@@ -119,8 +120,10 @@ class DataSetImpl : public DataSet {
     return all;
   }
 
+  const DataSetOptions options_;
   RecoveryReport report_;
   LogSwitch switch_;                // its logs outlive the shards
+  DataSetFlows flows_;              // likewise
   BackgroundFree background_free_;  // likewise: their last jobs run in its destructor
   std::vector<std::unique_ptr<Shard>> shards_;
   DataSetSaver saver_;  // ends before the shards and logs go

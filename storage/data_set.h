@@ -17,6 +17,7 @@
 
 namespace skein::storage {
 
+class Flows;       // storage/flows.h
 class FileSystem;  // storage/file.h: the file layer, replaced by a fault-injecting one in tests
 
 struct DataSetOptions {
@@ -31,6 +32,8 @@ struct DataSetOptions {
   // with a line in the log. So does any setting to a number that a replica inherited from its primary.
   uint32_t shards = 1;
   bool shards_configured = false;
+  // The node starts as a replica: no reign is begun, the logs go on where they end, and nothing expires by itself.
+  bool follow = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written
   FileSystem* fs = nullptr;               // null: the real one
   SaveOptions save;
@@ -93,6 +96,8 @@ class DataSet {
   virtual void EndServing() {}
   // Null before BeginServing.
   virtual Saver* saver() { return nullptr; }
+  // What replication works with; null before BeginServing. Ends in EndServing.
+  virtual Flows* flows() { return nullptr; }
   // Saves the RDB file in the calling thread, as SHUTDOWN SAVE does. After EndServing, when the loops have ended.
   virtual absl::Status SaveNow() { return absl::OkStatus(); }
 

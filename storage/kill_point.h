@@ -70,6 +70,15 @@ inline constexpr std::string_view kKillPoints[] = {
     // It is switched off.
     "switch.marked-off",
     "switch.detached",
+    // A replica's shard is replaced by a base of its primary's.
+    "reload.base-synced",
+    "reload.file-made",
+    "reload.folder-synced",
+    "reload.listed",
+    "reload.adopted",
+    // A replica becomes a primary.
+    "promote.reigns-durable",
+    "promote.reigns-listed",
     // A data set written out of memory: conversion, reshard.
     "layout.moves-listed",
     "layout.base-synced",

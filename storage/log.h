@@ -9,11 +9,15 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "storage/types.h"
 
 namespace skein::storage {
+
+class Backlog;  // storage/backlog.h
+struct Reign;   // storage/record.h
 
 enum class AppendFsync : uint8_t { kAlways, kEverySec, kNo };
 
@@ -44,6 +48,23 @@ class Log {
 
   // End of the last record.
   virtual Lsn end() const = 0;
+
+  // ---- Replication; the shard's loop, outside of any open record ---------------------------------------------------
+  // The reigns of this log, oldest first, the newest kMaxReigns. The reference stays; what it shows moves on.
+  virtual const std::vector<Reign>& history() const = 0;
+  // Appends records of the log that this one follows, byte for byte: whole ones, the first of which starts at end().
+  // Their checksums may be unset. Reigns among them enter the history. InvalidArgument, and nothing has been appended,
+  // if they are not that. Whether there is room is MayWrite's to say, before.
+  virtual absl::Status AppendRecords(std::string_view records) = 0;
+  // Appends the record that begins a reign with a random id: from there on this log goes its own way. Returns where the
+  // record ends.
+  virtual Lsn BeginReign(uint64_t epoch, UnixMillis now) = 0;
+  // While it follows another log it takes whole records only: AppendTime does nothing, AppendEffect must not come.
+  virtual void set_follows(bool yes) = 0;
+  // Keeps so many bytes of its newest records in memory, from now on, or no more (0).
+  virtual void KeepBacklog(uint64_t bytes) = 0;
+  // Null while none is kept. What has been appended is in it after Kick.
+  virtual Backlog* backlog() = 0;
 
   // ---- Any thread
   // ------------------------------------------------------------------------------------------------------- Everything

@@ -58,6 +58,7 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
 
 void LogSet::MakeLogs(uint32_t count, const AofOptions& tuning) {
   sizes_.resize(count);
+  for (uint32_t shard = 0; shard < count; ++shard) changes_.push_back(std::make_unique<ShardChange>());
   AofOptions log_options = tuning;
   log_options.fsync = options_.fsync;
   log_options.buffer_limit = options_.log_buffer_limit;
@@ -109,9 +110,15 @@ absl::Status LogSet::OpenLogs(std::vector<ShardRecovery> found) {
   absl::Status status = InParallel(count, [&](uint32_t shard) {
     Manifest::Shard& entry = next.shards[shard];
     entry.history = std::move(found[shard].history);
-    if (entry.history.size() == kMaxReigns) entry.history.erase(entry.history.begin());
-    entry.history.emplace_back();
-    const absl::Status begun = BeginReign(shard, found[shard], &files[shard], &entry.history.back());
+    absl::Status begun;
+    if (options_.follow && !aside()) {
+      begun = OpenTail(shard, found[shard], &files[shard]);
+    } else {
+      if (entry.history.size() == kMaxReigns) entry.history.erase(entry.history.begin());
+      entry.history.emplace_back();
+      begun = BeginReign(shard, found[shard], &files[shard], &entry.history.back());
+    }
+    files[shard].history = entry.history;
     entry.durable = files[shard].end;
     return begun;
   });
@@ -131,9 +138,7 @@ absl::Status LogSet::OpenLogs(std::vector<ShardRecovery> found) {
   return absl::OkStatus();
 }
 
-// Cuts the torn tail, makes what was read durable (the process that wrote it may have been killed before its sync),
-// then starts a reign with a record of its own and makes that durable too.
-absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, AofFile* file, Reign* reign) {
+absl::Status LogSet::OpenTail(uint32_t shard, const ShardRecovery& recovery, AofFile* file) {
   absl::StatusOr<std::unique_ptr<File>> opened = fs_->Open(recovery.path, FileSystem::Mode::kWrite);
   if (!opened.ok()) return opened.status();
   file->file = *std::move(opened);
@@ -143,8 +148,21 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
     if (absl::Status status = file->file->Truncate(recovery.size); !status.ok()) return status;
     KillPoint("open.tail-cut");
   }
+  // The process that wrote it may have been killed before its sync.
   if (absl::Status status = file->file->Sync(); !status.ok()) return status;
   KillPoint("open.tail-synced");
+  file->path = recovery.path;
+  file->size = recovery.size;
+  file->salt = recovery.salt;
+  file->end = recovery.end;
+  file->marked = recovery.marked;
+  file->latest = recovery.latest;
+  return absl::OkStatus();
+}
+
+// Starts a reign with a record of its own and makes that durable.
+absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, AofFile* file, Reign* reign) {
+  if (absl::Status status = OpenTail(shard, recovery, file); !status.ok()) return status;
   *reign = NewReign(0, recovery.end);
   file->latest = std::max(recovery.latest, WallClock());
   std::string bytes;
@@ -158,9 +176,7 @@ absl::Status LogSet::BeginReign(uint32_t shard, const ShardRecovery& recovery, A
   KillPoint("open.reign-written");
   if (absl::Status status = file->file->Sync(); !status.ok()) return status;
   KillPoint("open.reign-synced");
-  file->path = recovery.path;
   file->size = recovery.size + bytes.size();
-  file->salt = recovery.salt;
   file->end = recovery.end + record.size();
   file->marked = recovery.end;
   return absl::OkStatus();
@@ -213,8 +229,11 @@ absl::Status LogSet::Close() {
   }
   KillPoint("close.logs-ended");
   // What is known to be on disk is written down even if one log failed: it is true for each by itself.
-  const absl::Status status = store_->Edit([&durable](Manifest* next) {
-    for (size_t shard = 0; shard < durable.size(); ++shard) next->shards[shard].durable = durable[shard];
+  const absl::Status status = store_->Edit([&durable, this](Manifest* next) {
+    for (uint32_t shard = 0; shard < durable.size(); ++shard) {
+      next->shards[shard].durable = durable[shard];
+      next->shards[shard].history = logs_[shard]->HistoryUpTo(durable[shard]);
+    }
     return absl::OkStatus();
   });
   if (!status.ok()) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -82,6 +83,38 @@ class LogSet {
   // FailedPrecondition if no sync has failed, or the log went on past `lsn`. After any error the base is gone, as
   // above, and writes stay off.
   absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn);
+  // ---- Replication (storage/flows.h) --------------------------------------------------------------------------------
+  // The shard's content is about to be replaced, its log is detached: no rewrite begins until Replace. Any thread.
+  void BeginReplace(uint32_t shard);
+  // The base, synced, holds what the shard holds now, at `lsn` of the log with this history: makes a new incr file from
+  // there, lists both and nothing older, and restarts the log there. `wanted` is asked immediately before they are
+  // listed: if it says no, nothing has been changed, and the status is Cancelled. After any error the base is gone, as
+  // with InstallBase, and the log is where it was. Not on a loop's thread.
+  absl::Status Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history, UnixMillis latest,
+                       const std::function<bool()>& wanted);
+  // Makes each shard's log durable up to ends[shard] (0: leave it) and lists the reigns that began before in the
+  // manifest, all in one change. Waits for the disk.
+  absl::Status ListReigns(const std::vector<Lsn>& ends);
+  // Keeps an incr file that is listed from being removed, until the hold is gone; its end removes what is not listed
+  // any more, and may wait for the disk. Null if it is not listed.
+  class Hold {
+   public:
+    Hold(LogSet* set, uint32_t shard, uint64_t sequence) : set_(set), shard_(shard), sequence_(sequence) {}
+    ~Hold() { set_->Release(shard_, sequence_); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    uint64_t sequence() const { return sequence_; }
+
+   private:
+    LogSet* const set_;
+    const uint32_t shard_;
+    const uint64_t sequence_;
+  };
+  std::unique_ptr<Hold> HoldIncr(uint32_t shard, uint64_t sequence);
+  Manifest::Shard Listed(uint32_t shard) const { return store_->Get(shard); }
+  std::string IncrPath(uint32_t shard, uint64_t sequence) const;
+  FileSystem* fs() const { return fs_; }
+
   // Whether a sync of this shard has failed, so that writes are off until Revive. From then on what is appended (reads
   // may find that a key has expired) is kept in memory, so that Revive can go on at any LSN taken later. Any thread.
   bool NeedsRevival(uint32_t shard);
@@ -112,6 +145,8 @@ class LogSet {
   // Begins a reign in every log, which ends where `found` says, lists it and starts the writers.
   absl::Status OpenLogs(std::vector<ShardRecovery> found);
   absl::Status BeginReign(uint32_t shard, const ShardRecovery& recovery, AofFile* file, Reign* reign);
+  // Opens the last file that recovery has read, cuts its torn tail and syncs it.
+  absl::Status OpenTail(uint32_t shard, const ShardRecovery& recovery, AofFile* file);
   // A new incr file, not listed, with room for its header: made, synced, its name too. `header` is what it will say,
   // but for the start.
   struct NewIncr {
@@ -120,8 +155,8 @@ class LogSet {
     FileHeader header;
   };
   absl::StatusOr<std::shared_ptr<NewIncr>> MakeIncr(uint32_t shard);
-  // Writes down where it starts and syncs that: ready to be continued there.
-  absl::StatusOr<AofFile> BeginIncr(NewIncr* incr, Lsn at);
+  // Writes down where it starts, with the history up to there, and syncs that: ready to be continued there.
+  absl::StatusOr<AofFile> BeginIncr(NewIncr* incr, Lsn at, std::vector<Reign> history);
   // Removes what `before` lists of a shard and `after` does not. Failures are logged: it goes at the next start.
   void RemoveUnlisted(uint32_t shard, const Manifest::Shard& before, const Manifest::Shard& after);
   // Removes the files of a life before that no manifest lists.
@@ -132,6 +167,9 @@ class LogSet {
   // that frees gigabytes at once holds up everybody's syncs. A start that finds a part of it removes it.
   void RemoveInSteps(const std::string& path);
   absl::StatusOr<uint64_t> SizeOf(const std::string& path);
+  void Release(uint32_t shard, uint64_t sequence);
+  // Leaves the removing to the last hold's end, if there is one.
+  bool LeftToHolds(uint32_t shard, uint64_t sequence);
   void LearnSizes();
 
   const DataSetOptions options_;
@@ -151,6 +189,20 @@ class LogSet {
     uint64_t base = 0;
     uint64_t after_rewrite = 0;
   };
+  // What happens to one shard's files, one at a time: rotation, revival, replacement.
+  struct ShardChange {
+    std::mutex mutex;
+    std::atomic<bool> replacing{false};
+  };
+  std::vector<std::unique_ptr<ShardChange>> changes_;  // by shard
+
+  struct Held {
+    uint32_t holds = 0;
+    bool unlisted = false;
+  };
+  std::mutex holds_mutex_;
+  std::map<std::pair<uint32_t, uint64_t>, Held> holds_;  // by shard and sequence
+
   mutable std::mutex sizes_mutex_;
   std::vector<Sizes> sizes_;  // by shard
 };

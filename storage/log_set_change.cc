@@ -40,16 +40,18 @@ bool IsOurs(std::string_view name) {
   return error == std::errc() && end == name.data() + name.size() && std::to_string(sequence) == name;
 }
 
-}  // namespace
-
-std::vector<Reign> LogSet::HistoryUpTo(uint32_t shard, Lsn lsn) const {
-  std::vector<Reign> history = store_->Get(shard).history;
-  std::erase_if(history, [lsn](const Reign& reign) { return reign.first_lsn >= lsn; });
-  return history;
+absl::Status BeingReplaced(uint32_t shard) {
+  return absl::FailedPreconditionError("shard " + std::to_string(shard) + " is being replaced by its primary's");
 }
 
+}  // namespace
+
+std::vector<Reign> LogSet::HistoryUpTo(uint32_t shard, Lsn lsn) const { return logs_[shard]->HistoryUpTo(lsn); }
+
 bool LogSet::NeedsRevival(uint32_t shard) {
-  if (!logs_[shard]->started() || logs_[shard]->writer().state() != AofWriter::State::kPoisoned) return false;
+  if (changes_[shard]->replacing.load() || !logs_[shard]->started() ||
+      logs_[shard]->writer().state() != AofWriter::State::kPoisoned)
+    return false;
   logs_[shard]->writer().Hold();
   return true;
 }
@@ -64,8 +66,8 @@ absl::StatusOr<std::shared_ptr<LogSet::NewIncr>> LogSet::MakeIncr(uint32_t shard
   header.sequence = store_->NextSequence(shard);
   header.salt = RandomSalt();
   header.created = WallClock();
-  // All of it: a reign starts with an opening, and a file made later starts behind it.
-  header.history = store_->Get(shard).history;
+  // As far as it is certain to be in the file's head in the end: it only gets longer.
+  header.history = HistoryUpTo(shard, logs_[shard]->written());
   incr->path = JoinPath(dir_, IncrName(shard, header.sequence));
   const auto make = [&]() -> absl::Status {
     absl::StatusOr<std::unique_ptr<File>> file = fs_->Open(incr->path, FileSystem::Mode::kReplace);
@@ -81,8 +83,9 @@ absl::StatusOr<std::shared_ptr<LogSet::NewIncr>> LogSet::MakeIncr(uint32_t shard
   return status;
 }
 
-absl::StatusOr<AofFile> LogSet::BeginIncr(NewIncr* incr, Lsn at) {
+absl::StatusOr<AofFile> LogSet::BeginIncr(NewIncr* incr, Lsn at, std::vector<Reign> history) {
   incr->header.start_lsn = at;
+  incr->header.history = std::move(history);
   const std::string bytes = EncodeFileHeader(incr->header);
   if (absl::Status status = incr->file->WriteAt(0, bytes); !status.ok()) return status;
   if (absl::Status status = incr->file->Sync(); !status.ok()) return status;
@@ -96,6 +99,8 @@ absl::StatusOr<AofFile> LogSet::BeginIncr(NewIncr* incr, Lsn at) {
 }
 
 absl::StatusOr<Lsn> LogSet::Rotate(uint32_t shard) {
+  const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
+  if (changes_[shard]->replacing.load()) return BeingReplaced(shard);
   AofWriter& writer = logs_[shard]->writer();
   const Manifest::Shard before = store_->Get(shard);
   // A file without records is as good as a new one. (What is appended meanwhile may stand in either.)
@@ -118,13 +123,14 @@ absl::StatusOr<Lsn> LogSet::Rotate(uint32_t shard) {
   FileChange change;
   change.begin = [this, shard, incr, &begun](Lsn at) -> absl::StatusOr<AofFile> {
     begun = true;
-    absl::StatusOr<AofFile> file = BeginIncr(incr.get(), at);
+    absl::StatusOr<AofFile> file = BeginIncr(incr.get(), at, HistoryUpTo(shard, at));
     if (!file.ok()) return file.status();
     KillPoint("rotate.header-synced");
     const absl::Status listed = store_->Edit([&](Manifest* next) {
       Manifest::Shard& entry = next->shards[shard];
       entry.incrs.push_back({incr->header.sequence, at});
       entry.durable = std::max(entry.durable, at);
+      entry.history = HistoryUpTo(shard, at);
       return absl::OkStatus();
     });
     if (!listed.ok()) return listed;
@@ -185,8 +191,11 @@ absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, L
       return absl::InvalidArgumentError("shard " + std::to_string(shard) + ": no incr file starts at LSN " +
                                         std::to_string(first_incr) + " for a base at " + std::to_string(lsn));
     }
+    // The shard has been replaced since.
+    if (entry.base.has_value() && entry.base->sequence > base.sequence) return BeingReplaced(shard);
     entry.base = {base.sequence, lsn};
     entry.durable = std::max(entry.durable, lsn);
+    entry.history = HistoryUpTo(shard, entry.durable);
     after = entry;
     return absl::OkStatus();
   });
@@ -208,6 +217,7 @@ absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, L
 }
 
 absl::Status LogSet::Revive(uint32_t shard, const NewBase& base, Lsn lsn) {
+  const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
   AofWriter& writer = logs_[shard]->writer();
   absl::StatusOr<std::shared_ptr<NewIncr>> made = MakeIncr(shard);
   if (!made.ok()) {
@@ -227,7 +237,7 @@ absl::Status LogSet::Revive(uint32_t shard, const NewBase& base, Lsn lsn) {
   bool listing = false;
   FileChange change;
   change.begin = [&, this](Lsn at) -> absl::StatusOr<AofFile> {
-    absl::StatusOr<AofFile> file = BeginIncr(incr.get(), at);
+    absl::StatusOr<AofFile> file = BeginIncr(incr.get(), at, HistoryUpTo(shard, at));
     if (!file.ok()) return file.status();
     listing = true;
     const absl::Status listed = store_->Edit([&](Manifest* next) {
@@ -236,6 +246,7 @@ absl::Status LogSet::Revive(uint32_t shard, const NewBase& base, Lsn lsn) {
       entry.base = {base.sequence, lsn};
       entry.incrs = {{incr->header.sequence, at}};
       entry.durable = at;
+      entry.history = HistoryUpTo(shard, at);
       after = entry;
       return absl::OkStatus();
     });
@@ -280,7 +291,8 @@ void LogSet::RemoveInSteps(const std::string& path) {
 
 void LogSet::RemoveUnlisted(uint32_t shard, const Manifest::Shard& before, const Manifest::Shard& after) {
   for (const Manifest::FileRef& incr : before.incrs) {
-    if (std::find(after.incrs.begin(), after.incrs.end(), incr) == after.incrs.end()) {
+    if (std::find(after.incrs.begin(), after.incrs.end(), incr) == after.incrs.end() &&
+        !LeftToHolds(shard, incr.sequence)) {
       RemoveInSteps(JoinPath(dir_, IncrName(shard, incr.sequence)));
     }
   }

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <future>
 #include <latch>
 #include <utility>
@@ -47,6 +48,11 @@ void LogSwitch::End() {
 std::shared_ptr<LogSet> LogSwitch::logs() const {
   const std::lock_guard lock(mutex_);
   return logs_;
+}
+
+Lsn LogSwitch::EndOfLast(uint32_t shard) const {
+  const std::lock_guard lock(mutex_);
+  return starts_[shard];
 }
 
 void LogSwitch::Adopt(std::unique_ptr<LogSet> logs) {
@@ -141,7 +147,9 @@ void LogSwitch::RunOn(const Task& task) {
   options.shards = shards_;
   options.fsync = *task.on;
   options.on_progress = [this](uint32_t shard) { OnProgress(shard); };
-  absl::StatusOr<std::unique_ptr<LogSet>> made = LogSet::OpenAside(options, starts_);
+  std::vector<Lsn> starts = starts_;
+  for (uint32_t i = 0; i < shards_ && floor_; ++i) starts[i] = std::max(starts[i], floor_(i));
+  absl::StatusOr<std::unique_ptr<LogSet>> made = LogSet::OpenAside(options, starts);
   if (!made.ok()) return fail(made.status());
   Adopt(*std::move(made));
   absl::Status status = WriteBases(callbacks, &told);
@@ -204,7 +212,7 @@ void LogSwitch::DetachShards() {
   const auto detached = std::make_shared<std::latch>(static_cast<ptrdiff_t>(shards_));
   for (uint32_t i = 0; i < shards_; ++i) {
     run_on_shard_(i, [detached](Shard& shard) {
-      shard.log()->Kick();
+      if (shard.log() != nullptr) shard.log()->Kick();
       shard.SetLog(nullptr);
       detached->count_down();
     });

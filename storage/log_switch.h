@@ -33,6 +33,10 @@ class LogSwitch {
 
   // `saver` outlives End.
   void Begin(SaverImpl* saver, DataSet::RunOnShard run_on_shard);
+  // Where a shard's next log starts at least. Before Begin.
+  void set_floor(std::function<Lsn(uint32_t shard)> floor) { floor_ = std::move(floor); }
+  // Where the last logs have ended that are not in use any more.
+  Lsn EndOfLast(uint32_t shard) const;
   // The saver has stopped: what was under way ends. Nothing starts from then on.
   void End();
 
@@ -68,6 +72,7 @@ class LogSwitch {
   SaverImpl* saver_ = nullptr;
   DataSet::RunOnShard run_on_shard_;
   std::atomic<bool> logged_{false};
+  std::function<Lsn(uint32_t shard)> floor_;
   std::vector<Lsn> starts_;  // where the next logs go on
 
   mutable std::mutex mutex_;

@@ -89,4 +89,14 @@ void LogTail::Release() {
   }
 }
 
+void LogTail::Restart(Lsn start) {
+  cursor_ = tail_;
+  Release();
+  cursor_at_ = 0;
+  tail_->base = base_ = start;
+  at_ = tail_->data;
+  limit_ = at_ + Chunk::kSize;
+  published_.store(start);
+}
+
 }  // namespace skein::storage

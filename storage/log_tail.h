@@ -38,6 +38,13 @@ class LogTail {
   void Advance(char* end) { at_ = end; }
   // Appends bytes in as many pieces as it takes.
   void Write(std::string_view bytes);
+  // A place to read on from: that of the next byte now.
+  struct Mark;
+  Mark mark() const;
+  // Shows what has been appended since the mark, in pieces, and moves the mark on. Nothing behind the mark may have
+  // been published: the consumer changes what has, and gives it back.
+  template <typename F>
+  void ReadFrom(Mark* mark, F&& fn) const;
   // Lets the consumer see everything before `end`. Sequentially consistent, so that a sleep flag read afterwards is not
   // older.
   void Publish(Lsn end) { published_.store(end, std::memory_order_seq_cst); }
@@ -58,6 +65,8 @@ class LogTail {
   Lsn cursor() const { return cursor_->base + cursor_at_; }
   // Gives back the chunks before the cursor.
   void Release();
+  // Begins anew at `start`, empty. The producer stands still, and learns of it before it goes on.
+  void Restart(Lsn start);
 
  private:
   struct Chunk {
@@ -66,6 +75,14 @@ class LogTail {
     static constexpr size_t kSize = (256u << 10) - 16;
     char data[kSize];
   };
+
+ public:
+  struct Mark {
+    const Chunk* chunk = nullptr;
+    const char* at = nullptr;
+  };
+
+ private:
   static constexpr uint32_t kMaxSpare = 8;
 
   void NextChunk();
@@ -86,6 +103,20 @@ class LogTail {
   size_t cursor_at_ = 0;
   Chunk* head_ = nullptr;  // the oldest chunk not given back
 };
+
+inline LogTail::Mark LogTail::mark() const { return {tail_, at_}; }
+
+template <typename F>
+void LogTail::ReadFrom(Mark* mark, F&& fn) const {
+  while (mark->chunk != tail_) {
+    const Chunk* const next = mark->chunk->next.load(std::memory_order_relaxed);
+    const char* const end = mark->chunk->data + (next->base - mark->chunk->base);
+    if (end != mark->at) fn(std::string_view(mark->at, static_cast<size_t>(end - mark->at)));
+    *mark = {next, next->data};
+  }
+  if (at_ != mark->at) fn(std::string_view(mark->at, static_cast<size_t>(at_ - mark->at)));
+  mark->at = at_;
+}
 
 }  // namespace skein::storage
 

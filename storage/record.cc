@@ -89,6 +89,11 @@ absl::StatusOr<RecordHeader> DecodeRecordHeader(std::string_view bytes) {
   if (Get<uint32_t>(bytes, kHeaderCrcAt) != Crc32c(bytes.substr(0, kHeaderCrcAt))) {
     return absl::DataLossError("checksum of the record header does not match");
   }
+  return DecodeRecordHeaderUnsummed(bytes);
+}
+
+absl::StatusOr<RecordHeader> DecodeRecordHeaderUnsummed(std::string_view bytes) {
+  if (bytes.size() < kRecordHeaderSize) return absl::DataLossError("incomplete record header");
   const uint8_t kind = Get<uint8_t>(bytes, kKindAt);
   RecordHeader header;
   header.kind = static_cast<RecordKind>(kind);

@@ -69,6 +69,8 @@ std::string_view MarkMagic();
 // What the first kRecordHeaderSize bytes are. DataLoss if the checksum does not match (damaged, or torn); Unimplemented
 // if it does and the kind or flags are unknown (written by a newer version).
 absl::StatusOr<RecordHeader> DecodeRecordHeader(std::string_view bytes);
+// The same for one whose checksums may be unset: they are not looked at.
+absl::StatusOr<RecordHeader> DecodeRecordHeaderUnsummed(std::string_view bytes);
 
 // A stretch of a log written by one opening of it.
 struct Reign {

@@ -155,16 +155,20 @@ void SaveRun::StartSnapshot(Part& part) {
   part.open = true;
   Log* const log = plan_.first ? env_.logs->LogOf(part.shard) : nullptr;
   env_.run_on_shard(part.shard, [queue = plan_.queue, budget = part.budget, log](Shard& shard) {
-    SaveQueue::Begun begun;
-    // Nothing comes between: what the snapshot does not hold, the log does.
-    if (log != nullptr) shard.SetLog(log);
-    begun.used_bytes = shard.used_bytes();
-    begun.changes = shard.changes();
-    absl::StatusOr<SnapshotStart> start = shard.BeginSnapshot({.budget = budget, .sink = queue});
-    begun.status = start.status();
-    if (start.ok()) begun.start = *std::move(start);
-    begun.time = WallClock();
-    queue->Tell(shard.index(), std::move(begun));
+    const auto before = [log](Shard& s) {
+      // Nothing comes between: what the snapshot does not hold, the log does.
+      if (log != nullptr) s.SetLog(log);
+    };
+    const auto tell = [queue, &shard](absl::StatusOr<SnapshotStart> start) {
+      SaveQueue::Begun begun;
+      begun.used_bytes = shard.used_bytes();
+      begun.changes = shard.changes();
+      begun.status = start.status();
+      if (start.ok()) begun.start = *std::move(start);
+      begun.time = WallClock();
+      queue->Tell(shard.index(), std::move(begun));
+    };
+    shard.QueueSnapshot({.budget = budget, .sink = queue}, tell, before);
   });
 }
 
@@ -204,8 +208,6 @@ void SaveRun::OnBegun(Part& part, SaveQueue::Begun begun) {
     part.time = begun.time;
     for (const SnapshotStart::Db& db : part.start->databases) plan_.progress->keys_total += db.keys;
     any_begun_ = any_begun_ || part.status.ok();
-    // It may have failed while this was on its way: now its snapshot can be ended.
-    if (!part.status.ok()) FailPart(part, part.status);
   } else {
     Close(part);
     Fail(part, begun.status);
@@ -363,9 +365,8 @@ void SaveRun::FailPart(Part& part, const absl::Status& status) {
     part.output->file.Remove();
     part.output.reset();
   }
-  // A snapshot that has not said yet that it has begun is ended when it does.
-  if (part.open && part.start.has_value() && !std::exchange(part.cancelled, true)) {
-    env_.run_on_shard(part.shard, [](Shard& shard) { shard.CancelSnapshot(); });
+  if (part.open && !std::exchange(part.cancelled, true)) {
+    env_.run_on_shard(part.shard, [queue = plan_.queue](Shard& shard) { shard.CancelSnapshotOf(queue.get()); });
   }
 }
 

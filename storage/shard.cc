@@ -17,7 +17,10 @@ Shard::Shard(const ShardOptions& options, Log* log)
       keyspace_(std::make_unique<Keyspace>(options.databases, options.index, options.count, options.background_free)),
       random_state_(HashKey("random") | 1) {}
 
-Shard::~Shard() { CancelSnapshot(); }
+Shard::~Shard() {
+  for (QueuedSnapshot& queued : std::exchange(queued_, {})) queued.begun(absl::CancelledError("the shard has gone"));
+  CancelSnapshot();
+}
 
 void Shard::AddObserver(MutationObserver* observer) { observers_.push_back(observer); }
 
@@ -140,30 +143,62 @@ absl::StatusOr<SnapshotStart> Shard::BeginSnapshot(const SnapshotOptions& option
   if (snapshot_ != nullptr) {
     return absl::FailedPreconditionError("a snapshot of shard " + std::to_string(index()) + " is running");
   }
+  if (loading_) {
+    return absl::FailedPreconditionError("shard " + std::to_string(index()) + " is being loaded, it is not whole");
+  }
   SnapshotStart start;
   start.lsn = log_ == nullptr ? 0 : log_->end();
   for (uint32_t db = 0; db < databases(); ++db) {
     if (KeyCount(db) != 0) start.databases.push_back({db, KeyCount(db), ExpiringKeyCount(db)});
   }
   snapshot_ = std::make_unique<Snapshot>(options, index(), keyspace_.get());
+  snapshot_sink_ = options.sink.get();
   return start;
 }
 
 SnapshotStep Shard::StepSnapshot(size_t entries) {
   if (snapshot_ == nullptr) return SnapshotStep::kNone;
   const SnapshotStep step = snapshot_->Step(entries);
-  if (step == SnapshotStep::kDone) {
-    // The sink may begin the next one.
-    const std::unique_ptr<Snapshot> ended = std::move(snapshot_);
-    ended->End(absl::OkStatus());
-  }
-  return step;
+  if (step != SnapshotStep::kDone) return step;
+  EndSnapshot(absl::OkStatus());
+  return snapshot_ == nullptr ? SnapshotStep::kDone : SnapshotStep::kMore;
 }
 
 void Shard::CancelSnapshot() {
-  if (snapshot_ == nullptr) return;
+  if (snapshot_ != nullptr) EndSnapshot(absl::CancelledError("the snapshot was cancelled"));
+}
+
+void Shard::EndSnapshot(const absl::Status& status) {
+  // The sink may begin the next one.
   const std::unique_ptr<Snapshot> ended = std::move(snapshot_);
-  ended->End(absl::CancelledError("the snapshot was cancelled"));
+  ended->End(status);
+  BeginQueued();
+}
+
+void Shard::QueueSnapshot(SnapshotOptions options, std::function<void(absl::StatusOr<SnapshotStart>)> begun,
+                          std::function<void(Shard&)> before) {
+  queued_.push_back({std::move(options), std::move(begun), std::move(before)});
+  BeginQueued();
+}
+
+void Shard::BeginQueued() {
+  while (snapshot_ == nullptr && !queued_.empty()) {
+    const QueuedSnapshot next = std::move(queued_.front());
+    queued_.pop_front();
+    if (next.before) next.before(*this);
+    next.begun(BeginSnapshot(next.options));
+  }
+}
+
+void Shard::CancelSnapshotOf(const SnapshotSink* sink) {
+  if (snapshot_ != nullptr && snapshot_sink_ == sink) return CancelSnapshot();
+  for (auto at = queued_.begin(); at != queued_.end(); ++at) {
+    if (at->options.sink.get() != sink) continue;
+    const QueuedSnapshot taken = std::move(*at);
+    queued_.erase(at);
+    taken.begun(absl::CancelledError("the snapshot was cancelled"));
+    return;
+  }
 }
 
 uint64_t Shard::snapshot_saved_keys() const { return snapshot_ == nullptr ? 0 : snapshot_->saved_keys(); }

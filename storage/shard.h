@@ -10,6 +10,7 @@
 #define SKEIN_STORAGE_SHARD_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -155,6 +156,12 @@ class Shard {
   // ---- Snapshots (storage/snapshot.h) -------------------------------------------------------------------------------
   // Begins a snapshot of the state after the last record; not inside a bracket. FailedPrecondition if one is running.
   absl::StatusOr<SnapshotStart> BeginSnapshot(const SnapshotOptions& options);
+  // The same as soon as no other is running: `begun` is called once, with how it went, now or later, outside of
+  // brackets; `before` (may be null) immediately before it begins.
+  void QueueSnapshot(SnapshotOptions options, std::function<void(absl::StatusOr<SnapshotStart>)> begun,
+                     std::function<void(Shard&)> before = nullptr);
+  // Ends that sink's snapshot, as CancelSnapshot; or takes it out of the queue: `begun` is called with Cancelled.
+  void CancelSnapshotOf(const SnapshotSink* sink);
   // Saves about `entries` more. Call between commands until it says otherwise than kMore; after kFull, when the budget
   // has room again.
   SnapshotStep StepSnapshot(size_t entries);
@@ -174,6 +181,9 @@ class Shard {
     return SlowMayWrite();
   }
 
+  // While it is loading it holds a part of something: snapshots are refused with FailedPrecondition.
+  void set_loading(bool yes) { loading_ = yes; }
+  bool loading() const { return loading_; }
   // When the loading takes place: items that do not say when they were last used are taken to be used then.
   void set_loading_time(UnixMillis now) { now_ = now; }
   // Puts a key of a base or an RDB file into the tables: no log, no observers, whatever the key held goes. Not inside a
@@ -241,6 +251,8 @@ class Shard {
   absl::Status ParseRecord(uint32_t db, std::string_view body, std::vector<Effect>* effects) const;
   void ApplyEffect(const Effect& effect);
   absl::Status SlowMayWrite() const;
+  void EndSnapshot(const absl::Status& status);
+  void BeginQueued();
   // Takes a database out: the snapshot keeps it if it must, else it is freed.
   void DetachDatabase(uint32_t db);
 
@@ -255,6 +267,14 @@ class Shard {
   uint64_t expired_keys_ = 0;
   uint64_t changes_ = 0;
   std::unique_ptr<Snapshot> snapshot_;
+  const SnapshotSink* snapshot_sink_ = nullptr;  // of snapshot_
+  struct QueuedSnapshot {
+    SnapshotOptions options;
+    std::function<void(absl::StatusOr<SnapshotStart>)> begun;
+    std::function<void(Shard&)> before;
+  };
+  std::deque<QueuedSnapshot> queued_;
+  bool loading_ = false;
   // Where active expiry goes on.
   uint32_t expire_db_ = 0;
   uint64_t expire_cursor_ = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "storage/log.h"
+#include "storage/record.h"
 #include "storage/shard.h"
 
 namespace skein::storage {
@@ -49,6 +50,12 @@ class FakeLog : public Log {
   Lsn written() const override { return end_; }
   uint64_t pending_bytes() const override { return 0; }
   void set_fsync(AppendFsync) override {}
+  const std::vector<Reign>& history() const override { return history_; }
+  absl::Status AppendRecords(std::string_view) override { return absl::UnimplementedError("it has no such bytes"); }
+  Lsn BeginReign(uint64_t, UnixMillis) override { return end_; }
+  void set_follows(bool) override {}
+  void KeepBacklog(uint64_t) override {}
+  Backlog* backlog() override { return nullptr; }
 
   std::vector<Record> records;
 
@@ -66,6 +73,7 @@ class FakeLog : public Log {
   uint32_t db_ = 0;
   Record record_{};
   Lsn end_ = 0;
+  std::vector<Reign> history_;
 };
 
 // Value, expiry and encoding of each key of each database; expired keys included.

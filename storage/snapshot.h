@@ -87,7 +87,7 @@ enum class SnapshotStep : uint8_t {
   kNone,  // no snapshot is running
   kMore,  // there is more to do
   kFull,  // the budget is full: wait for room
-  kDone,  // this call has ended it
+  kDone,  // this call has ended it, and no other waited for that
 };
 
 }  // namespace skein::storage

@@ -1,0 +1,268 @@
+#include "storage/shard_reload.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "glog/logging.h"
+#include "storage/base_head.h"
+#include "storage/kill_point.h"
+#include "storage/rdb/decoder.h"
+#include "storage/save_file.h"
+#include "storage/wall_clock.h"
+
+namespace skein::storage {
+namespace {
+
+// One visit to the shard's thread: about 50 microseconds.
+constexpr size_t kBatchItems = 256;
+constexpr size_t kBatchBytes = size_t{64} << 10;
+constexpr size_t kBatchesOnTheirWay = 4;
+
+// What has been fed, as a file that is read once from front to back; what is read is written aside.
+class FedFile final : public File {
+ public:
+  // `copy` may be null.
+  FedFile(ShardReload::Work* work, SaveFile* copy) : work_(work), copy_(copy) {}
+
+  absl::StatusOr<size_t> ReadAt(uint64_t offset, char* out, size_t size) override {
+    CHECK_EQ(offset, read_) << "read from front to back";
+    const absl::StatusOr<size_t> got = work_->Read(out, size);
+    if (!got.ok()) return got;
+    read_ += *got;
+    if (copy_ == nullptr) return got;
+    copy_->buffer()->append(out, *got);
+    if (absl::Status status = copy_->WriteSome(); !status.ok()) return status;
+    return got;
+  }
+  absl::Status WriteAt(uint64_t, const std::vector<iovec>&) override { return absl::UnimplementedError("read only"); }
+  absl::Status Truncate(uint64_t) override { return absl::UnimplementedError("read only"); }
+  absl::Status Sync() override { return absl::OkStatus(); }
+  // It is not known where it ends; it says so there.
+  absl::StatusOr<uint64_t> Size() override { return std::numeric_limits<uint64_t>::max() / 4; }
+
+  uint64_t read() const { return read_; }
+
+ private:
+  ShardReload::Work* const work_;
+  SaveFile* const copy_;
+  uint64_t read_ = 0;
+};
+
+class Visitor final : public RdbVisitor {
+ public:
+  Visitor(const ShardReload::Env& env, ShardReload::Work* work) : env_(env), work_(work) {}
+
+  absl::Status OnAux(std::string_view name, std::string_view value) override { return head_.OnAux(name, value); }
+  absl::Status OnItem(const RdbItem& item) override {
+    if (item.db >= env_.databases) {
+      return absl::FailedPreconditionError("the primary has a key in database " + std::to_string(item.db) +
+                                           "; this node has " + std::to_string(env_.databases) +
+                                           ": set databases to what the primary has");
+    }
+    if (KeySlot(item.key) % env_.shards != env_.shard) {
+      return absl::DataLossError("a key of another shard than " + std::to_string(env_.shard) + " of " +
+                                 std::to_string(env_.shards));
+    }
+    if (batch_.Add(item)) return absl::OkStatus();
+    if (absl::Status status = Flush(); !status.ok()) return status;
+    CHECK(batch_.Add(item));
+    return absl::OkStatus();
+  }
+  absl::Status Flush() { return work_->Load(std::exchange(batch_, ItemBatch(kBatchItems, kBatchBytes))); }
+  absl::StatusOr<BaseHead> head() const {
+    absl::StatusOr<std::optional<BaseHead>> head = head_.Finish();
+    if (!head.ok()) return head.status();
+    if (!head->has_value()) return absl::DataLossError("what came is no base: it names no shard and no LSN");
+    if ((*head)->shard != env_.shard || (*head)->shard_count != env_.shards) {
+      return absl::DataLossError("what came is the base of shard " + std::to_string((*head)->shard) + " of " +
+                                 std::to_string((*head)->shard_count));
+    }
+    return **std::move(head);
+  }
+
+ private:
+  const ShardReload::Env& env_;
+  ShardReload::Work* const work_;
+  BaseHeadReader head_;
+  ItemBatch batch_{kBatchItems, kBatchBytes};
+};
+
+}  // namespace
+
+ShardReload::~ShardReload() { work_->Cancel(); }
+bool ShardReload::Feed(std::string bytes) { return work_->Feed(std::move(bytes)); }
+void ShardReload::Finish() { work_->Finish(); }
+
+ShardReload::Work::~Work() = default;
+
+void ShardReload::Work::Begin(Shard& shard) {
+  if (shard.log() != nullptr) {
+    shard.log()->Kick();
+    shard.log()->KeepBacklog(0);
+    shard.SetLog(nullptr);
+  }
+  if (env_.logs != nullptr) env_.logs->BeginReplace(env_.shard);
+  const UnixMillis now = WallClock();
+  shard.set_loading(true);
+  shard.set_decides_expiry(false);
+  shard.Begin(now);
+  shard.FlushAll(/*lazy=*/true);
+  shard.End();
+  shard.set_loading_time(now);
+}
+
+// ---- Fed -----------------------------------------------------------------------------------------------------------
+
+bool ShardReload::Work::Feed(std::string bytes) {
+  if (bytes.empty()) return true;
+  bool full = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    fed_bytes_ += bytes.size();
+    fed_.push_back(std::move(bytes));
+    full = told_full_ = fed_bytes_ >= kQueueLimit;
+  }
+  changed_.notify_all();
+  return !full;
+}
+
+void ShardReload::Work::Finish() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    finished_ = true;
+  }
+  changed_.notify_all();
+}
+
+void ShardReload::Work::Cancel() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    cancelled_.store(true, std::memory_order_release);
+    fed_.clear();
+  }
+  changed_.notify_all();
+}
+
+absl::StatusOr<size_t> ShardReload::Work::Read(char* out, size_t size) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return !fed_.empty() || finished_ || cancelled(); });
+  if (cancelled()) return absl::CancelledError("cancelled");
+  size_t got = 0;
+  while (got < size && !fed_.empty()) {
+    const std::string& first = fed_.front();
+    const size_t n = std::min(size - got, first.size() - taken_);
+    std::memcpy(out + got, first.data() + taken_, n);
+    got += n;
+    taken_ += n;
+    if (taken_ < first.size()) break;
+    fed_.pop_front();
+    taken_ = 0;
+  }
+  fed_bytes_ -= got;
+  if (told_full_ && fed_bytes_ < kQueueLimit / 2) {
+    told_full_ = false;
+    lock.unlock();
+    env_.run_on_shard(env_.shard, [self = shared_from_this()](Shard&) {
+      if (!self->cancelled() && self->callbacks_.on_room) self->callbacks_.on_room();
+    });
+  }
+  return got;
+}
+
+// ---- Loaded --------------------------------------------------------------------------------------------------------
+
+absl::Status ShardReload::Work::AwaitLoaded(size_t at_most) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [&] { return loading_ <= at_most || cancelled(); });
+  return cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
+}
+
+absl::Status ShardReload::Work::Load(ItemBatch batch) {
+  if (batch.items().empty()) return absl::OkStatus();
+  if (absl::Status status = AwaitLoaded(kBatchesOnTheirWay - 1); !status.ok()) return status;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++loading_;
+  }
+  env_.run_on_shard(env_.shard,
+                    [self = shared_from_this(), held = std::make_shared<ItemBatch>(std::move(batch))](Shard& shard) {
+                      // Whoever cancels does so on this thread before he begins another.
+                      if (!self->cancelled()) shard.LoadItems(held->items());
+                      {
+                        const std::lock_guard<std::mutex> lock(self->mutex_);
+                        --self->loading_;
+                      }
+                      self->changed_.notify_all();
+                    });
+  return absl::OkStatus();
+}
+
+// ---- The thread ----------------------------------------------------------------------------------------------------
+
+void ShardReload::Work::Run() {
+  pthread_setname_np(pthread_self(), ("reload-" + std::to_string(env_.shard)).c_str());
+  BaseHead head;
+  const absl::Status status = Replace(&head);
+  if (!status.ok() && !cancelled()) {
+    LOG(ERROR) << "shard " << env_.shard << ": could not be replaced by its primary's: " << status.message();
+  }
+  env_.run_on_shard(env_.shard, [self = shared_from_this(), status, head = std::move(head)](Shard& shard) {
+    // Whoever cancels begins another one, or leaves the shard as it is.
+    if (self->cancelled()) return;
+    if (!status.ok()) return self->callbacks_.done(status);
+    const Env& env = self->env_;
+    if (env.memory != nullptr) env.memory->Restart(head.lsn, head.history);
+    shard.SetLog(env.memory != nullptr ? static_cast<Log*>(env.memory) : &env.logs->log(env.shard));
+    shard.log()->set_follows(true);
+    shard.set_loading(false);
+    self->callbacks_.done(head.lsn);
+  });
+}
+
+void ShardReload::Work::Fail(const absl::Status& status) {
+  env_.run_on_shard(env_.shard, [self = shared_from_this(), status](Shard&) {
+    if (!self->cancelled()) self->callbacks_.done(status);
+  });
+}
+
+absl::Status ShardReload::Work::Replace(BaseHead* out) {
+  SavePace pace([] { return uint64_t{0}; }, [](SavePace::Clock::time_point) { return true; });
+  LogSet::NewBase base{};
+  std::unique_ptr<SaveFile> copy;
+  if (env_.logs != nullptr) {
+    base = env_.logs->NextBase(env_.shard);
+    copy = std::make_unique<SaveFile>(env_.fs, base.path, /*incremental_sync=*/true, &pace);
+    if (absl::Status status = copy->Open(); !status.ok()) return status;
+  }
+  const auto give_up = [&](const absl::Status& status) {
+    if (copy != nullptr) copy->Remove();
+    return status;
+  };
+  FedFile file(this, copy.get());
+  Visitor visitor(env_, this);
+  const absl::StatusOr<RdbInfo> info = ReadRdb(&file, "the primary's base", 0, RdbDecoderOptions(), &visitor);
+  if (!info.ok()) return give_up(info.status());
+  // Until it says that this was all: what follows does not belong to it.
+  char more;
+  const absl::StatusOr<size_t> rest = file.read() == info->size ? Read(&more, 1) : absl::StatusOr<size_t>(size_t{1});
+  if (!rest.ok()) return give_up(rest.status());
+  if (*rest != 0) return give_up(absl::DataLossError("the primary's base: bytes follow its end"));
+  const absl::StatusOr<BaseHead> head = visitor.head();
+  if (!head.ok()) return give_up(head.status());
+  absl::Status status = visitor.Flush();
+  if (status.ok()) status = AwaitLoaded(0);
+  if (status.ok() && copy != nullptr) status = copy->Finish();
+  if (!status.ok()) return give_up(status);
+  *out = *head;
+  if (copy == nullptr) return absl::OkStatus();
+  KillPoint("reload.base-synced");
+  copy.reset();  // From here on the manifest may list it.
+  return env_.logs->Replace(env_.shard, base, head->lsn, head->history, head->time, [this] { return !cancelled(); });
+}
+
+}  // namespace skein::storage
