@@ -160,8 +160,9 @@ SnapshotStep Shard::StepSnapshot(size_t entries) {
   if (snapshot_ == nullptr) return SnapshotStep::kNone;
   const SnapshotStep step = snapshot_->Step(entries);
   if (step != SnapshotStep::kDone) return step;
+  const bool others_wait = !queued_.empty();
   EndSnapshot(absl::OkStatus());
-  return snapshot_ == nullptr ? SnapshotStep::kDone : SnapshotStep::kMore;
+  return others_wait && snapshot_ != nullptr ? SnapshotStep::kMore : SnapshotStep::kDone;
 }
 
 void Shard::CancelSnapshot() {
