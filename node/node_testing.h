@@ -16,6 +16,7 @@
 #include "node/node_impl.h"
 #include "storage/data_set.h"
 #include "storage/log.h"
+#include "storage/record.h"
 #include "storage/shard.h"
 
 namespace skein::node {
@@ -33,6 +34,13 @@ class StepLog final : public storage::Log {
   uint64_t pending_bytes() const override { return kicked_.load() - durable_.load(); }
   void set_fsync(storage::AppendFsync) override {}
   void AskSync(storage::Lsn lsn) override { asked_ = lsn; }
+  // Nobody follows it, and it follows none.
+  const std::vector<storage::Reign>& history() const override { return history_; }
+  absl::Status AppendRecords(std::string_view) override { return absl::UnimplementedError("not in this test"); }
+  storage::Lsn BeginReign(uint64_t, storage::UnixMillis) override { return end_; }
+  void set_follows(bool) override {}
+  void KeepBacklog(uint64_t) override {}
+  storage::Backlog* backlog() override { return nullptr; }
 
   // ---- The test's thread. Each tells the loops.
   void Advance() { AdvanceTo(kicked_.load()); }
@@ -55,6 +63,7 @@ class StepLog final : public storage::Log {
   mutable std::mutex mutex_;
   absl::Status may_write_;
   std::vector<uint16_t> slots_;
+  std::vector<storage::Reign> history_;
 };
 
 // A bus that publishes what the test gives it.
