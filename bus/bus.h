@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "bus/cluster_events.h"
 #include "bus/command.h"
+#include "bus/published.h"
 #include "bus/tls/tls.h"
 #include "bus/topology.h"
 #include "bus/trust/trust.h"
@@ -87,6 +88,8 @@ struct BusCallbacks {
   // No shard may write until `until_mono_ms` (0: from now on they may again); once none does, and with where their logs
   // end then, call Bus::Frozen. Null: nothing writes. Must not block.
   std::function<void(int64_t until_mono_ms)> freeze;
+  // What other nodes have published, in each one's order. On the bus thread; must not block.
+  std::function<void(std::vector<PublishedMessage>)> deliver = nullptr;
 };
 
 // One message counter a type, for CLUSTER INFO (cluster_stats_messages_ping_sent, …).
@@ -98,6 +101,7 @@ struct MessageCount {
 
 struct LinkInfo {  // CLUSTER LINKS
   bool outbound;
+  bool publishes;    // it carries published messages, and nothing else
   std::string node;  // id; links not yet identified are left out
   int64_t create_time_ms;
   std::string events;                                // "r", "w", "rw"
@@ -118,6 +122,8 @@ struct BusStats {
   std::vector<std::pair<std::string, uint64_t>> closes;
   uint64_t inbound = 0, outbound = 0, unproven = 0;  // connections now
   uint64_t persist_failures = 0;
+  // Published messages that a peer did not get (no room, no link), and those of others that were not taken.
+  uint64_t publishes_dropped = 0, publishes_refused = 0;
   uint64_t epoch_jumps_refused = 0, messages_refused = 0;  // by the engine
 };
 
@@ -154,6 +160,9 @@ class Bus {
   virtual void GetEvents(std::function<void(std::vector<ClusterEvent>)> done) = 0;
   virtual void ResetEvents() = 0;
   virtual void GetLinks(std::function<void(std::vector<LinkInfo>)> done) = 0;
+  // Any thread: to every member, or to those of this node's replica group. At most once: what does not fit into the
+  // limits is dropped and counted. One thread's messages arrive in its order.
+  virtual void Publish(std::vector<PublishedMessage> messages) = 0;
   // Any thread: bus-io-threads at run time, 0 to 64. Loses no message.
   virtual void SetIoThreads(uint32_t threads) = 0;
   // Any thread: for new links at once; links proven otherwise are made anew, one after the other, within

@@ -18,6 +18,7 @@
 #include "bus/link/links.h"
 #include "bus/mailbox.h"
 #include "bus/persister.h"
+#include "bus/publisher.h"
 #include "bus/quiet_signals.h"
 #include "bus/resolver.h"
 #include "bus/state_file.h"
@@ -30,6 +31,7 @@ constexpr uint64_t kTickMs = 100;
 constexpr size_t kMailboxLimit = 65536;
 constexpr size_t kMaxRequests = 65536;  // commands the engine has not answered
 constexpr uint64_t kLargestLinkBuffer = 1u << 30;
+constexpr size_t kMaxToPublish = 64u << 20;  // bytes on their way from the loops
 
 OperatorReply ErrorReply(std::string text) { return {OperatorReply::Kind::kError, std::move(text), 0}; }
 
@@ -37,6 +39,11 @@ int64_t HalfTimeout(int64_t node_timeout_ms) { return std::clamp<int64_t>(node_t
 
 uint64_t LinkBufferLimit(uint64_t bytes) {
   return bytes == 0 ? kLargestLinkBuffer : std::min(bytes, kLargestLinkBuffer);
+}
+
+// Half of what closes a link: publishing too much drops messages, and no link.
+size_t PublishLimit(uint64_t link_buffer_limit) {
+  return std::min<size_t>(PublisherOptions().peer_limit, LinkBufferLimit(link_buffer_limit) / 2);
 }
 
 LinksOptions MakeLinksOptions(const BusOptions& options) {
@@ -162,6 +169,22 @@ class BusThread : public Bus, private LinkHandler {
     mailbox_.PostAlways([this] { events_.Clear(); });
   }
 
+  void Publish(std::vector<PublishedMessage> messages) override {
+    size_t bytes = 0;
+    for (const PublishedMessage& message : messages) bytes += sizeof(message) + message.bytes();
+    const size_t count = messages.size();
+    if (to_publish_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= kMaxToPublish &&
+        mailbox_.Post([this, bytes, messages = std::move(messages)]() mutable {
+          to_publish_.fetch_sub(bytes, std::memory_order_relaxed);
+          if (closing_) return;
+          for (PublishedMessage& message : messages) publisher_->Publish(std::move(message), MonotonicMs());
+        })) {
+      return;
+    }
+    to_publish_.fetch_sub(bytes, std::memory_order_relaxed);
+    publishes_dropped_.fetch_add(count, std::memory_order_relaxed);
+  }
+
   void SetIoThreads(uint32_t threads) override {
     mailbox_.PostAlways([this, threads] {
       if (!closing_) links_->SetWorkers(threads);
@@ -189,7 +212,9 @@ class BusThread : public Bus, private LinkHandler {
   void SetLinkBufferLimit(uint64_t bytes) override {
     mailbox_.PostAlways([this, bytes] {
       options_.link_buffer_limit = bytes;
-      if (!closing_) links_->SetBufferLimit(LinkBufferLimit(bytes));
+      if (closing_) return;
+      links_->SetBufferLimit(LinkBufferLimit(bytes));
+      publisher_->SetPeerLimit(PublishLimit(bytes));
     });
   }
   void SetProtectedMode(bool on) override {
@@ -217,6 +242,9 @@ class BusThread : public Bus, private LinkHandler {
     links.tls = trust_.tls;
     links.loopback_only = LoopbackOnly();
     links_ = std::make_unique<Links>(&loop_, links, static_cast<LinkHandler*>(this));
+    PublisherOptions publishing;
+    publishing.peer_limit = PublishLimit(options_.link_buffer_limit);
+    publisher_ = std::make_unique<Publisher>(links_.get(), publishing, callbacks_.deliver);
     uv_timer_start(
         &tick_, [](uv_timer_t* tick) { static_cast<BusThread*>(tick->data)->OnTick(); }, kTickMs, kTickMs);
 
@@ -256,6 +284,7 @@ class BusThread : public Bus, private LinkHandler {
     uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
     uv_run(&loop_, UV_RUN_DEFAULT);
     CHECK_EQ(uv_loop_close(&loop_), 0);
+    publisher_.reset();
     links_.reset();
   }
 
@@ -267,6 +296,7 @@ class BusThread : public Bus, private LinkHandler {
 
   void OnTick() {
     links_->Tick();
+    publisher_->Tick(MonotonicMs());
     if (callbacks_.data_plane) {
       DataPlane now;
       callbacks_.data_plane(&now);
@@ -280,6 +310,10 @@ class BusThread : public Bus, private LinkHandler {
   }
   void OnLinkUp(LinkId link) override { Feed(LinkUpEvent{link}); }
   void OnLinkDown(LinkId link, const char* /*reason*/) override { Feed(LinkDownEvent{link}); }
+  void OnPublished(LinkId link, MessagePtr message) override { publisher_->OnMessage(link, *message); }
+  void OnPublishedEnd() override { publisher_->OnMessagesEnd(); }
+  void OnPublishLinkUp(LinkId link) override { publisher_->OnLinkUp(link); }
+  void OnPublishLinkDown(LinkId link, size_t unsent) override { publisher_->OnLinkDown(link, unsent, MonotonicMs()); }
   void OnRemarkableClose(std::string text) override { events_.Add(EventKind::kClose, std::move(text), UnixMs()); }
 
   void OnPersisted(const std::vector<uint64_t>& ids, const absl::Status& status) {
@@ -367,6 +401,7 @@ class BusThread : public Bus, private LinkHandler {
   void Publish(TopologyPtr topology) {
     published_ = true;
     links_->SetNodeId(topology->me().id);
+    publisher_->SetTopology(topology);
     if (callbacks_.publish) callbacks_.publish(std::move(topology));
   }
 
@@ -402,6 +437,9 @@ class BusThread : public Bus, private LinkHandler {
     stats.outbound = links_->outbound();
     stats.unproven = links_->unproven();
     stats.persist_failures = persist_failures_;
+    const PublisherCounters publishing = publisher_->counters();
+    stats.publishes_dropped = publishing.dropped + publishes_dropped_.load(std::memory_order_relaxed);
+    stats.publishes_refused = publishing.refused;
     stats.epoch_jumps_refused = engine_->stats().epoch_jumps_refused;
     stats.messages_refused = engine_->stats().messages_refused;
     return stats;
@@ -411,8 +449,9 @@ class BusThread : public Bus, private LinkHandler {
     std::vector<LinkInfo> infos;
     for (LinkView& view : links_->View()) {
       if (!view.up) continue;
-      infos.push_back({view.outbound, std::move(view.peer_id), view.create_unix_ms, view.waits_for_write ? "rw" : "r",
-                       view.send_bytes + view.receive_bytes, view.send_bytes, view.jobs, view.closing});
+      infos.push_back({view.outbound, view.link_class == LinkClass::kPublish, std::move(view.peer_id),
+                       view.create_unix_ms, view.waits_for_write ? "rw" : "r", view.send_bytes + view.receive_bytes,
+                       view.send_bytes, view.jobs, view.closing});
     }
     return infos;
   }
@@ -435,11 +474,14 @@ class BusThread : public Bus, private LinkHandler {
   uv_async_t wake_{};
   std::atomic<uint64_t> fenced_{0};
   std::atomic<int64_t> writable_until_{0};
+  std::atomic<size_t> to_publish_{0};
+  std::atomic<uint64_t> publishes_dropped_{0};
 
   // ---- The bus thread's own
   uv_loop_t loop_{};
   uv_timer_t tick_{};
   std::unique_ptr<Links> links_;
+  std::unique_ptr<Publisher> publisher_;
   Effects effects_;
   bool stepping_ = false;
   std::deque<Event> deferred_;

@@ -79,6 +79,16 @@ class HandBus final : public bus::Bus {
   void GetEvents(std::function<void(std::vector<bus::ClusterEvent>)> done) override { done({}); }
   void ResetEvents() override {}
   void GetLinks(std::function<void(std::vector<bus::LinkInfo>)> done) override { done({}); }
+  void Publish(std::vector<bus::PublishedMessage> messages) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (bus::PublishedMessage& message : messages) published_.push_back(std::move(message));
+  }
+  std::vector<bus::PublishedMessage> published() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return published_;
+  }
+  // As if other nodes had published it.
+  void Deliver(std::vector<bus::PublishedMessage> messages) { callbacks_.deliver(std::move(messages)); }
   void SetIoThreads(uint32_t) override {}
   void SetSecrets(bus::SecretsPtr) override {}
   void SetTls(bus::TlsContextPtr) override {}
@@ -98,6 +108,7 @@ class HandBus final : public bus::Bus {
   std::mutex mutex_;
   std::condition_variable changed_;
   uint64_t fenced_ = 0;
+  std::vector<bus::PublishedMessage> published_;
 };
 
 class TestNode {

@@ -27,6 +27,7 @@ enum class CloseReason : uint8_t {
   kBadTag,
   kUndecodable,
   kUnexpectedFrame,
+  kWrongClass,  // a message that has no place on links of this class
   kBadHello,
   kNoCommonVersion,
   kSelf,
@@ -89,6 +90,8 @@ constexpr const char* CloseReasonName(CloseReason reason) {
       return "undecodable";
     case CloseReason::kUnexpectedFrame:
       return "unexpected-frame";
+    case CloseReason::kWrongClass:
+      return "wrong-class";
     case CloseReason::kBadHello:
       return "bad-hello";
     case CloseReason::kNoCommonVersion:

@@ -12,7 +12,7 @@ constexpr uint32_t kMagic = 0x424e4b53;  // "SKNB", as little-endian bytes
 constexpr uint8_t kPlainLayout = 1, kTaggedLayout = 2;
 constexpr size_t kIdBytes = 40;
 constexpr size_t kHelloBytes = 2 + 2 + 4 + kIdBytes;
-constexpr uint32_t kHasNonce = 1;  // of a Hello's flags
+constexpr uint32_t kHasNonce = 1, kForPublishing = 2;  // of a Hello's flags
 constexpr size_t kChallengeBytes = 2 + 2 + kNonceBytes;
 constexpr size_t kChecksumAt = 12;
 
@@ -70,6 +70,10 @@ uint32_t MaxPayload(FrameType type, uint8_t kind) {
     case 7:  // suspicions
     case 8:  // failed
       return 256u << 10;
+    case 20:  // publish
+    case 21:  // publishshard
+    case 22:  // publishpart
+      return kMaxPublishBytes;
     default:
       return kMaxMessageBytes;
   }
@@ -121,7 +125,7 @@ std::string EncodeHello(const Hello& hello) {
   auto* at = reinterpret_cast<uint8_t*>(payload.data());
   Put16(at, hello.min_version);
   Put16(at + 2, hello.max_version);
-  Put32(at + 4, hello.has_nonce ? kHasNonce : 0);
+  Put32(at + 4, (hello.has_nonce ? kHasNonce : 0) | (hello.link_class == LinkClass::kPublish ? kForPublishing : 0));
   memcpy(at + 8, hello.node_id.data(), std::min(hello.node_id.size(), kIdBytes));
   if (hello.has_nonce) payload += Text(hello.nonce);
   return Frame(FrameType::kHello, payload);
@@ -172,6 +176,7 @@ bool DecodeHello(std::string_view payload, Hello* hello) {
   if (!IsNodeId(id)) return false;
   hello->node_id = std::string(id);
   hello->has_nonce = (Get32(at + 4) & kHasNonce) != 0;
+  hello->link_class = (Get32(at + 4) & kForPublishing) != 0 ? LinkClass::kPublish : LinkClass::kControl;
   if (hello->has_nonce) {
     if (payload.size() < kHelloBytes + kNonceBytes) return false;
     memcpy(hello->nonce.data(), at + kHelloBytes, kNonceBytes);

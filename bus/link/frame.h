@@ -18,6 +18,7 @@ namespace skein::bus {
 inline constexpr size_t kFrameHeaderBytes = 16;
 inline constexpr uint32_t kMaxHelloBytes = 512;  // of any frame of the handshake
 inline constexpr uint32_t kMaxMessageBytes = 1u << 20;
+inline constexpr uint32_t kMaxPublishBytes = 160u << 10;  // of a published message; longer ones travel in parts
 // The versions of the protocol this build speaks, oldest and newest.
 inline constexpr uint16_t kMinVersion = 1;
 inline constexpr uint16_t kMaxVersion = 1;
@@ -53,6 +54,13 @@ void SealFrame(FrameType type, uint8_t kind, uint8_t* frame, uint32_t length, Fr
 // CRC-32C (Castagnoli) of `bytes`.
 uint32_t Crc32c(const void* bytes, size_t length);
 
+// What a connection is for; each class has connections of its own, so that none can delay another. The wire knows the
+// numbers.
+enum class LinkClass : uint8_t {
+  kControl = 0,  // everything that keeps the cluster together
+  kPublish = 1,  // published messages, from the dialling side alone
+};
+
 // The first frame of the dialling side: which versions it speaks, and who it says it is. It sends nothing else before
 // it has the answer; the other side answers nothing before it has accepted it. Without a secret the answer is a Hello,
 // too.
@@ -62,6 +70,7 @@ struct Hello {
   std::string node_id;     // 40 lower-case hex digits
   bool has_nonce = false;  // it has a secret, and will prove it
   Nonce nonce{};
+  LinkClass link_class = LinkClass::kControl;  // of a dialler
 };
 // The answer of a side with a secret: nothing of itself. Then a Proof, and an Accept with which the other side proves
 // itself.

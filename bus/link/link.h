@@ -37,6 +37,7 @@ struct Link {
 
   LinkId id = 0;
   bool outbound = false;
+  LinkClass link_class = LinkClass::kControl;  // of an inbound link: as its Hello says
   State state = State::kConnecting;
   SocketAddress remote;
   std::string peer_id;  // from its Hello or Accept
@@ -62,6 +63,7 @@ struct Link {
   std::deque<Outgoing> queue, handshake_queue;
   size_t queue_bytes = 0;
   size_t unsent_bytes = 0;
+  size_t unsent_messages = 0;
 
   // L25: how many jobs borrow `io`; closing meanwhile is only marked, and the last completion destroys the link.
   uint32_t io_refs = 0;

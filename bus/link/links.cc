@@ -16,7 +16,8 @@ namespace skein::bus {
 
 namespace {
 
-constexpr size_t kReadyPerTurn = 16;  // links served between two polls
+// Links served between two polls, and of those that publish.
+constexpr size_t kReadyPerTurn = 16, kPublishReadyPerTurn = 4;
 constexpr size_t kEngineReasons = 64;
 constexpr int kLogsPerSecond = 10;
 constexpr size_t kCompletionsPerTurn = 64;
@@ -104,13 +105,29 @@ void Links::Send(LinkId id, const MessagePtr& message) {
 void Links::Queue(Link* link, Outgoing out) {
   bool message = out.message != nullptr;
   link->unsent_bytes += out.bytes;
+  link->unsent_messages += message;
   (message ? link->queue : link->handshake_queue).push_back(std::move(out));
   if (link->memory() > options_.buffer_limit) return End(link, CloseReason::kOverBufferLimit);
   if (message && link->state != Link::State::kUp) return;
+  if (message && link->link_class == LinkClass::kPublish) {
+    if (link->blocked) return;
+    link->want_write = true;
+    return MakeReady(link);
+  }
   if (!link->blocked && !link->in_dirty) {
     link->in_dirty = true;
     dirty_.push_back(link->id);
   }
+}
+
+size_t Links::Unsent(LinkId id) const {
+  auto found = links_.find(id);
+  return found == links_.end() ? 0 : found->second->unsent_bytes;
+}
+
+std::string Links::PeerOf(LinkId id) const {
+  auto found = links_.find(id);
+  return found == links_.end() || found->second->state != Link::State::kUp ? std::string() : found->second->peer_id;
 }
 
 void Links::Close(LinkId id, const char* reason) {
@@ -138,6 +155,15 @@ void Links::OnPoll(uv_poll_t* poll, int status, int events) {
     // L26: remembered, and served when the job is done; until then the poll must not spin on it.
     if ((events & UV_READABLE) != 0) link->want_read = true;
     return links->Unwatch(link);
+  }
+  if (link->state == Link::State::kUp && link->link_class == LinkClass::kPublish) {
+    // Behind all others (RunReady).
+    if ((events & UV_WRITABLE) != 0 && link->read_wants_write) events |= UV_READABLE;
+    if ((events & UV_WRITABLE) != 0 || link->write_wants_read) link->want_write = true;
+    if ((events & UV_READABLE) != 0) link->want_read = true;
+    link->blocked = link->write_wants_read = link->read_wants_write = false;
+    links->Unwatch(link);
+    return links->MakeReady(link);
   }
   LinkId id = link->id;
   if ((events & UV_WRITABLE) != 0 && link->read_wants_write) {
@@ -257,10 +283,19 @@ void Links::Complete(LinkJob* finished) {
 void Links::CompleteRead(Link* link, ReadResult* result) {
   counters_.bytes_received += result->bytes;
   counters_.unknown_received += result->unknown;
+  const bool publishes = link->link_class == LinkClass::kPublish;
   for (size_t i = 0; i < result->messages.size() && !link->async_close; ++i) {
     ++counters_.received[result->kinds[i]];
-    handler_->OnMessage(link->id, std::move(result->messages[i]), link->remote.ip);
+    if (IsPublishKind(result->kinds[i]) != publishes || (publishes && link->outbound)) {
+      return End(link, CloseReason::kWrongClass);
+    }
+    if (publishes) {
+      handler_->OnPublished(link->id, std::move(result->messages[i]));
+    } else {
+      handler_->OnMessage(link->id, std::move(result->messages[i]), link->remote.ip);
+    }
   }
+  if (publishes && !result->messages.empty()) handler_->OnPublishedEnd();
   if (result->handshake && !link->async_close) HandleHandshake(link, *result->handshake);
   if (link->async_close) return;
   if (result->close != CloseReason::kNone) {
@@ -282,6 +317,8 @@ void Links::CompleteWrite(Link* link, WriteResult* result) {
   for (uint8_t kind : result->kinds) ++counters_.sent[kind];
   DCHECK_GE(link->unsent_bytes, result->done_bytes);
   link->unsent_bytes -= result->done_bytes;
+  DCHECK_GE(link->unsent_messages, result->kinds.size());
+  link->unsent_messages -= result->kinds.size();
   if (link->async_close) return;
   if (result->close != CloseReason::kNone) return End(link, result->close, result->error);
   if (result->blocked && result->wants_read) {
@@ -296,8 +333,24 @@ void Links::CompleteWrite(Link* link, WriteResult* result) {
 void Links::MakeReady(Link* link) {
   if (link->in_ready) return;
   link->in_ready = true;
-  ready_.push_back(link->id);
-  if (ready_.size() == 1) uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
+  if (link->state == Link::State::kUp && link->link_class == LinkClass::kPublish) {
+    publish_ready_.push_back(link->id);
+  } else {
+    ready_.push_back(link->id);
+  }
+  uv_idle_start(&handles_->idle, [](uv_idle_t*) {});
+}
+
+void Links::Serve(LinkId id) {
+  Link* link = Find(id);
+  if (link == nullptr) return;
+  link->in_ready = false;
+  bool write = link->want_write;
+  if (link->want_read) WantRead(link);
+  link = Find(id);
+  if (link != nullptr && write) WantWrite(link);
+  link = Find(id);
+  if (link != nullptr && !link->watched && link->io_refs == 0 && !link->want_read) Watch(link);
 }
 
 void Links::RunReady() {
@@ -306,15 +359,7 @@ void Links::RunReady() {
   if (turn > 0) {
     std::vector<LinkId> served(ready_.begin(), ready_.begin() + static_cast<ptrdiff_t>(turn));
     ready_.erase(ready_.begin(), ready_.begin() + static_cast<ptrdiff_t>(turn));
-    for (LinkId id : served) {
-      Link* link = Find(id);
-      if (link == nullptr) continue;
-      link->in_ready = false;
-      bool write = link->want_write;
-      if (link->want_read) WantRead(link);
-      link = Find(id);
-      if (link != nullptr && write) WantWrite(link);
-    }
+    for (LinkId id : served) Serve(id);
   }
   // Sending may close a link, whose handler may send again: by index, and until nothing is left.
   for (size_t i = 0; i < dirty_.size(); ++i) {
@@ -324,7 +369,12 @@ void Links::RunReady() {
     WantWrite(link);
   }
   dirty_.clear();
-  if (ready_.empty()) uv_idle_stop(&handles_->idle);
+  for (size_t left = std::min(publish_ready_.size(), kPublishReadyPerTurn); left > 0; --left) {
+    LinkId id = publish_ready_.front();
+    publish_ready_.pop_front();
+    Serve(id);
+  }
+  if (ready_.empty() && publish_ready_.empty()) uv_idle_stop(&handles_->idle);
 }
 
 // ---- Ending
@@ -358,6 +408,8 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
   LinkId id = link->id;
   bool tell = reason != CloseReason::kEngine && reason != CloseReason::kStopping &&
               (link->outbound || link->state == Link::State::kUp);
+  const bool publishes = link->link_class == LinkClass::kPublish;
+  const size_t unsent = link->unsent_messages;
   ++counters_.closed[static_cast<size_t>(reason)];
   if (engine_reason != nullptr) {
     auto found = counters_.closed_by_engine.find(engine_reason);
@@ -396,7 +448,12 @@ void Links::End(Link* link, CloseReason reason, int error, const char* engine_re
     owned->io->transport()->Shutdown();
     owned.reset();
   }
-  if (tell) handler_->OnLinkDown(id, CloseReasonName(reason));
+  if (!tell) return;
+  if (publishes) {
+    handler_->OnPublishLinkDown(id, unsent);
+  } else {
+    handler_->OnLinkDown(id, CloseReasonName(reason));
+  }
 }
 
 void Links::Tick() {
@@ -437,9 +494,9 @@ std::vector<LinkView> Links::View() const {
   views.reserve(links_.size() + closing_.size());
   for (const auto* links : {&links_, &closing_}) {
     for (const auto& [id, link] : *links) {
-      views.push_back({id, link->outbound, link->state == Link::State::kUp, link->async_close, link->peer_id,
-                       link->remote, link->create_unix_ms, link->blocked, link->io_refs, link->unsent_bytes,
-                       link->io->input_memory()});
+      views.push_back({id, link->link_class, link->outbound, link->state == Link::State::kUp, link->async_close,
+                       link->peer_id, link->remote, link->create_unix_ms, link->blocked, link->io_refs,
+                       link->unsent_bytes, link->io->input_memory()});
     }
   }
   return views;

@@ -41,10 +41,19 @@ class LinkHandler {
   // A link has ended other than by Close; a dialled one also if it never came up, an inbound one only if it was up. May
   // come from inside Dial and Send.
   virtual void OnLinkDown(LinkId link, const char* reason) = 0;
+  // The same of links of the class for publishing; an inbound one comes up, too. `unsent`: messages lost with it.
+  virtual void OnPublished(LinkId /*link*/, MessagePtr /*message*/) {}
+  // What one read has brought is through.
+  virtual void OnPublishedEnd() {}
+  virtual void OnPublishLinkUp(LinkId /*link*/) {}
+  virtual void OnPublishLinkDown(LinkId /*link*/, size_t /*unsent*/) {}
   // A link was closed, or a connection refused, for a reason that an operator should know: in words. At most some a
   // second.
   virtual void OnRemarkableClose(std::string /*text*/) {}
 };
+
+// Ids of links that publish: of a series of their own, so that they never meet those of the engine.
+inline constexpr LinkId kPublishLinks = LinkId{1} << 63;
 
 struct LinksOptions {
   uint32_t max_inbound = 4096;
@@ -82,6 +91,7 @@ struct LinkCounters {
 
 struct LinkView {
   LinkId id;
+  LinkClass link_class;
   bool outbound, up, closing;  // closing: borrowed by a job, and to be destroyed after it
   std::string peer_id;         // empty before the Hello
   SocketAddress remote;
@@ -120,6 +130,14 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   void Dial(LinkId link, const std::string& ip, uint16_t port);
   // Dial, with a connection that exists already.
   void DialOver(LinkId link, Fd connected, SocketAddress remote);
+  // The id says the class: kPublishLinks + an odd number for publishing.
+  static LinkClass ClassOf(LinkId dialled) {
+    return (dialled & kPublishLinks) != 0 ? LinkClass::kPublish : LinkClass::kControl;
+  }
+  // Bytes queued on a link and not written; 0 if it is gone.
+  size_t Unsent(LinkId link) const;
+  // Whose link it is, once it is up; empty if it is gone.
+  std::string PeerOf(LinkId link) const;
   // Queues. For a link that is gone: nothing.
   void Send(LinkId link, const MessagePtr& message);
   // `reason`: static. The handler is not told.
@@ -178,6 +196,7 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   void CompleteWrite(Link* link, WriteResult* result);
   void MakeReady(Link* link);
   void RunReady();
+  void Serve(LinkId id);
 
   void Watch(Link* link);
   void Unwatch(Link* link);
@@ -210,7 +229,11 @@ class Links {  // NOLINT(clang-analyzer-optin.performance.Padding): the rings' c
   std::deque<std::string> pairing_order_;
   std::vector<LinkId> dirty_;
   std::vector<LinkId> ready_;
-  LinkId next_inbound_ = 2, last_dialled_ = 0;
+  // Links of the class for publishing that want to read or write. They wait behind all others, and few are served in a
+  // turn: whatever is published, a heartbeat waits for no more than that.
+  std::deque<LinkId> publish_ready_;
+  LinkId next_inbound_ = 2;
+  std::array<LinkId, 2> last_dialled_{};  // by class
 
   std::vector<std::unique_ptr<LinkJob>> idle_jobs_;
   IoPool pool_;

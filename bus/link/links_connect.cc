@@ -112,8 +112,9 @@ void Links::Adopt(std::unique_ptr<Link> owned) {
 // ---- Dialling
 
 void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
-  CHECK(id % 2 == 1 && id > last_dialled_) << "ids of links are odd and grow";
-  last_dialled_ = id;
+  LinkId& last = last_dialled_[static_cast<size_t>(ClassOf(id))];
+  CHECK(id % 2 == 1 && id > last) << "ids of links are odd and grow";
+  last = id;
   CloseReason refused = CloseReason::kNone;
   int error = 0;
   Fd fd;
@@ -134,8 +135,8 @@ void Links::Dial(LinkId id, const std::string& ip, uint16_t port) {
   }
   if (refused != CloseReason::kNone) {
     ++counters_.closed[static_cast<size_t>(refused)];
-    handler_->OnLinkDown(id, CloseReasonName(refused));
-    return;
+    if (ClassOf(id) == LinkClass::kPublish) return handler_->OnPublishLinkDown(id, 0);
+    return handler_->OnLinkDown(id, CloseReasonName(refused));
   }
   DialOver(id, std::move(fd), {ip, port});
 }
@@ -144,6 +145,7 @@ void Links::DialOver(LinkId id, Fd fd, SocketAddress remote) {
   auto link = std::make_unique<Link>();
   link->id = id;
   link->outbound = true;
+  link->link_class = ClassOf(id);
   link->direction_count = outbound_.Take();
   link->remote = std::move(remote);
   link->fd = std::move(fd);

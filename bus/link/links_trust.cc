@@ -10,7 +10,9 @@ namespace skein::bus {
 
 namespace {
 
-constexpr char kPurpose[] = "bus";
+// A proof for one class is none for the other.
+const char* PurposeOf(LinkClass link_class) { return link_class == LinkClass::kPublish ? "bus publish" : "bus"; }
+
 constexpr size_t kMaxPairings = 16384;
 
 }  // namespace
@@ -48,11 +50,12 @@ void Links::QueueHandshake(Link* link, std::string frame) {
 void Links::QueueHello(Link* link) {
   Hello mine;
   mine.node_id = node_id_;
+  if (link->outbound) mine.link_class = link->link_class;
   if (link->outbound && options_.secrets != nullptr) {
     link->handshake = std::make_unique<SecretHandshake>();
     link->handshake->secrets = options_.secrets;
     Introduction& about = link->handshake->about;
-    about.purpose = kPurpose;
+    about.purpose = PurposeOf(link->link_class);
     about.min_version = mine.min_version;
     about.max_version = mine.max_version;
     about.dialler_id = node_id_;
@@ -99,6 +102,7 @@ void Links::HandleHello(Link* link, const Hello& hello) {
   link->version = NegotiateVersion(mine, hello);
   if (link->version == 0) return End(link, CloseReason::kNoCommonVersion);
   link->peer_id = hello.node_id;
+  if (!link->outbound) link->link_class = hello.link_class;
   if (!proves) {
     if (!Proven(link) || link->outbound) return;
     return QueueHello(link);
@@ -106,7 +110,7 @@ void Links::HandleHello(Link* link, const Hello& hello) {
   link->handshake = std::make_unique<SecretHandshake>();
   link->handshake->secrets = options_.secrets;
   Introduction& about = link->handshake->about;
-  about.purpose = kPurpose;
+  about.purpose = PurposeOf(link->link_class);
   about.min_version = hello.min_version;
   about.max_version = hello.max_version;
   about.version = link->version;
@@ -179,7 +183,11 @@ bool Links::Proven(Link* link) {
   if (!link->outbound) return true;
   LinkId id = link->id;
   if (!link->queue.empty()) WantWrite(link);
-  handler_->OnLinkUp(id);
+  if (link->link_class == LinkClass::kPublish) {
+    handler_->OnPublishLinkUp(id);
+  } else {
+    handler_->OnLinkUp(id);
+  }
   return true;
 }
 

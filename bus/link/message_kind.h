@@ -18,6 +18,8 @@ using MessagePtr = std::shared_ptr<const proto::BusMessage>;
 // The field number of the message's body, 1..255; 0 if it has none that this build knows.
 uint8_t MessageKind(const proto::BusMessage& message);
 bool IsKnownKind(uint8_t kind);
+// Belongs on links of the class for publishing, and nowhere else.
+constexpr bool IsPublishKind(uint8_t kind) { return kind >= 20 && kind <= 29; }
 // The body's field name ("ping"); "unknown" if there is none of that number. Lives for ever.
 const std::string& MessageKindName(uint8_t kind);
 

@@ -24,9 +24,11 @@ std::optional<bus::EventKind> EventKindOf(std::string_view word) {
 }
 
 void WriteLink(const bus::LinkInfo& link, ReplyWriter& reply) {
-  reply.Map(8);
+  reply.Map(9);
   reply.Bulk("direction");
   reply.Bulk(link.outbound ? "to" : "from");
+  reply.Bulk("class");
+  reply.Bulk(link.publishes ? "publish" : "control");
   reply.Bulk("node");
   reply.Bulk(link.node);
   reply.Bulk("create-time");

@@ -229,6 +229,8 @@ std::string InfoText(const Topology& topology, const bus::BusStats& stats) {
       "cluster_bus_links_closing:{}\r\ncluster_bus_links_refused_by_limit:{}\r\n",
       stats.reads_inline, stats.reads_offloaded, stats.writes_inline, stats.writes_offloaded, stats.accepts_inline,
       stats.accepts_offloaded, stats.links_closing, stats.links_refused_by_limit);
+  text += fmt::format("cluster_bus_publishes_dropped:{}\r\ncluster_bus_publishes_refused:{}\r\n",
+                      stats.publishes_dropped, stats.publishes_refused);
   text += "cluster_bus_closes:";
   for (size_t i = 0; i < stats.closes.size(); ++i) {
     text += fmt::format("{}{}={}", i == 0 ? "" : ",", stats.closes[i].first, stats.closes[i].second);
