@@ -102,10 +102,36 @@ size_t LoopImpl::Execute(ClientSession& s, char* data, size_t size) {
   return pos;
 }
 
+namespace {
+
+// With RESP2 a subscribed client could not tell a reply from a message, so it may not ask for any other.
+bool OnlySubscribing(const ClientSession& s, const Prepared& p) {
+  if (s.st.resp != 2 || p.kind == Prepared::Kind::kUnknown || p.kind == Prepared::Kind::kArity ||
+      p.kind == Prepared::Kind::kNoAuth || p.kind == Prepared::Kind::kHostile) {
+    return false;
+  }
+  const std::string_view name = p.info->stats.spec->name;
+  return !name.ends_with("subscribe") && name != "ping" && name != "quit" && name != "reset";
+}
+
+void WriteOnlySubscribing(const CommandSpec& spec, ReplyWriter* reply) {
+  std::string text = "ERR Can't execute '";
+  if (spec.parent != nullptr) text.append(spec.parent).append("|");
+  text.append(spec.name).append(
+      "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context");
+  reply->Error(text);
+}
+
+}  // namespace
+
 LoopImpl::Outcome LoopImpl::ExecuteOne(ClientSession& s, Prepared& p) {
   const Args argv(args_.data() + p.argv_begin, p.argc);
-  if (p.kind == Prepared::Kind::kHere) [[likely]] {
+  if (p.kind == Prepared::Kind::kHere && !s.st.subscribed()) [[likely]] {
     return ExecuteHere(s, p, argv);
+  }
+  if (s.st.subscribed() && OnlySubscribing(s, p)) {
+    Reject(s, p, [&](ReplyWriter& r) { WriteOnlySubscribing(*p.info->stats.spec, &r); });
+    return Outcome::kDone;
   }
   switch (p.kind) {
     case Prepared::Kind::kElsewhere:
@@ -132,8 +158,9 @@ LoopImpl::Outcome LoopImpl::ExecuteOne(ClientSession& s, Prepared& p) {
       Reject(s, p,
              [&](ReplyWriter& r) { routing_.WriteRedirect(Verdict::kCrossSlot, p.slot, *config_, s.st.tls, &r); });
       return Outcome::kDone;
-    case Prepared::Kind::kNowhere:
     case Prepared::Kind::kHere:
+      return ExecuteHere(s, p, argv);
+    case Prepared::Kind::kNowhere:
       break;
   }
   // kNowhere: on the session's loop, without a shard, to write the error.
@@ -190,14 +217,18 @@ LoopImpl::Outcome LoopImpl::ExecuteSession(ClientSession& s, Prepared& p, Args a
   s.st.asking = false;  // one command long; ASKING itself sets it again
   s.last_spec = &spec;
   ++s.st.total_commands;
+  executing_ = &s;
   spec.run(call);
+  executing_ = nullptr;
   retired_config_.reset();
   if (s.park == Park::kDeferred) {
+    TakePushes(s);
     ++p.info->stats.calls;
     ++stats_.commands;
     return Outcome::kStop;
   }
   Finish(s, p.info, /*executed=*/true, &s.out, start, before);
+  TakePushes(s);
   return Outcome::kDone;
 }
 

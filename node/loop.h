@@ -10,6 +10,7 @@
 #include "node/config/config.h"
 #include "node/diagnostics.h"
 #include "node/node.h"
+#include "node/pubsub/registry.h"
 #include "node/session.h"
 
 namespace skein::node {
@@ -22,8 +23,7 @@ struct PauseState {
   bool writes_only = false;
 };
 
-inline constexpr char kNoAppendOnly[] =
-    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+inline constexpr char kNoAppendOnly[] = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 
 // What WAIT and WAITAOF wait for.
 struct WaitFor {
@@ -62,6 +62,18 @@ class Loop {
   // Ends the wait of one of this loop's sessions, as its time-out would, or with the error of CLIENT UNBLOCK. False if
   // it has no such session that waits.
   virtual bool Unblock(uint64_t client_id, bool with_error) = 0;
+  // Publish and subscribe. Each name is confirmed to the session, behind the reply of its running command, as Redis
+  // does; without names, all of the kind are taken back. UnsubscribeAll says nothing.
+  virtual void Subscribe(Session& session, SubscriptionKind kind, Args names) = 0;
+  virtual void Unsubscribe(Session& session, SubscriptionKind kind, Args names) = 0;
+  virtual void UnsubscribeAll(Session& session) = 0;
+  // Whether shard channels of the slot are this node's to serve; else writes the redirection.
+  virtual bool ServesChannels(uint16_t slot, const Caller& caller, ReplyWriter* reply) const = 0;
+  // Answers the running command (argv: name, channel, message), now or once other loops have counted.
+  virtual void Publish(Call& call, bool sharded) = 0;
+  virtual const Registry& subscriptions() const = 0;
+  // Messages of other nodes that this loop had no room for. Any thread.
+  virtual uint64_t published_dropped() const = 0;
   // All shards of this loop.
   virtual void ForEachShard(const std::function<void(storage::Shard&)>& fn) = 0;
 };

@@ -164,6 +164,7 @@ void LoopImpl::EndOfBatch() {
   }
   if (!touched_.empty()) FlushTouched();
   while (!open_boxes_.empty()) SendBatch(outboxes_[open_boxes_.back()]);
+  if (!for_peers_.empty()) HandToBus();
   KickLogs();
   if (!close_later_.empty()) {
     std::vector<uint64_t> ids;
@@ -277,7 +278,7 @@ void LoopImpl::ScanSessions() {
       CloseSession(s);
       continue;
     }
-    if (idle_limit != 0 && s.park == Park::kNo && mono_ms_ - s.st.last_active_ms > idle_limit) {
+    if (idle_limit != 0 && s.park == Park::kNo && !s.st.subscribed() && mono_ms_ - s.st.last_active_ms > idle_limit) {
       ++stats_.timeouts;
       CloseSession(s);
       continue;
@@ -425,6 +426,7 @@ void LoopImpl::ApplyTopology(bus::TopologyPtr topology) {
       if (!now.Owns(static_cast<uint16_t>(slot)) && now.me().primary) slot_stats_->Reset(static_cast<uint16_t>(slot));
     }
   }
+  DropForeignChannels();
   writable_checked_ms_ = -1;
   for (ShardHost* host : own_hosts_) host->shard->set_decides_expiry(routing_.is_primary());
 }

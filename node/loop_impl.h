@@ -7,6 +7,7 @@
 //   handover.cc    commands for shards of other loops
 //   commit.cc      replies that wait for their commit point
 //   wait.cc        WAIT and WAITAOF
+//   publish.cc     publish and subscribe
 //   deferred.cc    replies that are owed, and questions to all loops or shards
 //   snapshot_slices.cc  slices of running snapshots
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
@@ -125,6 +126,10 @@ class LoopImpl final : public Loop {
   // What stands before `durable` in the shard's log is durable, which the log says already. Wakes the loop if it
   // sleeps, and something on it waits for that.
   void OnDurable(uint32_t shard, storage::Lsn durable);
+  // What its clients may be subscribed to.
+  const Interest& interest() const { return interest_; }
+  // From other nodes; `bytes` of them.
+  void TakePublished(const std::shared_ptr<const std::vector<bus::PublishedMessage>>& messages, size_t bytes);
   // A session is on its way here (counted at once, so that the next one goes elsewhere).
   void Expect() { session_count_.fetch_add(1, std::memory_order_relaxed); }
   uint32_t node_shard_count() const { return static_cast<uint32_t>(hosts_.size()); }
@@ -157,6 +162,13 @@ class LoopImpl final : public Loop {
   void Wait(Call& call, const WaitFor& what) override;
   bool Unblock(uint64_t client_id, bool with_error) override;
   void ForEachShard(const std::function<void(storage::Shard&)>& fn) override;
+  void Subscribe(Session& session, SubscriptionKind kind, Args names) override;
+  void Unsubscribe(Session& session, SubscriptionKind kind, Args names) override;
+  void UnsubscribeAll(Session& session) override;
+  bool ServesChannels(uint16_t slot, const Caller& caller, ReplyWriter* reply) const override;
+  void Publish(Call& call, bool sharded) override;
+  const Registry& subscriptions() const override { return subscriptions_; }
+  uint64_t published_dropped() const override { return published_dropped_.load(std::memory_order_relaxed); }
 
   NodeImpl& node() { return *node_; }
   uv_loop_t* uv() { return &uv_; }
@@ -328,6 +340,18 @@ class LoopImpl final : public Loop {
   void PassBarriers(ClientSession& s);
   void FailBarriers(ClientSession& s, uint32_t shard);
 
+  // publish.cc
+  // Appends to what the session gets, outside of any reply.
+  void PushTo(ClientSession& s, std::string_view bytes);
+  static void TakePushes(ClientSession& s);
+  // Tells the session of a change that has been made. `what` empty: only counts anew.
+  void Confirm(ClientSession& s, std::string_view what, SubscriptionKind kind, const std::string_view* name);
+  // To this loop's subscribers: how many there are.
+  size_t Deliver(bool sharded, std::string_view channel, std::string_view message);
+  void TellPeers(bool sharded, std::string_view channel, std::string_view message);
+  void HandToBus();
+  void DropForeignChannels();
+
   // wait.cc
   bool OwnWritesDurable(const ClientSession& s) const;
   void WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const;
@@ -438,6 +462,14 @@ class LoopImpl final : public Loop {
   std::atomic<bool> progress_{false};
   bool gating_ = false;
   bool logged_ = false;  // what is durable in its shard's log is durable
+
+  Interest interest_;
+  Registry subscriptions_{&interest_};
+  ClientSession* executing_ = nullptr;  // whose session command is running
+  std::vector<bus::PublishedMessage> for_peers_;
+  size_t for_peers_bytes_ = 0;
+  std::atomic<size_t> published_backlog_{0};
+  std::atomic<uint64_t> published_dropped_{0};
 
   uint64_t next_ticket_ = 1;
   PauseState pause_;

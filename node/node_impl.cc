@@ -143,6 +143,7 @@ absl::Status NodeImpl::Open() {
   if (config.cluster_enabled) {
     bus::BusCallbacks callbacks;
     callbacks.publish = [this](bus::TopologyPtr t) { Publish(std::move(t)); };
+    callbacks.deliver = [this](std::vector<bus::PublishedMessage> m) { Deliver(std::move(m)); };
     callbacks.data_plane = [this](bus::DataPlane* now) { DataPlane(now); };
     absl::StatusOr<std::unique_ptr<bus::Bus>> bus = options_.start_bus(BusOptionsOf(config), std::move(callbacks));
     if (!bus.ok()) return bus.status();

@@ -131,6 +131,7 @@ class NodeImpl final : public Node {
   absl::Status Open();
   absl::Status Bind(const Config& config, std::vector<ListenSocket>* sockets);
   void Publish(bus::TopologyPtr topology);
+  void Deliver(std::vector<bus::PublishedMessage> published);
   void DataPlane(bus::DataPlane* data_plane);
   void Spread(ConfigPtr config);
   absl::Status ChangeConfig(const std::vector<std::pair<std::string, std::string>>& pairs, bool switched);

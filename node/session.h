@@ -26,6 +26,8 @@ struct ClientState {
   bool authenticated = false;
   bool readonly = false, asking = false, no_evict = false, no_touch = false;
   bool tls = false;
+  uint32_t channels = 0, patterns = 0, shard_channels = 0;  // subscribed to
+  bool subscribed() const { return channels + patterns + shard_channels != 0; }
   bool blocked = false;  // waits in WAIT or WAITAOF
   bool close_after_reply = false, close_now = false;
   ClientReplyMode reply_mode = ClientReplyMode::kOn;

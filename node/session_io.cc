@@ -47,7 +47,8 @@ ClientState& ClientSession::state() {
 }
 
 size_t ClientSession::memory_usage() const {
-  return sizeof(*this) + query.capacity() + out.capacity() + held_bytes + segments.memory() + barriers.memory() +
+  return sizeof(*this) + (subscriber != nullptr ? sizeof(Subscriber) + subscriber->memory() : 0) + query.capacity() +
+         out.capacity() + held_bytes + segments.memory() + barriers.memory() +
          (partial != nullptr ? sizeof(PartialCommand) + partial->args.capacity() * sizeof(PartialCommand::Range) : 0);
 }
 
@@ -289,7 +290,7 @@ size_t LoopImpl::OutputMark() const {
 }
 
 bool LoopImpl::OverOutputLimit(ClientSession& s) {
-  const OutputLimit& limit = config_->output_normal;
+  const OutputLimit& limit = s.st.subscribed() ? config_->output_pubsub : config_->output_normal;
   if (limit.hard == 0 && limit.soft == 0) return false;
   const size_t used = s.output_bytes();
   if (limit.hard != 0 && used > limit.hard) return true;
@@ -307,7 +308,8 @@ void LoopImpl::Flush(ClientSession& s) {
     // Before sending, as redis-server does: what the kernel would take does not count in the client's favour.
     if (OverOutputLimit(s)) {
       LOG(WARNING) << "closing client " << s.st.addr << ": " << s.output_bytes()
-                   << " bytes of replies are waiting (client-output-buffer-limit)";
+                   << " bytes of replies are waiting (client-output-buffer-limit "
+                   << (s.st.subscribed() ? "pubsub)" : "normal)");
       ++stats_.output_limit_closes;
       CloseSession(s);
       return;
@@ -340,6 +342,7 @@ void LoopImpl::CloseSession(ClientSession& s) {
   if (s.closing) return;
   s.closing = true;
   ForgetWait(s);
+  if (s.subscriber != nullptr) subscriptions_.Drop(s.subscriber.get());
   stats_.output_bytes -= s.counted_output;
   by_id_.erase(s.st.id);
   sessions_.back()->position = s.position;

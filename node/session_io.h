@@ -14,6 +14,7 @@
 #include "node/admission.h"
 #include "node/buffer.h"
 #include "node/loop.h"
+#include "node/pubsub/registry.h"
 #include "node/resp.h"
 #include "node/session.h"
 #include "storage/types.h"
@@ -184,6 +185,8 @@ class ClientSession final : public Session {
   std::vector<storage::Lsn> wrote;
   std::unique_ptr<PendingWait> wait;  // null: it does not wait
   bool wait_registered = false;       // in the queue of a shard, for this wait or one before
+  std::unique_ptr<Subscriber> subscriber;  // null: it has never subscribed
+  Buffer pushes;                           // what goes out behind the reply of the command that runs
   int64_t over_soft_limit_since = 0;  // CLOCK_MONOTONIC ms; 0: below
 
   Park park = Park::kNo;

@@ -26,6 +26,7 @@ namespace {
 
 std::string Flags(const ClientState& c) {
   std::string flags;
+  if (c.subscribed()) flags += 'P';
   if (c.readonly) flags += 'r';
   if (c.close_after_reply) flags += 'c';
   if (c.close_now) flags += 'A';
@@ -41,14 +42,15 @@ std::string Line(Session& session, int64_t now_mono_ms) {
   const ClientState& c = session.state();
   const size_t output = session.output_bytes();
   return fmt::format(
-      "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} "
+      "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={} "
       "qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} "
       "redir=-1 "
       "resp={} lib-name={} lib-ver={}",
       c.id, c.addr, c.laddr, c.fd, c.name, std::max<int64_t>(0, now_mono_ms - c.created_ms) / 1000,
-      std::max<int64_t>(0, now_mono_ms - c.last_active_ms) / 1000, Flags(c), c.db, session.query_buffer_used(),
-      session.query_buffer_free(), output, output, session.memory_usage(), output == 0 ? "r" : "rw",
-      c.last_command.empty() ? "NULL" : c.last_command, c.user, c.resp, c.lib_name, c.lib_ver);
+      std::max<int64_t>(0, now_mono_ms - c.last_active_ms) / 1000, Flags(c), c.db, c.channels, c.patterns,
+      c.shard_channels, session.query_buffer_used(), session.query_buffer_free(), output, output,
+      session.memory_usage(), output == 0 ? "r" : "rw", c.last_command.empty() ? "NULL" : c.last_command, c.user,
+      c.resp, c.lib_name, c.lib_ver);
 }
 
 uint64_t LineId(std::string_view line) {
@@ -67,18 +69,20 @@ std::optional<ClientType> ParseType(std::string_view word) {
   return std::nullopt;
 }
 
+ClientType TypeOf(const ClientState& c) { return c.subscribed() ? ClientType::kPubsub : ClientType::kNormal; }
+
 void UnknownType(Call& call, std::string_view word) {
   call.reply->Error(fmt::format("ERR Unknown client type '{}'", word));
 }
 
 void ClientList(Call& call) {
   auto ids = std::make_shared<std::set<uint64_t>>();
-  bool none = false;  // a type of which there can be no client
+  std::optional<ClientType> wanted;
   if (call.argv.size() > 2) {
     if (IsWord(call.argv[2], "TYPE") && call.argv.size() == 4) {
       const auto type = ParseType(call.argv[3]);
       if (!type.has_value()) return UnknownType(call, call.argv[3]);
-      none = *type != ClientType::kNormal;
+      wanted = type;
     } else if (IsWord(call.argv[2], "ID") && call.argv.size() > 3) {
       for (std::string_view word : call.argv.subspan(3)) {
         int64_t id;
@@ -91,11 +95,11 @@ void ClientList(Call& call) {
   }
   call.node->GatherLoops(
       call,
-      [ids, none](Loop& loop) {
+      [ids, wanted](Loop& loop) {
         std::string lines;
-        if (none) return lines;
         loop.ForEachSession([&](Session& session) {
           if (!ids->empty() && !ids->contains(session.state().id)) return;
+          if (wanted.has_value() && *wanted != TypeOf(session.state())) return;
           lines += Line(session, loop.now_mono_ms());
           lines += '\n';
         });
@@ -131,7 +135,7 @@ struct KillFilter {
 
   bool Matches(const ClientState& c) const {
     if (id.has_value() && c.id != *id) return false;
-    if (type.has_value() && *type != ClientType::kNormal) return false;
+    if (type.has_value() && *type != TypeOf(c)) return false;
     if (user.has_value() && c.user != *user) return false;
     if (addr.has_value() && c.addr != *addr) return false;
     if (laddr.has_value() && c.laddr != *laddr) return false;

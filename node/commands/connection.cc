@@ -60,6 +60,13 @@ void Echo(Call& call) { call.reply->Bulk(call.argv[1]); }
 
 void Ping(Call& call) {
   if (call.argv.size() > 2) return WrongArity(*call.spec, call.reply);
+  const ClientState& client = call.session->state();
+  if (client.resp == 2 && client.subscribed()) {
+    // What a client can tell from messages.
+    call.reply->Array(2);
+    call.reply->Bulk("pong");
+    return call.reply->Bulk(call.argv.size() == 2 ? call.argv[1] : std::string_view());
+  }
   if (call.argv.size() == 2) return call.reply->Bulk(call.argv[1]);
   call.reply->Status("PONG");
 }
@@ -127,6 +134,7 @@ void Quit(Call& call) {
 
 void Reset(Call& call) {
   ClientState& client = call.session->state();
+  call.loop->UnsubscribeAll(*call.session);
   client.name.clear();
   client.db = 0;
   client.resp = 2;

@@ -44,6 +44,12 @@ LoopFigures OfLoop(Loop& loop) {
   loop.ForEachShard([&f](storage::Shard& shard) { f.shards.push_back(OfShard(shard)); });
   loop.ForEachCommandStats([&f](const CommandStats& stats) { f.commands.push_back(stats); });
   f.errors = loop.error_stats();
+  f.published_dropped = loop.published_dropped();
+  for (size_t kind = 0; kind < kSubscriptionKinds; ++kind) {
+    loop.subscriptions().ForEach(static_cast<SubscriptionKind>(kind), [&](const Channel& channel) {
+      f.subscriptions[kind].push_back(std::hash<std::string>()(channel.name));
+    });
+  }
   rusage usage;
   if (getrusage(RUSAGE_THREAD, &usage) == 0) {
     f.cpu_user_micros = Micros(usage.ru_utime);
@@ -137,6 +143,21 @@ uint64_t Figures::client_bytes() const {
   uint64_t sum = 0;
   for (const LoopFigures& loop : loops) sum += loop.stats.output_bytes + loop.stats.query_bytes;
   return sum;
+}
+
+uint64_t Figures::published_dropped() const {
+  uint64_t sum = 0;
+  for (const LoopFigures& loop : loops) sum += loop.published_dropped;
+  return sum;
+}
+size_t Figures::subscriptions(SubscriptionKind kind) const {
+  std::vector<uint64_t> all;
+  for (const LoopFigures& loop : loops) {
+    const std::vector<uint64_t>& names = loop.subscriptions[static_cast<size_t>(kind)];
+    all.insert(all.end(), names.begin(), names.end());
+  }
+  std::sort(all.begin(), all.end());
+  return static_cast<size_t>(std::unique(all.begin(), all.end()) - all.begin());
 }
 
 void GatherFigures(Call& call, std::function<void(ReplyWriter&, const Figures&)> whole) {

@@ -2,6 +2,7 @@
 #ifndef SKEIN_NODE_COMMANDS_SERVER_FIGURES_H_
 #define SKEIN_NODE_COMMANDS_SERVER_FIGURES_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "node/diagnostics.h"
 #include "node/node.h"
+#include "node/pubsub/registry.h"
 #include "storage/types.h"
 
 namespace skein::node {
@@ -34,6 +36,9 @@ struct LoopFigures {
   std::vector<CommandStats> commands;
   ErrorStats errors;
   int64_t cpu_user_micros = 0, cpu_system_micros = 0;
+  uint64_t published_dropped = 0;
+  // Of the names that clients are subscribed to, by kind: a hash of each, since loops may have the same ones.
+  std::array<std::vector<uint64_t>, kSubscriptionKinds> subscriptions;
 };
 
 struct Figures {
@@ -52,6 +57,9 @@ struct Figures {
   // Sum of the logs' ends: what clients know as the replication offset.
   uint64_t offset() const;
   uint64_t client_bytes() const;
+  uint64_t published_dropped() const;
+  // Names that any client is subscribed to.
+  size_t subscriptions(SubscriptionKind kind) const;
 };
 
 // Each loop fills its part on its own thread, then `whole` on the caller's loop writes the reply.

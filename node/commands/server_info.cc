@@ -220,9 +220,10 @@ void Stats(const View& v) {
   v.Line("evicted_clients", 0);
   v.Line("keyspace_hits", t.keyspace_hits);
   v.Line("keyspace_misses", t.keyspace_misses);
-  v.Line("pubsub_channels", 0);
-  v.Line("pubsub_patterns", 0);
-  v.Line("pubsubshard_channels", 0);
+  v.Line("pubsub_channels", v.figures->subscriptions(SubscriptionKind::kChannel));
+  v.Line("pubsub_patterns", v.figures->subscriptions(SubscriptionKind::kPattern));
+  v.Line("pubsubshard_channels", v.figures->subscriptions(SubscriptionKind::kShardChannel));
+  v.Line("pubsub_messages_dropped", v.figures->published_dropped());
   v.Line("latest_fork_usec", 0);
   v.Line("total_forks", 0);
   v.Line("total_error_replies", t.errors);

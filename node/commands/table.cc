@@ -59,7 +59,7 @@ class Table {
     std::vector<Entry> entries;
     for (const auto family :
          {StringCommands(), GenericCommands(), SerializationCommands(), WaitCommands(), ConnectionCommands(),
-          ServerCommands(), PersistenceCommands(), ClusterCommands(), CommandCommands()}) {
+          ServerCommands(), PersistenceCommands(), PubsubCommands(), ClusterCommands(), CommandCommands()}) {
       for (const CommandSpec& spec : family) {
         all_.push_back(&spec);
         entries.push_back({&spec, nullptr});

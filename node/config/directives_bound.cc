@@ -250,6 +250,8 @@ void AddCluster(std::vector<Directive>* rows) {
                "Count what each slot costs, for CLUSTER SLOT-STATS."),
           Bool("cluster-allow-reads-when-down", &Config::cluster_allow_reads_when_down, 0,
                "Serve reads of own slots while the cluster is down."),
+          Bool("cluster-allow-pubsubshard-when-down", &Config::cluster_allow_pubsubshard_when_down, 0,
+               "Serve shard channels while the cluster is down."),
           {.name = "cluster-replica-no-failover",
            .alias = "cluster-slave-no-failover",
            .type = Type::kBool,

@@ -210,10 +210,7 @@ std::vector<Group> ProcessGroups() {
 
 std::vector<Group> FeatureGroups() {
   return {
-      {Role::kFixed, "publish and subscribe is not available yet", {{"notify-keyspace-events", "", "", Type::kString}}},
-      {Role::kKept,
-       "publish and subscribe is not available yet",
-       {{"cluster-allow-pubsubshard-when-down", "", "yes", Type::kBool}}},
+      {Role::kFixed, "keyspace notifications are not available yet", {{"notify-keyspace-events", "", "", Type::kString}}},
       {Role::kFixed,
        "the LATENCY monitor is not available yet: see slowlog-log-slower-than",
        {{"latency-monitor-threshold", "", "0", Type::kInteger}}},

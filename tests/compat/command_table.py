@@ -29,7 +29,7 @@ EXPLAINED = {
 # The same for whole families: (command, path), both as regular expressions.
 RULES = (
     (r'(acl|asking|auth|bgrewriteaof|bgsave|client|cluster|config|debug|echo|hello|info|lastsave|lolwut|memory|ping|quit|readonly|readwrite|reset|role'
-     r'|save|select|shutdown|slowlog|time)(\|.*)?', r'docs/(summary|complexity|since|history|arguments/.*)',
+     r'|save|select|shutdown|slowlog|time|p?subscribe|p?unsubscribe|ssubscribe|sunsubscribe|s?publish|pubsub)(\|.*)?', r'docs/(summary|complexity|since|history|arguments/.*)',
      'worded as in 7.2'),
     (r'cluster\|(slots|shards)', r'info/flags', 'loading is a flag of it since 7.2'),
     (r'config\|(resetstat|rewrite|set)', r'info/tips', 'has policies since 7.2'),
