@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -34,18 +35,35 @@ class Node:
         self.hosts.write_text("127.0.0.1 localhost\n", encoding="ascii")
         self.process = None
         self.id = None
+        self.trust = fleet.site.directives(index) if fleet.site else {}
+        self.certificate_lock = threading.Lock()
+        self.starting = False  # it may be reading its files, which nobody changes meanwhile
         fleet.net.add(index)
         self.address = fleet.net.new_address(index)
 
     def start(self):
-        directives = dict(self.fleet.directives, bind=self.address, port=PORT, dir=self.folder)
+        directives = dict(self.fleet.directives, bind=self.address, port=PORT, dir=self.folder, **self.trust)
         words = [*self.fleet.net.wrap(self.index, self.hosts), self.fleet.binary]
         for name, value in directives.items():
             words += ["--" + name, str(value)]
+        with self.certificate_lock:
+            self.starting = True
         with open(self.folder / "node.log", "ab") as log:
             self.process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=subprocess.STDOUT)
         return self
+
+    def renew_certificate(self):
+        """New files, which the node is told to read; False if it does not run at this moment."""
+        with self.certificate_lock:
+            if self.starting or not self.running():
+                return False
+            self.fleet.site.issue(self.index)
+            try:
+                self.call("CONFIG", "SET", "tls-cert-file", self.trust["tls-cert-file"])
+                return True
+            except OSError:
+                return False
 
     def await_start(self):
         def serves():
@@ -58,6 +76,7 @@ class Node:
         if not process.wait_until(serves, 60):
             raise Unexpected("node %d does not answer:\n%s" % (self.index, self.log_text()[-2000:]))
         self.id = self.call("CLUSTER", "MYID").decode()
+        self.starting = False
         return self
 
     def log_text(self):
@@ -111,9 +130,10 @@ class Node:
 class Fleet:
     """`directives`: of every node, beside what its place asks for."""
 
-    def __init__(self, folder, net, binary, count, timeout_ms=2000, seed=1, **directives):
+    def __init__(self, folder, net, binary, count, timeout_ms=2000, seed=1, site=None, **directives):
         self.folder = pathlib.Path(folder)
         self.net = net
+        self.site = site  # with it, the bus speaks TLS
         self.binary = str(binary)
         self.random = random.Random(seed)
         self.timeout_ms = timeout_ms

@@ -13,6 +13,12 @@ import fleet as fleets
 import net
 import scenarios
 import servers
+import site_of_fleet as sites
+
+
+# What a node may hold at the end, in what it held at the start: a quarter more, and what the allocator of a process keeps
+# that has had threads and has been busy.
+GROWTH, SLACK = 1.25, 4 << 20
 
 
 def settle(fleet):
@@ -29,8 +35,11 @@ def settle(fleet):
 def run(options, folder):
     place = net.Namespaces() if options.namespaces else net.Loopback()
     seeds = {"cluster-seeds": scenarios.SEEDS} if options.namespaces else {}
-    fleet = fleets.Fleet(folder, place, options.node, options.nodes, options.timeout, options.seed, **seeds)
+    site = sites.Site(folder / "site") if options.tls else None
+    fleet = fleets.Fleet(folder, place, options.node, options.nodes, options.timeout, options.seed, site, **seeds)
     todo = list(scenarios.LOOPBACK)
+    if options.tls:
+        todo += scenarios.TLS
     if options.namespaces:
         todo += scenarios.CUTTING
     if options.only:
@@ -39,8 +48,9 @@ def run(options, folder):
     try:
         fleet.write_hosts()
         fleet.start()
-        print("%d nodes, node timeout %d ms, %s, seed %d" % (
-            options.nodes, options.timeout, "network namespaces" if options.namespaces else "loopback", options.seed))
+        print("%d nodes, node timeout %d ms, %s, %s, seed %d" % (
+            options.nodes, options.timeout, "network namespaces" if options.namespaces else "loopback",
+            "TLS" if options.tls else "plain", options.seed))
         print("  formed in %.1f s" % fleet.form(), flush=True)
         before = settle(fleet)
         for number in range(options.rounds):
@@ -61,6 +71,11 @@ def run(options, folder):
         if grown:
             print("  FAILED: descriptors have grown at nodes %s" % grown)
             return 1
+        grown = [index for index, (was, now) in enumerate(zip(before, after)) if now[2] > was[2] * GROWTH + SLACK]
+        if grown:
+            print("  FAILED: memory has grown at nodes %s: %s" % (grown, ", ".join(
+                "%.1f -> %.1f MiB" % (before[index][2] / 2**20, after[index][2] / 2**20) for index in grown)))
+            return 1
         return 0
     except fleets.Unexpected as error:
         print("  FAILED: %s" % error)
@@ -78,6 +93,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--loopback", dest="namespaces", action="store_false",
                         help="addresses of the loopback device: needs no root, but cannot cut the network")
+    parser.add_argument("--tls", action="store_true", help="tls-cluster, a certificate a node, and churn of both")
     parser.add_argument("--only", action="append", help="a scenario by name; may be repeated")
     parser.add_argument("--keep", action="store_true", help="keep the nodes' folders")
     options = parser.parse_args()

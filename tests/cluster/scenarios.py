@@ -125,36 +125,88 @@ def cut_one_way(fleet):
         seconds(detected), seconds(fleet.await_whole()))
 
 
+class Meanwhile:
+    """Does something to each node in turn, again and again, while something else happens."""
+
+    def __init__(self, fleet, change):
+        self.changes = 0
+        self._fleet, self._change = fleet, change
+        self._stop = threading.Event()
+        self._error = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._stop.is_set():
+            for node in self._fleet.nodes:
+                try:
+                    self.changes += self._change(node)
+                except OSError:
+                    pass  # it is down at this moment
+                except (resp.Error, RuntimeError) as error:
+                    self._error = str(error)
+                    return
+                if self._stop.wait(0.01):
+                    return
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, *unused):
+        self._stop.set()
+        self._thread.join()
+        if self._error and kind is None:
+            raise Unexpected(self._error)
+
+
+def resize(node):
+    steps = (2, 0, 4, 1, 0)
+    for threads in steps:
+        node.call("CONFIG", "SET", "bus-io-threads", threads)
+    return len(steps)
+
+
 def resize_workers(fleet):
     """bus-io-threads goes up and down on every node while nodes come and go."""
-    stop = threading.Event()
-    changes = [0]
-    errors = []
-
-    def resize():
-        while not stop.is_set():
-            for node in fleet.nodes:
-                for threads in (2, 0, 4, 1, 0):
-                    try:
-                        node.call("CONFIG", "SET", "bus-io-threads", threads)
-                        changes[0] += 1
-                    except OSError:
-                        pass  # it is down at this moment
-                    except resp.Error as error:
-                        errors.append(str(error))
-                        return
-    thread = threading.Thread(target=resize)
-    thread.start()
-    try:
+    with Meanwhile(fleet, resize) as resizes:
         killed = kill_a_few(fleet)
-    finally:
-        stop.set()
-        thread.join()
-    if errors:
-        raise Unexpected("CONFIG SET bus-io-threads: " + errors[0])
     for node in fleet.nodes:
         node.call("CONFIG", "SET", "bus-io-threads", 0)
-    return "%d resizes meanwhile; %s" % (changes[0], killed)
+    return "%d resizes meanwhile; %s" % (resizes.changes, killed)
+
+
+def renew(node):
+    return 1 if node.renew_certificate() else 0
+
+
+def counted(fleet, name):
+    return sum(int(node.cluster_info()[name]) for node in fleet.nodes)
+
+
+def tls_churn(fleet):
+    """Certificates are renewed and workers resized on every node while nodes die and come back; then everything has the
+    newest certificate, and nothing of the old links is left."""
+    accepts = "cluster_bus_accepts_inline", "cluster_bus_accepts_offloaded"
+    with Meanwhile(fleet, renew) as renewals, Meanwhile(fleet, resize) as resizes:
+        killed = [kill_a_few(fleet) for _ in range(2)]
+    for node in fleet.nodes:
+        node.call("CONFIG", "SET", "bus-io-threads", 0)
+    before = sum(counted(fleet, name) for name in accepts)
+    for node in fleet.nodes:
+        node.renew_certificate()
+    links = len(fleet.nodes) * (len(fleet.nodes) - 1)
+
+    def renewed():
+        return sum(counted(fleet, name) for name in accepts) >= before + links
+    if not process.wait_until(renewed, fleet.timeout_ms / 1000 * 2 + 60):
+        raise Unexpected("not every link was made anew after the last renewal: %d handshakes of %d" % (
+            sum(counted(fleet, name) for name in accepts) - before, links))
+    whole = fleet.await_whole()
+    strange = [node.index for node in fleet.nodes if "certificate-mismatch" in node.cluster_info()["cluster_bus_closes"]]
+    if strange:
+        raise Unexpected("nodes %s took a renewed certificate for another's" % strange)
+    return "%d certificates renewed and %d resizes meanwhile; %s; all %d links renewed once more, whole after %s" % (
+        renewals.changes, resizes.changes, "; ".join(killed), links, seconds(whole))
 
 
 def hostile_connections(fleet):
@@ -185,5 +237,6 @@ def hostile_connections(fleet):
 
 
 LOOPBACK = (kill_a_few, freeze_one, hostile_connections, restart_one_by_one, resize_workers)
+TLS = (tls_churn,)
 CUTTING = (cut_minority, cut_one_way, restart_all_at_once)
 SEEDS = SEED_NAME
