@@ -6,6 +6,7 @@
   ops/bench always    appendfsync always: writes a second and their p99, and p99 of reads beside them
   ops/bench everysec  what the append-only file costs the loops, as CPU time an operation; the writers' beside it
   ops/bench snapshot  memory, p99 and the longest wait while BGSAVE and BGREWRITEAOF run under a load of writes
+  ops/bench storm       what 50,000 bus messages a second cost the loops and p99, and how soon heartbeats are answered
   ops/bench recovery  the time of a restart, from the log, a rewritten log and an RDB file
 
 The server is pinned to one core and the client (redis-benchmark, one thread) to another; both servers are cluster nodes
@@ -27,6 +28,7 @@ import tempfile
 import bazel
 import bench_log
 import bench_snapshot
+import bench_storm
 import servers
 import terminal
 
@@ -201,7 +203,7 @@ def main():
     parser = argparse.ArgumentParser(prog="ops/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="throughput",
-                        choices=("throughput", "memory", "stalls", "always", "everysec", "snapshot", "recovery", "all"))
+                        choices=("throughput", "memory", "stalls", "always", "everysec", "snapshot", "storm", "recovery", "all"))
     parser.add_argument("--quick", action="store_true", help="an eighth of the work: a first look")
     parser.add_argument("--json", action="store_true", help="results as JSON on standard output, instead of tables")
     parser.add_argument("--pairs", type=int, help="runs of each server a cell (5; 2 with --quick)")
@@ -230,7 +232,8 @@ def main():
     if busy > 0.7 and not options.json:
         terminal.say(terminal.paint("  the machine is busy (load %.1f): the figures are not to be trusted" % busy, "yellow"))
     every = {"throughput": throughput, "memory": memory, "stalls": stalls, "always": bench_log.always,
-             "everysec": bench_log.everysec, "snapshot": bench_snapshot.snapshot, "recovery": bench_log.recovery}
+             "everysec": bench_log.everysec, "snapshot": bench_snapshot.snapshot, "storm": bench_storm.storm,
+             "recovery": bench_log.recovery}
     parts = every.values() if options.what == "all" else [every[options.what]]
     result = {"load_before": busy}
     try:
