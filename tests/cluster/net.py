@@ -1,7 +1,9 @@
 """Where the nodes of a fleet live: each has an address of its own, which can change.
 
-Loopback: 127.77.x.y of this machine; needs no rights. Namespaces: a network namespace a node, joined by a bridge in one
-more, where the test itself moves in; needs root and iproute2, and can cut any node off from any other, either way.
+Loopback: 127.77.x.y of this machine; needs no rights. Namespaces: a network namespace a node, joined by routes through
+one more, where the test itself moves in; needs root and iproute2, and can cut any node off from any other, either way.
+(Routes, not a bridge: each node has one neighbour, while on a bridge 40 of them would have more than the 1024 that the
+kernel keeps for all namespaces together.)
 """
 
 import ctypes
@@ -47,9 +49,11 @@ class Namespaces:
         self._nodes = {}
         self._cuts = set()
         hub = self._add("hub")
-        self._ip(hub, "link set lo up", "link add br0 type bridge", "addr add 10.77.0.1/16 dev br0", "link set br0 up")
+        self._ip(hub, "link set lo up", "addr add 10.77.0.1/32 dev lo")
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self._enter("/run/netns/" + hub)
+        with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as file:
+            file.write("1")
 
     @staticmethod
     def possible():
@@ -60,7 +64,7 @@ class Namespaces:
         name = self._add(str(index))
         hub = self._prefix + "-hub"
         _run("ip", "-n", hub, "link", "add", "v%d" % index, "type", "veth", "peer", "name", "eth0", "netns", name)
-        self._ip(hub, "link set v%d master br0" % index, "link set v%d up" % index)
+        self._ip(hub, "link set v%d up" % index)
         self._ip(name, "link set lo up", "link set eth0 up")
         self._nodes[index] = [name, None]
 
@@ -69,9 +73,15 @@ class Namespaces:
         self._next += 1
         address = "10.77.%d.%d" % (self._next // 250, self._next % 250 + 1)
         name, old = self._nodes[index]
-        if old is not None:
-            self._ip(name, "addr del %s/16 dev eth0" % old)
-        self._ip(name, "addr add %s/16 dev eth0" % address)
+        hub = self._prefix + "-hub"
+        self._ip(name, "addr add %s/32 dev eth0" % address)
+        if old is None:
+            self._ip(name, "route add 10.77.0.1/32 dev eth0", "route add default via 10.77.0.1 dev eth0")
+        else:
+            # After the new one has come: without any, the routes would go, too.
+            self._ip(name, "addr del %s/32 dev eth0" % old)
+            self._ip(hub, "route del %s/32 dev v%d" % (old, index))
+        self._ip(hub, "route add %s/32 dev v%d src 10.77.0.1" % (address, index))
         self._nodes[index][1] = address
         return address
 

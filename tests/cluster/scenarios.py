@@ -187,8 +187,10 @@ def tls_churn(fleet):
     """Certificates are renewed and workers resized on every node while nodes die and come back; then everything has the
     newest certificate, and nothing of the old links is left."""
     accepts = "cluster_bus_accepts_inline", "cluster_bus_accepts_offloaded"
+    fleet.links_churn = True
     with Meanwhile(fleet, renew) as renewals, Meanwhile(fleet, resize) as resizes:
         killed = [kill_a_few(fleet) for _ in range(2)]
+    fleet.links_churn = False
     for node in fleet.nodes:
         node.call("CONFIG", "SET", "bus-io-threads", 0)
     before = sum(counted(fleet, name) for name in accepts)
