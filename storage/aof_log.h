@@ -34,6 +34,9 @@ class AofLog final : public Log {
   // that `change` makes. Waits for the disk. After an error it is where it was.
   absl::Status Restart(Lsn lsn, std::vector<Reign> history, UnixMillis latest, FileChange change);
 
+  // Of a restarted log, before its shard has it: no record before its end is later.
+  void set_latest(UnixMillis time) { latest_ = time; }
+
   // While it is provisional, nobody relies on it yet: that it cannot be written is no reason to refuse writes. Any
   // thread.
   void set_provisional(bool yes) { provisional_.store(yes, std::memory_order_relaxed); }

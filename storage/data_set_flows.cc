@@ -23,7 +23,7 @@ void DataSetFlows::Begin(SaverImpl* saver, uint32_t shards, DataSet::RunOnShard 
   saver_ = saver;
   shards_ = shards;
   run_on_shard_ = std::move(run_on_shard);
-  reloads_.resize(shards);
+  cancels_.resize(shards);
   for (uint32_t i = 0; i < shards; ++i) memory_.push_back(std::make_unique<MemoryLog>());
   switch_->set_floor([this](uint32_t shard) {
     const Lsn end = memory_[shard]->end();
@@ -37,11 +37,20 @@ void DataSetFlows::End() {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
     workers = std::move(workers_);
-    for (const std::weak_ptr<ShardReload::Work>& reload : reloads_) {
-      if (const std::shared_ptr<ShardReload::Work> work = reload.lock(); work != nullptr) work->Cancel();
+    for (const std::function<void()>& cancel : cancels_) {
+      if (cancel) cancel();
     }
   }
   for (Worker& worker : workers) worker.thread.join();
+  // A rewrite that waits for a replica waits no more.
+  const std::shared_ptr<LogSet> logs = switch_->logs();
+  for (uint32_t i = 0; i < shards_ && logs != nullptr; ++i) logs->SetReplicated(i, std::nullopt);
+}
+
+void DataSetFlows::Supersede(uint32_t shard, std::function<void()> cancel) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (cancels_[shard]) cancels_[shard]();
+  cancels_[shard] = std::move(cancel);
 }
 
 absl::Status DataSetFlows::Run(std::function<void()> fn) {
@@ -116,16 +125,64 @@ std::unique_ptr<ShardReload> DataSetFlows::BeginReload(Shard* shard, ShardReload
   env.logs = switch_->logs();
   if (env.logs == nullptr) env.memory = memory_[shard->index()].get();
   auto work = std::make_shared<ShardReload::Work>(env, std::move(callbacks));
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    std::weak_ptr<ShardReload::Work>& last = reloads_[shard->index()];
-    if (const std::shared_ptr<ShardReload::Work> before = last.lock(); before != nullptr) before->Cancel();
-    last = work;
-  }
+  Supersede(shard->index(), [weak = std::weak_ptr<ShardReload::Work>(work)] {
+    if (const std::shared_ptr<ShardReload::Work> before = weak.lock(); before != nullptr) before->Cancel();
+  });
   work->Begin(*shard);
   const absl::Status begun = Run([work] { work->Run(); });
   if (!begun.ok()) work->Fail(begun);
   return std::make_unique<ShardReload>(std::move(work));
+}
+
+// ---- A loser's end -------------------------------------------------------------------------------------------------
+
+void DataSetFlows::SetLostRecordsAside(uint32_t shard, Lsn from, Lsn to, LostDone done) {
+  const std::shared_ptr<LogSet> logs = switch_->logs();
+  if (logs == nullptr) {
+    LostRecords lost{.shard = shard, .from = from, .to = to, .bytes = to - from, .bytes_gone = to - from, .path = {}};
+    return done(std::move(lost));
+  }
+  const auto shared = std::make_shared<LostDone>(std::move(done));
+  const absl::Status begun = Run([logs, shared, shard, from, to, dir = options_.dir] {
+    (*shared)(storage::SetLostRecordsAside(logs, dir, shard, from, to));
+  });
+  if (!begun.ok()) (*shared)(begun);
+}
+
+absl::Status DataSetFlows::CutTo(Shard* shard, Lsn lsn, Done done) {
+  const uint32_t index = shard->index();
+  const std::shared_ptr<LogSet> logs = switch_->logs();
+  if (logs == nullptr || shard->log() != &logs->log(index)) {
+    return absl::NotFoundError("shard " + std::to_string(index) + " has no files to be cut");
+  }
+  if (absl::Status status = logs->CanCut(index, lsn); !status.ok()) return status;
+  const auto feeder = std::make_shared<ShardFeeder>(index, run_on_shard_);
+  Supersede(index, [weak = std::weak_ptr<ShardFeeder>(feeder)] {
+    if (const std::shared_ptr<ShardFeeder> before = weak.lock(); before != nullptr) before->Cancel();
+  });
+  DetachAndEmpty(*shard, logs.get());
+  const auto shared = std::make_shared<Done>(std::move(done));
+  const auto end = [run = run_on_shard_, index, logs, feeder, shared](const absl::Status& status) {
+    run(index, [=](Shard& s) {
+      if (feeder->cancelled()) return;
+      if (status.ok()) GiveLog(s, &logs->log(index));
+      (*shared)(status);
+    });
+  };
+  const absl::Status begun = Run([logs, index, lsn, feeder, end] {
+    FeedingSink sink(feeder);
+    absl::Status status = logs->Cut(index, lsn, &sink);
+    if (status.ok()) status = feeder->Await();
+    if (!status.ok()) LOG(ERROR) << "shard " << index << ": could not be cut at LSN " << lsn << ": " << status;
+    end(status);
+  });
+  if (!begun.ok()) end(begun);
+  return absl::OkStatus();
+}
+
+void DataSetFlows::SetReplicated(uint32_t shard, std::optional<Lsn> durable) {
+  const std::shared_ptr<LogSet> logs = switch_->logs();
+  if (logs != nullptr) logs->SetReplicated(shard, durable);
 }
 
 }  // namespace skein::storage

@@ -32,6 +32,9 @@ class DataSetFlows final : public Flows {
   void ListReigns(std::vector<Lsn> ends, Done done) override;
   absl::StatusOr<std::unique_ptr<LogFeed>> OpenFeed(uint32_t shard, Lsn from) override;
   std::unique_ptr<SnapshotStream> StreamSnapshot(uint32_t shard, SnapshotStream::OnBegin on_begin) override;
+  void SetLostRecordsAside(uint32_t shard, Lsn from, Lsn to, LostDone done) override;
+  absl::Status CutTo(Shard* shard, Lsn lsn, Done done) override;
+  void SetReplicated(uint32_t shard, std::optional<Lsn> durable) override;
   std::unique_ptr<ShardReload> BeginReload(Shard* shard, ShardReload::Callbacks callbacks) override;
 
  private:
@@ -41,6 +44,8 @@ class DataSetFlows final : public Flows {
   };
   // Runs it on a thread of its own. Unavailable if too many run, or after End.
   absl::Status Run(std::function<void()> fn);
+  // Cancels what replaces the shard now; `cancel` is for what does from now on.
+  void Supersede(uint32_t shard, std::function<void()> cancel);
 
   const DataSetOptions options_;
   LogSwitch* const switch_;
@@ -52,7 +57,7 @@ class DataSetFlows final : public Flows {
   std::mutex mutex_;
   bool stopping_ = false;
   std::vector<Worker> workers_;
-  std::vector<std::weak_ptr<ShardReload::Work>> reloads_;  // by shard: the last one
+  std::vector<std::function<void()>> cancels_;  // by shard: the last replacement's
 };
 
 }  // namespace skein::storage

@@ -76,6 +76,13 @@ inline constexpr std::string_view kKillPoints[] = {
     "reload.folder-synced",
     "reload.listed",
     "reload.adopted",
+    // A loser's records are kept aside, and its log is cut.
+    "lost.synced",
+    "lost.renamed",
+    "lost.folder-synced",
+    "cut.listed",
+    "cut.truncated",
+    "cut.synced",
     // A replica becomes a primary.
     "promote.reigns-durable",
     "promote.reigns-listed",

@@ -58,6 +58,7 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
 
 void LogSet::MakeLogs(uint32_t count, const AofOptions& tuning) {
   sizes_.resize(count);
+  replicated_.resize(count);
   for (uint32_t shard = 0; shard < count; ++shard) changes_.push_back(std::make_unique<ShardChange>());
   AofOptions log_options = tuning;
   log_options.fsync = options_.fsync;
@@ -231,6 +232,8 @@ absl::Status LogSet::Close() {
   // What is known to be on disk is written down even if one log failed: it is true for each by itself.
   const absl::Status status = store_->Edit([&durable, this](Manifest* next) {
     for (uint32_t shard = 0; shard < durable.size(); ++shard) {
+      // What the log says of a shard that was not replaced to the end is not about the files that are listed.
+      if (changes_[shard]->replacing.load()) continue;
       next->shards[shard].durable = durable[shard];
       next->shards[shard].history = logs_[shard]->HistoryUpTo(durable[shard]);
     }

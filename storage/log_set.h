@@ -5,11 +5,13 @@
 #define SKEIN_STORAGE_LOG_SET_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +26,8 @@
 #include "storage/recovery.h"
 
 namespace skein::storage {
+
+class AofReader;
 
 class LogSet {
  public:
@@ -92,6 +96,14 @@ class LogSet {
   // with InstallBase, and the log is where it was. Not on a loop's thread.
   absl::Status Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history, UnixMillis latest,
                        const std::function<bool()>& wanted);
+  // Where a log can be cut at `lsn`: NotFound if no base is at or below it, or its files do not hold it.
+  absl::Status CanCut(uint32_t shard, Lsn lsn) const;
+  // Cuts the detached log of a shard at `lsn`, where a record starts, and reads what is left into `sink`: lists what
+  // stays, cuts the file, goes on there. What a crash leaves is the log up to `lsn`, or more of it. After an error the
+  // log is not to be used. Not on a loop's thread.
+  absl::Status Cut(uint32_t shard, Lsn lsn, RecordSink* sink);
+  // As Flows::SetReplicated.
+  void SetReplicated(uint32_t shard, std::optional<Lsn> durable);
   // Makes each shard's log durable up to ends[shard] (0: leave it) and lists the reigns that began before in the
   // manifest, all in one change. Waits for the disk.
   absl::Status ListReigns(const std::vector<Lsn>& ends);
@@ -167,7 +179,10 @@ class LogSet {
   // that frees gigabytes at once holds up everybody's syncs. A start that finds a part of it removes it.
   void RemoveInSteps(const std::string& path);
   absl::StatusOr<uint64_t> SizeOf(const std::string& path);
+  absl::StatusOr<std::unique_ptr<AofReader>> FindCut(uint32_t shard, const Manifest::FileRef& incr, Lsn lsn);
   void Release(uint32_t shard, uint64_t sequence);
+  // Waits until a replica has `lsn` durably, there is none, or it has taken too long.
+  void AwaitReplicated(uint32_t shard, Lsn lsn);
   // Leaves the removing to the last hold's end, if there is one.
   bool LeftToHolds(uint32_t shard, uint64_t sequence);
   void LearnSizes();
@@ -195,6 +210,10 @@ class LogSet {
     std::atomic<bool> replacing{false};
   };
   std::vector<std::unique_ptr<ShardChange>> changes_;  // by shard
+
+  std::mutex replicated_mutex_;
+  std::condition_variable replicated_changed_;
+  std::vector<std::optional<Lsn>> replicated_;  // by shard
 
   struct Held {
     uint32_t holds = 0;

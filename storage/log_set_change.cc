@@ -176,6 +176,7 @@ absl::Status LogSet::MakeNameDurable(uint32_t shard, const std::string& path, ui
 absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) {
   uint64_t size = 0;
   absl::Status status = WaitDurable(shard, lsn);
+  if (status.ok()) AwaitReplicated(shard, lsn);
   if (status.ok()) status = MakeNameDurable(shard, base.path, &size);
   if (!status.ok()) {
     RemoveLogged(base.path);

@@ -1,7 +1,10 @@
 // What replication changes in the files of an open data set: a shard replaced as a whole, reigns listed, files held.
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "glog/logging.h"
+#include "storage/aof_reader.h"
 #include "storage/kill_point.h"
 #include "storage/log_set.h"
 
@@ -62,6 +65,103 @@ absl::Status LogSet::Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::
   const std::lock_guard<std::mutex> lock(sizes_mutex_);
   sizes_[shard] = {.incrs = {}, .base = size, .after_rewrite = size + logs_[shard]->writer().counters().file_size};
   return absl::OkStatus();
+}
+
+// ---- Cutting a loser's log -----------------------------------------------------------------------------------------
+
+absl::Status LogSet::CanCut(uint32_t shard, Lsn lsn) const {
+  const Manifest::Shard listed = store_->Get(shard);
+  const Lsn base = listed.base.has_value() ? listed.base->lsn : 0;
+  if (base <= lsn && listed.incrs.front().lsn <= lsn) return absl::OkStatus();
+  return absl::NotFoundError("shard " + std::to_string(shard) + " has no base at or below LSN " + std::to_string(lsn));
+}
+
+// Finds where `lsn` is in the file that holds it, having read that file up to there.
+absl::StatusOr<std::unique_ptr<AofReader>> LogSet::FindCut(uint32_t shard, const Manifest::FileRef& incr, Lsn lsn) {
+  const std::string path = IncrPath(shard, incr.sequence);
+  absl::StatusOr<std::unique_ptr<File>> file = fs_->Open(path, FileSystem::Mode::kRead);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<std::unique_ptr<AofReader>> reader = AofReader::Open(*std::move(file), path);
+  if (!reader.ok()) return reader.status();
+  while ((*reader)->lsn() < lsn) {
+    const absl::StatusOr<AofReader::Found> found = (*reader)->Next();
+    if (!found.ok()) return found.status();
+    if (*found == AofReader::Found::kRecord) continue;
+    return absl::DataLossError((*reader)->Describe("the log does not reach LSN " + std::to_string(lsn)));
+  }
+  if ((*reader)->lsn() == lsn) return reader;
+  return absl::InvalidArgumentError((*reader)->Describe("no record starts at LSN " + std::to_string(lsn)));
+}
+
+absl::Status LogSet::Cut(uint32_t shard, Lsn lsn, RecordSink* sink) {
+  const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
+  if (absl::Status status = CanCut(shard, lsn); !status.ok()) return status;
+  AofWriter& writer = logs_[shard]->writer();
+  if (absl::Status status = writer.WaitWritten(lsn, writer.life()); !status.ok()) return status;
+  const Manifest::Shard before = store_->Get(shard);
+  Manifest::Shard after = before;
+  while (after.incrs.size() > 1 && after.incrs.back().lsn >= lsn) after.incrs.pop_back();
+  const Manifest::FileRef last = after.incrs.back();
+  const absl::StatusOr<std::unique_ptr<AofReader>> cut = FindCut(shard, last, lsn);
+  if (!cut.ok()) return cut.status();
+  std::vector<Reign> history = HistoryUpTo(shard, lsn);
+  const auto list = [&](Manifest* next) {
+    after.durable = lsn;
+    after.history = history;
+    next->shards[shard] = after;
+    return absl::OkStatus();
+  };
+  FileChange change;
+  change.begin = [&, this](Lsn at) -> absl::StatusOr<AofFile> {
+    AofFile file;
+    file.path = IncrPath(shard, last.sequence);
+    absl::StatusOr<std::unique_ptr<File>> opened = fs_->Open(file.path, FileSystem::Mode::kWrite);
+    if (!opened.ok()) return opened.status();
+    file.file = *std::move(opened);
+    file.size = (*cut)->offset();
+    file.salt = (*cut)->header().salt;
+    file.end = at;
+    file.marked = (*cut)->marked();
+    // What is to be listed as durable.
+    if (absl::Status status = file.file->Sync(); !status.ok()) return status;
+    // The list first: the file may hold more than it says, never less.
+    if (absl::Status status = store_->Edit(list); !status.ok()) return status;
+    KillPoint("cut.listed");
+    if (absl::Status status = file.file->Truncate(file.size); !status.ok()) return status;
+    KillPoint("cut.truncated");
+    if (absl::Status status = file.file->Sync(); !status.ok()) return status;
+    KillPoint("cut.synced");
+    return file;
+  };
+  if (absl::Status status = logs_[shard]->Restart(lsn, history, 0, std::move(change)); !status.ok()) return status;
+  RemoveUnlisted(shard, before, after);
+  {
+    const std::lock_guard<std::mutex> lock(sizes_mutex_);
+    sizes_[shard].incrs.clear();
+  }
+  LearnSizes();
+  const absl::StatusOr<ShardRecovery> left = RecoverShard(fs_, dir_, store_->Get(), shard, sink);
+  if (!left.ok()) return left.status();
+  logs_[shard]->set_latest(left->latest);
+  changes_[shard]->replacing.store(false);
+  return absl::OkStatus();
+}
+
+// ---- Replicas ------------------------------------------------------------------------------------------------------
+
+void LogSet::SetReplicated(uint32_t shard, std::optional<Lsn> durable) {
+  {
+    const std::lock_guard<std::mutex> lock(replicated_mutex_);
+    replicated_[shard] = durable;
+  }
+  replicated_changed_.notify_all();
+}
+
+void LogSet::AwaitReplicated(uint32_t shard, Lsn lsn) {
+  constexpr std::chrono::seconds kPatience(10);
+  std::unique_lock<std::mutex> lock(replicated_mutex_);
+  replicated_changed_.wait_for(lock, kPatience,
+                               [&] { return !replicated_[shard].has_value() || *replicated_[shard] >= lsn; });
 }
 
 absl::Status LogSet::ListReigns(const std::vector<Lsn>& ends) {

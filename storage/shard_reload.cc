@@ -13,15 +13,9 @@
 #include "storage/kill_point.h"
 #include "storage/rdb/decoder.h"
 #include "storage/save_file.h"
-#include "storage/wall_clock.h"
 
 namespace skein::storage {
 namespace {
-
-// One visit to the shard's thread: about 50 microseconds.
-constexpr size_t kBatchItems = 256;
-constexpr size_t kBatchBytes = size_t{64} << 10;
-constexpr size_t kBatchesOnTheirWay = 4;
 
 // What has been fed, as a file that is read once from front to back; what is read is written aside.
 class FedFile final : public File {
@@ -55,7 +49,7 @@ class FedFile final : public File {
 
 class Visitor final : public RdbVisitor {
  public:
-  Visitor(const ShardReload::Env& env, ShardReload::Work* work) : env_(env), work_(work) {}
+  Visitor(const ShardReload::Env& env, std::shared_ptr<ShardFeeder> feeder) : env_(env), sink_(std::move(feeder)) {}
 
   absl::Status OnAux(std::string_view name, std::string_view value) override { return head_.OnAux(name, value); }
   absl::Status OnItem(const RdbItem& item) override {
@@ -68,12 +62,13 @@ class Visitor final : public RdbVisitor {
       return absl::DataLossError("a key of another shard than " + std::to_string(env_.shard) + " of " +
                                  std::to_string(env_.shards));
     }
-    if (batch_.Add(item)) return absl::OkStatus();
-    if (absl::Status status = Flush(); !status.ok()) return status;
-    CHECK(batch_.Add(item));
-    return absl::OkStatus();
+    return sink_.Load(item);
   }
-  absl::Status Flush() { return work_->Load(std::exchange(batch_, ItemBatch(kBatchItems, kBatchBytes))); }
+  absl::Status End() {
+    sink_.LoadEnd();
+    size_t none;
+    return sink_.ApplyBatch({}, &none);
+  }
   absl::StatusOr<BaseHead> head() const {
     absl::StatusOr<std::optional<BaseHead>> head = head_.Finish();
     if (!head.ok()) return head.status();
@@ -87,9 +82,8 @@ class Visitor final : public RdbVisitor {
 
  private:
   const ShardReload::Env& env_;
-  ShardReload::Work* const work_;
+  FeedingSink sink_;
   BaseHeadReader head_;
-  ItemBatch batch_{kBatchItems, kBatchBytes};
 };
 
 }  // namespace
@@ -98,23 +92,7 @@ ShardReload::~ShardReload() { work_->Cancel(); }
 bool ShardReload::Feed(std::string bytes) { return work_->Feed(std::move(bytes)); }
 void ShardReload::Finish() { work_->Finish(); }
 
-ShardReload::Work::~Work() = default;
-
-void ShardReload::Work::Begin(Shard& shard) {
-  if (shard.log() != nullptr) {
-    shard.log()->Kick();
-    shard.log()->KeepBacklog(0);
-    shard.SetLog(nullptr);
-  }
-  if (env_.logs != nullptr) env_.logs->BeginReplace(env_.shard);
-  const UnixMillis now = WallClock();
-  shard.set_loading(true);
-  shard.set_decides_expiry(false);
-  shard.Begin(now);
-  shard.FlushAll(/*lazy=*/true);
-  shard.End();
-  shard.set_loading_time(now);
-}
+void ShardReload::Work::Begin(Shard& shard) { DetachAndEmpty(shard, env_.logs.get()); }
 
 // ---- Fed -----------------------------------------------------------------------------------------------------------
 
@@ -142,7 +120,7 @@ void ShardReload::Work::Finish() {
 void ShardReload::Work::Cancel() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    cancelled_.store(true, std::memory_order_release);
+    feeder_->Cancel();
     fed_.clear();
   }
   changed_.notify_all();
@@ -174,34 +152,6 @@ absl::StatusOr<size_t> ShardReload::Work::Read(char* out, size_t size) {
   return got;
 }
 
-// ---- Loaded --------------------------------------------------------------------------------------------------------
-
-absl::Status ShardReload::Work::AwaitLoaded(size_t at_most) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [&] { return loading_ <= at_most || cancelled(); });
-  return cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
-}
-
-absl::Status ShardReload::Work::Load(ItemBatch batch) {
-  if (batch.items().empty()) return absl::OkStatus();
-  if (absl::Status status = AwaitLoaded(kBatchesOnTheirWay - 1); !status.ok()) return status;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ++loading_;
-  }
-  env_.run_on_shard(env_.shard,
-                    [self = shared_from_this(), held = std::make_shared<ItemBatch>(std::move(batch))](Shard& shard) {
-                      // Whoever cancels does so on this thread before he begins another.
-                      if (!self->cancelled()) shard.LoadItems(held->items());
-                      {
-                        const std::lock_guard<std::mutex> lock(self->mutex_);
-                        --self->loading_;
-                      }
-                      self->changed_.notify_all();
-                    });
-  return absl::OkStatus();
-}
-
 // ---- The thread ----------------------------------------------------------------------------------------------------
 
 void ShardReload::Work::Run() {
@@ -217,9 +167,7 @@ void ShardReload::Work::Run() {
     if (!status.ok()) return self->callbacks_.done(status);
     const Env& env = self->env_;
     if (env.memory != nullptr) env.memory->Restart(head.lsn, head.history);
-    shard.SetLog(env.memory != nullptr ? static_cast<Log*>(env.memory) : &env.logs->log(env.shard));
-    shard.log()->set_follows(true);
-    shard.set_loading(false);
+    GiveLog(shard, env.memory != nullptr ? static_cast<Log*>(env.memory) : &env.logs->log(env.shard));
     self->callbacks_.done(head.lsn);
   });
 }
@@ -244,7 +192,7 @@ absl::Status ShardReload::Work::Replace(BaseHead* out) {
     return status;
   };
   FedFile file(this, copy.get());
-  Visitor visitor(env_, this);
+  Visitor visitor(env_, feeder_);
   const absl::StatusOr<RdbInfo> info = ReadRdb(&file, "the primary's base", 0, RdbDecoderOptions(), &visitor);
   if (!info.ok()) return give_up(info.status());
   // Until it says that this was all: what follows does not belong to it.
@@ -254,8 +202,8 @@ absl::Status ShardReload::Work::Replace(BaseHead* out) {
   if (*rest != 0) return give_up(absl::DataLossError("the primary's base: bytes follow its end"));
   const absl::StatusOr<BaseHead> head = visitor.head();
   if (!head.ok()) return give_up(head.status());
-  absl::Status status = visitor.Flush();
-  if (status.ok()) status = AwaitLoaded(0);
+  absl::Status status = visitor.End();
+  if (status.ok()) status = feeder_->Await();
   if (status.ok() && copy != nullptr) status = copy->Finish();
   if (!status.ok()) return give_up(status);
   *out = *head;

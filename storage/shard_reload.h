@@ -8,7 +8,6 @@
 #ifndef SKEIN_STORAGE_SHARD_RELOAD_H_
 #define SKEIN_STORAGE_SHARD_RELOAD_H_
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -22,10 +21,10 @@
 #include "storage/base_head.h"
 #include "storage/data_set.h"
 #include "storage/file.h"
-#include "storage/item_batch.h"
 #include "storage/log_set.h"
 #include "storage/memory_log.h"
 #include "storage/shard.h"
+#include "storage/shard_feeder.h"
 #include "storage/types.h"
 
 namespace skein::storage {
@@ -72,8 +71,10 @@ class ShardReload {
 // What the reload's thread, its owner and the shard's thread share.
 class ShardReload::Work : public std::enable_shared_from_this<ShardReload::Work> {
  public:
-  Work(Env env, Callbacks callbacks) : env_(std::move(env)), callbacks_(std::move(callbacks)) {}
-  ~Work();
+  Work(Env env, Callbacks callbacks)
+      : env_(std::move(env)),
+        callbacks_(std::move(callbacks)),
+        feeder_(std::make_shared<ShardFeeder>(env_.shard, env_.run_on_shard)) {}
 
   // On the shard's thread, before anything else.
   void Begin(Shard& shard);
@@ -86,28 +87,24 @@ class ShardReload::Work : public std::enable_shared_from_this<ShardReload::Work>
   void Finish();
   // Any thread. Nothing is loaded, listed or called from now on.
   void Cancel();
-  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  bool cancelled() const { return feeder_->cancelled(); }
 
   // Takes up to `size` of the bytes that have been fed, at least one, unless all have been.
   absl::StatusOr<size_t> Read(char* out, size_t size);
-  // Hands items over to be loaded; waits while too many are on their way.
-  absl::Status Load(ItemBatch batch);
 
  private:
   // `head`: what the base says of itself.
   absl::Status Replace(BaseHead* head);
-  absl::Status AwaitLoaded(size_t at_most);
 
   const Env env_;
   const Callbacks callbacks_;  // called on the shard's thread only
-  std::atomic<bool> cancelled_{false};
+  const std::shared_ptr<ShardFeeder> feeder_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> fed_;
   size_t fed_bytes_ = 0;
   size_t taken_ = 0;  // of the first
   bool finished_ = false, told_full_ = false;
-  size_t loading_ = 0;  // batches on their way
 };
 
 }  // namespace skein::storage

@@ -22,7 +22,7 @@ SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "r
              "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT,
              "switch": SWITCH}
 # Those that need a primary and a replica: storage/flows_power_test comes to them.
-ELSEWHERE = ("reload", "promote")
+ELSEWHERE = ("reload", "promote", "lost", "cut")
 # Beside the points: at any instant.
 AT_ANY_INSTANT = ("import",)
 IMPORTED_KEYS = 2000
