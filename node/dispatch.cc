@@ -273,7 +273,9 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
     return Outcome::kDone;
   }
   storage::Lsn wrote = 0;
+  if (notifier_.events != 0) executing_ = &s;
   const storage::Lsn need = RunInBracket(call, host, p.key_index >= 0 ? p.slot : storage::kNoSlot, &wrote);
+  executing_ = nullptr;
   if (wrote != 0) s.NoteWrite(p.shard, wrote);
   Finish(s, p.info, /*executed=*/true, buffer, start, before);
   if (need != 0 && buffer->size() > start) {
@@ -284,6 +286,7 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
       s.segments.back().lsn = need;
     }
   }
+  TakePushes(s);
   return Outcome::kDone;
 }
 

@@ -83,6 +83,7 @@ void LoopImpl::Host(storage::Shard* shard) {
     host->whole = host->log()->end();
   }
   host->slots.resize((storage::kSlots + hosts_.size() - 1) / hosts_.size());
+  shard->AddObserver(&notifier_);
   own_hosts_.push_back(host.get());
   hosts_[host->index] = std::move(host);
 }
@@ -401,6 +402,7 @@ void LoopImpl::ApplyConfig(ConfigPtr config) {
   for (ShardHost* host : own_hosts_) {
     if (host->log() != nullptr) host->log()->set_fsync(EffectiveFsync(*config_));
   }
+  notifier_.events = config_->notify_keyspace_events;
   slowlog_.Trim(config_->slowlog_max_len);
   if (!cluster_ || !config_->cluster_slot_stats_enabled) {
     slot_stats_.reset();

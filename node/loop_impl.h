@@ -7,7 +7,7 @@
 //   handover.cc    commands for shards of other loops
 //   commit.cc      replies that wait for their commit point
 //   wait.cc        WAIT and WAITAOF
-//   publish.cc     publish and subscribe
+//   publish.cc     publish and subscribe; keyspace notifications
 //   deferred.cc    replies that are owed, and questions to all loops or shards
 //   snapshot_slices.cc  slices of running snapshots
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
@@ -106,6 +106,19 @@ struct ShardPart {
   storage::Lsn wrote = 0;  // end of the record it appended; 0: none
 };
 using ShardTask = std::function<std::string(LoopImpl&, storage::Shard&)>;
+
+class LoopImpl;
+
+// Publishes what changes in a shard, as notify-keyspace-events says. The shard's loop.
+class KeyspaceNotifier final : public storage::MutationObserver {
+ public:
+  explicit KeyspaceNotifier(LoopImpl* loop) : loop_(loop) {}
+  void OnChange(const storage::Change& change) override;
+  uint32_t events = 0;  // what is published
+
+ private:
+  LoopImpl* const loop_;
+};
 
 class LoopImpl final : public Loop {
  public:
@@ -340,6 +353,7 @@ class LoopImpl final : public Loop {
   void PassBarriers(ClientSession& s);
   void FailBarriers(ClientSession& s, uint32_t shard);
 
+  friend class KeyspaceNotifier;
   // publish.cc
   // Appends to what the session gets, outside of any reply.
   void PushTo(ClientSession& s, std::string_view bytes);
@@ -351,6 +365,8 @@ class LoopImpl final : public Loop {
   void TellPeers(bool sharded, std::string_view channel, std::string_view message);
   void HandToBus();
   void DropForeignChannels();
+  // To this node's subscribers alone, on all loops; nobody waits for it.
+  void PublishHere(std::string channel, std::string message);
 
   // wait.cc
   bool OwnWritesDurable(const ClientSession& s) const;
@@ -465,7 +481,8 @@ class LoopImpl final : public Loop {
 
   Interest interest_;
   Registry subscriptions_{&interest_};
-  ClientSession* executing_ = nullptr;  // whose session command is running
+  ClientSession* executing_ = nullptr;  // whose command is running, if something may be pushed to it meanwhile
+  KeyspaceNotifier notifier_{this};
   std::vector<bus::PublishedMessage> for_peers_;
   size_t for_peers_bytes_ = 0;
   std::atomic<size_t> published_backlog_{0};

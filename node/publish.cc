@@ -3,16 +3,19 @@
 //
 // A message goes to the loops that may have a subscriber for it (Interest), by their mailboxes, so the order of one
 // publisher's messages stays; the publisher's later commands wait until those loops have counted, so it has at most one
-// message on its way to them. What comes from other nodes is bounded in bytes for each loop, and dropped past that.
+// message on its way to them. What comes from other nodes, and what changes of keys say to other loops, is bounded in
+// bytes for each loop, and dropped past that.
 #include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
+#include "node/pubsub/keyspace_events.h"
 
 namespace skein::node {
 namespace {
@@ -206,6 +209,26 @@ void LoopImpl::Publish(Call& call, bool sharded) {
       });
     });
   }
+}
+
+void LoopImpl::PublishHere(std::string channel, std::string message) {
+  Deliver(/*sharded=*/false, channel, message);
+  std::shared_ptr<const std::vector<bus::PublishedMessage>> messages;
+  for (uint32_t i = 0; i < node_->loop_count(); ++i) {
+    if (i == index_ || !node_->loop(i).interest().Maybe(/*sharded=*/false, channel)) continue;
+    if (messages == nullptr) {
+      messages =
+          std::make_shared<const std::vector<bus::PublishedMessage>>(1, bus::PublishedMessage{false, channel, message});
+    }
+    node_->loop(i).TakePublished(messages, sizeof(bus::PublishedMessage) + channel.size() + message.size());
+  }
+}
+
+void KeyspaceNotifier::OnChange(const storage::Change& change) {
+  if ((events & (kByKey | kByEvent)) == 0 || change.key.empty() || (events & ClassOfEvent(change.event)) == 0) return;
+  const std::string key(change.key), event(change.event);
+  if ((events & kByKey) != 0) loop_->PublishHere(absl::StrCat("__keyspace@", change.db, "__:", key), event);
+  if ((events & kByEvent) != 0) loop_->PublishHere(absl::StrCat("__keyevent@", change.db, "__:", event), key);
 }
 
 // ---- From other nodes ----------------------------------------------------------------------------------------------

@@ -201,6 +201,45 @@ TEST_P(Publishing, L39_SubscribersThatVanishLeaveNothing) {
       std::string::npos);
 }
 
+// Events that a client's own command causes come behind its reply; other loops hear them, too.
+TEST_P(Publishing, KeyspaceNotifications) {
+  TestNode::Options options = Options();
+  options.shards = options.loops;
+  TestNode node(options);
+  std::vector<TestClient> clients = Clients(node, 4);
+  TestClient& own = clients[0];
+  EXPECT_EQ(own.Ask({"CONFIG", "SET", "notify-keyspace-events", "Km"}).substr(0, 4), "-ERR");
+  for (TestClient& c : clients) {
+    c.Ask({"HELLO", "3"});
+    EXPECT_EQ(c.Ask({"PSUBSCRIBE", "__key*@0__:*"}), ">3\r\n$10\r\npsubscribe\r\n$12\r\n__key*@0__:*\r\n:1\r\n");
+  }
+  const auto event = [](const std::string& channel, const std::string& message) {
+    const auto bulk = [](const std::string& s) { return "$" + std::to_string(s.size()) + "\r\n" + s + "\r\n"; };
+    return ">4\r\n" + bulk("pmessage") + bulk("__key*@0__:*") + bulk(channel) + bulk(message);
+  };
+  EXPECT_EQ(own.Ask({"SET", "quiet", "1"}), "+OK\r\n");
+  EXPECT_EQ(own.Ask({"CONFIG", "SET", "notify-keyspace-events", "KEg$"}), "+OK\r\n");
+  // Every loop has heard of the change once it has answered this.
+  for (TestClient& c : clients) c.Ask({"CLIENT", "LIST"});
+  const std::vector<std::string> keys = {"a", "b", "c", "d", "e", "f"};
+  for (const std::string& key : keys) {
+    own.Send(TestClient::Encode({"SET", key, "1"}));
+    std::multiset<std::string> heard = {own.ReadReply(), own.ReadReply(), own.ReadReply()};
+    EXPECT_EQ(heard, (std::multiset<std::string>{"+OK\r\n", event("__keyspace@0__:" + key, "set"),
+                                                 event("__keyevent@0__:set", key)}));
+    for (size_t i = 1; i < clients.size(); ++i) {
+      EXPECT_EQ(clients[i].ReadReply(), event("__keyspace@0__:" + key, "set"));
+      EXPECT_EQ(clients[i].ReadReply(), event("__keyevent@0__:set", key));
+    }
+  }
+  // Only what was asked for; and a flush names no key.
+  EXPECT_EQ(own.Ask({"CONFIG", "SET", "notify-keyspace-events", "Kx"}), "+OK\r\n");
+  for (TestClient& c : clients) c.Ask({"CLIENT", "LIST"});
+  EXPECT_EQ(own.Ask({"DEL", "a"}), ":1\r\n");
+  EXPECT_EQ(own.Ask({"FLUSHALL"}), "+OK\r\n");
+  EXPECT_EQ(own.Ask({"ECHO", "x"}), "$1\r\nx\r\n");
+}
+
 // ---- In a cluster --------------------------------------------------------------------------------------------------
 
 void WithAnotherNode(bus::Topology* t) {

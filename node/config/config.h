@@ -90,6 +90,7 @@ struct Config {
   std::string cluster_preferred_endpoint_type = "ip";  // ip | hostname | unknown-endpoint
   bool cluster_require_full_coverage = true;
   bool cluster_slot_stats_enabled = false;
+  uint32_t notify_keyspace_events = 0;  // node/pubsub/keyspace_events.h
   bool cluster_allow_reads_when_down = false, cluster_allow_pubsubshard_when_down = true;
   bool cluster_replica_no_failover = false;
   uint32_t cluster_replica_validity_factor = 10, cluster_migration_barrier = 1;

@@ -4,6 +4,7 @@
 #include "node/config/check.h"
 #include "node/config/directives.h"
 #include "node/config/text.h"
+#include "node/pubsub/keyspace_events.h"
 
 namespace skein::node {
 namespace {
@@ -54,6 +55,15 @@ template <auto Field, const auto& kNames>
 Words FormatNamed(const Config& config) {
   return {std::string(kNames[static_cast<size_t>(config.*Field)])};
 }
+absl::Status ParseEvents(const Words& words, Config* config) {
+  if (words.size() != 1) return Refused("wrong number of arguments");
+  const std::optional<uint32_t> events = ParseKeyspaceEvents(words[0]);
+  if (!events) return Refused("Invalid event class character. Use 'Ag$lshzxeKEtd'.");
+  config->notify_keyspace_events = *events;
+  return absl::OkStatus();
+}
+Words FormatEvents(const Config& config) { return {FormatKeyspaceEvents(config.notify_keyspace_events)}; }
+
 constexpr std::array<std::string_view, 3> kFsyncNames = {"always", "everysec", "no"};
 constexpr std::array<std::string_view, 3> kCommitNames = {"memory", "disk", "quorum"};
 
@@ -250,6 +260,9 @@ void AddCluster(std::vector<Directive>* rows) {
                "Count what each slot costs, for CLUSTER SLOT-STATS."),
           Bool("cluster-allow-reads-when-down", &Config::cluster_allow_reads_when_down, 0,
                "Serve reads of own slots while the cluster is down."),
+          Custom("notify-keyspace-events", 0, ParseEvents, FormatEvents,
+                 "Which changes of keys are published: K (by key) or E (by event), and classes of g$lshzxetd, or A for "
+                 "all; \"\": none."),
           Bool("cluster-allow-pubsubshard-when-down", &Config::cluster_allow_pubsubshard_when_down, 0,
                "Serve shard channels while the cluster is down."),
           {.name = "cluster-replica-no-failover",

@@ -210,7 +210,6 @@ std::vector<Group> ProcessGroups() {
 
 std::vector<Group> FeatureGroups() {
   return {
-      {Role::kFixed, "keyspace notifications are not available yet", {{"notify-keyspace-events", "", "", Type::kString}}},
       {Role::kFixed,
        "the LATENCY monitor is not available yet: see slowlog-log-slower-than",
        {{"latency-monitor-threshold", "", "0", Type::kInteger}}},

@@ -254,3 +254,46 @@ def test_what_waits_for_a_silent_subscriber_is_bounded(make_node):
     assert node.memory() - before < 60 << 20
     for listener in listeners:
         listener.close()
+
+
+def test_keyspace_notifications_are_those_of_redis(make_node, tmp_path):
+    """The same commands, the same events in the same order."""
+    node = make_node(cluster_enabled="no").start()
+    port = harness.free_port()
+    commands = [("SET", "a", 1), ("INCR", "a"), ("APPEND", "a", "x"), ("EXPIRE", "a", 100), ("PERSIST", "a"),
+                ("RENAME", "a", "b"), ("SETRANGE", "b", 1, "y"), ("COPY", "b", "c"), ("DEL", "b", "c"),
+                ("SET", "d", 1, "PX", 1), ("GETDEL", "e"), ("MSET", "f", 1, "g", 2), ("FLUSHALL",)]
+
+    def heard(at):
+        with resp.Client(at) as listener, resp.Client(at) as writer:
+            writer.call("CONFIG", "SET", "notify-keyspace-events", "xKEA$")
+            assert writer.call("CONFIG", "GET", "notify-keyspace-events")[1] == b"AKE"
+            listener.call("PSUBSCRIBE", "__key*__:*")
+            for words in commands[:9]:
+                writer.call(*words)
+            writer.call(*commands[9])
+            assert process.wait_until(lambda: writer.call("EXISTS", "d") == 0, 5)
+            for words in commands[10:]:
+                with contextlib.suppress(resp.Error):
+                    writer.call(*words)
+            writer.call("PUBLISH", "__key_end__:", "end")
+            events = []
+            while (event := listener.reply())[3] != b"end":
+                events.append(tuple(event[2:]))
+            for letters in ("", "Ex", "Kg$"):
+                writer.call("CONFIG", "SET", "notify-keyspace-events", letters)
+                events.append(writer.call("CONFIG", "GET", "notify-keyspace-events")[1])
+            return events
+
+    with subprocess.Popen([REDIS, "--port", str(port), "--save", "", "--dir", str(tmp_path)],
+                          stdout=subprocess.DEVNULL) as redis:
+        try:
+            def serves():
+                with contextlib.suppress(OSError):
+                    return resp.Client(port).call("PING") == b"PONG"
+                return False
+            assert process.wait_until(serves, 10)
+            expected = heard(port)
+        finally:
+            redis.terminate()
+    assert heard(node.port) == expected
