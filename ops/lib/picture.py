@@ -53,6 +53,8 @@ def look(port):
     for link in links:
         if isinstance(link, list):
             link = dict(zip(link[::2], link[1::2]))
+        if link.get(b"class", b"control") != b"control":
+            continue  # they come and go with what is published
         if link[b"direction"] == b"to":
             view.links_out += 1
         else:

@@ -189,3 +189,8 @@ def test_bench_measures_both_servers(ops):
     # What is counted does not hang on the machine; the goal is 70 bytes a key, a little more where the table is small.
     assert json.loads(said)["memory"][0]["used_memory_bytes_per_key"] < 100
     assert ops("bench", "--no-install", "--pipelines", "3")[0] == 2
+    code, said = ops("bench", "storm", "--no-install", "--quick", "--json", "--pairs", 1, "--keys", 50000)
+    assert code == 0, said
+    for row in json.loads(said[said.index("{"):])["storm"]:
+        assert row["storm"]["messages_per_second"] > 10000 > row["calm"]["messages_per_second"]
+        assert row["storm"]["answer_p99_ms"] > 0
