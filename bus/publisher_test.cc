@@ -255,7 +255,7 @@ TEST_P(PublisherModes, L30_AFloodOfPublishesDoesNotDelayHeartbeats) {
     ASSERT_TRUE(loop.Until([&] { return a.pongs == i; }));
     waits.push_back(MonotonicMs() - sent);
     // A bound in messages, which no slow machine can shift: what is served beside one round trip.
-    EXPECT_LT(b.heard.size() - heard_before, 3000u);
+    EXPECT_LT(b.heard.size() - heard_before, GetParam().workers == 0 ? 1000u : 3000u);
     EXPECT_GT(a.publisher->counters().waiting_bytes, 1u << 20) << "the flood has ended too early";
     b.heard.clear();
   }
