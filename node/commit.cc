@@ -7,6 +7,7 @@
 #include "node/config/check.h"
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
 #include "storage/runbook.h"
 
 namespace skein::node {
@@ -44,6 +45,8 @@ void LoopImpl::ApplyGating() {
 }
 
 absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
+  if (frozen_until_ms_ != 0) [[unlikely]]
+    return absl::UnavailableError("frozen");
   if (saver_ != nullptr && saver_->refuses_writes()) [[unlikely]]
     return absl::FailedPreconditionError(saver_->refusal());
   return host.shard->MayWrite();
@@ -139,6 +142,7 @@ void LoopImpl::OnLogProgress() {
     FailShard(host->index, why);
   }
   ReleaseDurable();
+  replication_->OnProgress();
   if (!stalled_.empty()) RunStalled();
   if (!waiting_for_room_.empty()) {
     for (uint64_t id : waiting_for_room_) resume_later_.push_back(id);
@@ -155,6 +159,11 @@ bool LoopImpl::ReleaseDurable() {
     while (!waiters.empty() && waiters.top().lsn <= durable) {
       released = true;
       const bool wait = waiters.top().wait;
+      if (waiters.top().session_id == 0) {
+        waiters.pop();
+        replication_->OnDurable(shard);
+        continue;
+      }
       ClientSession* s = Find(waiters.top().session_id);
       waiters.pop();
       if (s == nullptr) continue;

@@ -93,6 +93,10 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
         p.error = std::string(room.message());
         continue;
       }
+      if (frozen_until_ms_ != 0) {
+        p.error = "TRYAGAIN writes are held back for a moment, a failover is under way";
+        continue;
+      }
     }
     host->shard->Begin(unix_ms_, write);
     p.bytes = part(*this, *host->shard);

@@ -208,6 +208,11 @@ LoopImpl::Outcome LoopImpl::ExecuteSession(ClientSession& s, Prepared& p, Args a
   }
   const size_t start = s.out.size();
   ReplyWriter reply(&s.out, s.st.resp);
+  if (guard_.any() && !PassesGuard(spec, nullptr, &reply)) {
+    s.st.asking = false;
+    Finish(s, p.info, /*executed=*/false, &s.out, start, s.st.reply_mode);
+    return Outcome::kDone;
+  }
   Call call{&spec, argv, &reply, CallerOf(s)};
   call.session = &s;
   call.loop = this;
@@ -262,7 +267,7 @@ LoopImpl::Outcome LoopImpl::ExecuteHere(ClientSession& s, Prepared& p, Args argv
   s.st.asking = false;
   s.last_spec = &spec;
   ++s.st.total_commands;
-  if (cluster_ &&
+  if (checked_ &&
       !MayServe(spec, call.caller, argv, p.key_index >= 0 ? p.slot : storage::kNoSlot, p.multiple_keys, host, &reply)) {
     Finish(s, p.info, /*executed=*/false, buffer, start, before);
     return Outcome::kDone;
@@ -319,6 +324,7 @@ storage::Lsn LoopImpl::Requirement(ShardHost& host, uint16_t slot, storage::Lsn 
 bool LoopImpl::MayServe(const CommandSpec& spec, const Caller& caller, Args argv, uint16_t slot, bool multiple_keys,
                         ShardHost& host, ReplyWriter* reply) {
   const bool write = spec.flags & kFlagWrite;
+  if (!cluster_) return PassesGuard(spec, &host, reply);
   if (slot == storage::kNoSlot) {
     if (write && !routing_.is_primary()) {
       reply->Error("READONLY You can't write against a read only replica.");
@@ -350,7 +356,7 @@ bool LoopImpl::MayServe(const CommandSpec& spec, const Caller& caller, Args argv
     routing_.WriteRedirect(Verdict::kDown, slot, *config_, caller.tls, reply);
     return false;
   }
-  return true;
+  return !guard_.any() || PassesGuard(spec, &host, reply);
 }
 
 LoopImpl::Outcome LoopImpl::ExecuteAllShards(ClientSession& s, Prepared& p, Args argv) {
@@ -371,6 +377,18 @@ LoopImpl::Outcome LoopImpl::ExecuteAllShards(ClientSession& s, Prepared& p, Args
       routing_.WriteRedirect(Verdict::kDown, 0, *config_, s.st.tls, &r);
     });
     return Outcome::kDone;
+  }
+  if (write && frozen_until_ms_ != 0) {
+    ParkSession(s, Park::kRoom);
+    return Outcome::kAgain;
+  }
+  if (guard_.any()) {
+    Buffer error;
+    ReplyWriter refusal(&error, s.st.resp);
+    if (!PassesGuard(spec, nullptr, &refusal)) {
+      Reject(s, p, [&](ReplyWriter& r) { r.Raw(error.view()); });
+      return Outcome::kDone;
+    }
   }
   s.last_spec = &spec;
   ++s.st.total_commands;

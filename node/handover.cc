@@ -292,7 +292,7 @@ void LoopImpl::RunBatch(std::unique_ptr<HandoverBatch> batch) {
     call.config = config_.get();
     if (b.keys[b.next].has_value()) call.first_key = &*b.keys[b.next];
     const uint64_t start = ReadCycles();
-    if (cluster_ && !MayServe(*c.spec, c.caller, argv, c.slot, c.multiple_keys, host, &reply)) {
+    if (checked_ && !MayServe(*c.spec, c.caller, argv, c.slot, c.multiple_keys, host, &reply)) {
       c.rejected = true;
     } else if (!room.ok()) {
       reply.Error(TextOf(room));

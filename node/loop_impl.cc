@@ -11,6 +11,8 @@
 #include "node/config/check.h"
 #include "node/listener.h"
 #include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
+#include "node/replication/replica_control.h"
 #include "storage/memory.h"
 
 namespace skein::node {
@@ -57,7 +59,8 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   read_buffer_ = std::make_unique<char[]>(kSmallRemainder + kReadSize);
   spare_out_.Reserve(16 * 1024);
   config_ = node->config();
-  cluster_ = config_->cluster_enabled;
+  cluster_ = checked_ = config_->cluster_enabled;
+  replication_ = std::make_unique<LoopReplication>(this);
   hosts_.resize(node->shard_count());
   waiters_.resize(node->shard_count());
   awaited_ = std::make_unique<Awaited[]>(node->shard_count());
@@ -138,6 +141,7 @@ void LoopImpl::OnMailbox() {
   if (announced_) WithdrawWaits();
   FreshenClock();
   if (progress_.exchange(false, std::memory_order_acq_rel)) OnLogProgress();
+  if (acks_.load(std::memory_order_relaxed)) CheckAckWaits();
   for (int i = 0; i < kMessagesPerDrain; ++i) {
     std::unique_ptr<Message> message = mailbox_.Take();
     if (message == nullptr) return;
@@ -150,6 +154,7 @@ void LoopImpl::OnMailbox() {
 void LoopImpl::OnCheck() {
   if (!handshakes_.empty()) ShakeHands();
   if (!read_ahead_.empty()) ReadAhead();
+  replication_->OnTurn();
   EndOfBatch();
   SnapshotSlices();
 }
@@ -167,6 +172,7 @@ void LoopImpl::EndOfBatch() {
   while (!open_boxes_.empty()) SendBatch(outboxes_[open_boxes_.back()]);
   if (!for_peers_.empty()) HandToBus();
   KickLogs();
+  if (replication_->has_senders()) replication_->Send();
   if (!close_later_.empty()) {
     std::vector<uint64_t> ids;
     ids.swap(close_later_);
@@ -219,14 +225,17 @@ void LoopImpl::OnTick() {
   AppendTimes();
   // A log that has failed or recovered is also noticed without a writer that says so.
   // Nor do writes wait for ever for the room of a snapshot that is no more.
+  if (frozen_until_ms_ != 0 && mono_ms_ >= frozen_until_ms_) EndFreeze();
   OnLogProgress();
+  replication_->Tick();
+  if (index_ == 0) node_->control().Tick();
   ExpireSlice();
   EndOfBatch();
 }
 
 // Once a second: so a log tells how long it was silent.
 void LoopImpl::AppendTimes() {
-  if (draining_ || mono_ms_ - timed_ms_ < 1000) return;
+  if (draining_ || frozen_until_ms_ != 0 || mono_ms_ - timed_ms_ < 1000) return;
   timed_ms_ = mono_ms_;
   for (ShardHost* host : own_hosts_) {
     if (host->log() == nullptr) continue;
@@ -400,7 +409,9 @@ void LoopImpl::ApplyConfig(ConfigPtr config) {
   if (config_ != config) retired_config_ = std::exchange(config_, std::move(config));
   ApplyGating();
   for (ShardHost* host : own_hosts_) {
-    if (host->log() != nullptr) host->log()->set_fsync(EffectiveFsync(*config_));
+    if (host->log() == nullptr) continue;
+    host->log()->set_fsync(EffectiveFsync(*config_));
+    if (host->log()->backlog() != nullptr) host->log()->KeepBacklog(config_->repl_backlog_size);
   }
   notifier_.events = config_->notify_keyspace_events;
   slowlog_.Trim(config_->slowlog_max_len);
@@ -430,7 +441,8 @@ void LoopImpl::ApplyTopology(bus::TopologyPtr topology) {
   }
   DropForeignChannels();
   writable_checked_ms_ = -1;
-  for (ShardHost* host : own_hosts_) host->shard->set_decides_expiry(routing_.is_primary());
+  ApplyRole();
+  if (index_ == 0 && this->topology() != nullptr) node_->control().OnTopology(routing_.topology_ptr());
 }
 
 // ---- Stopping ------------------------------------------------------------------------------------------------------
@@ -440,6 +452,7 @@ void LoopImpl::BeginDrain() {
   draining_ = true;
   if (listener_ != nullptr) listener_->Stop();
   uv_timer_stop(&expire_timer_);
+  replication_->Follow(std::nullopt);
   // No further command starts; what was answered still goes out, gated replies once they are durable.
   const std::vector<ClientSession*> all = sessions_;
   for (ClientSession* s : all) {
@@ -458,6 +471,8 @@ void LoopImpl::CheckDrained() {
   for (const Outbox& box : outboxes_) {
     if (box.outstanding != 0) return;
   }
+  KickLogs();
+  if (!replication_->Drain()) return;
   drained_.store(true, std::memory_order_release);
   node_->OnDrained();
 }
@@ -468,6 +483,7 @@ void LoopImpl::Stop() {
   KickLogs();  // this may be the batch that appended: it has no end of its own any more (L21)
   if (listener_ != nullptr) listener_->Stop();
   while (!sessions_.empty()) CloseSession(*sessions_.back());
+  replication_->Stop();
   uv_close(AsHandle(&mailbox_poll_), nullptr);
   uv_close(AsHandle(&check_), nullptr);
   uv_close(AsHandle(&prepare_), nullptr);

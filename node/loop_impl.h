@@ -10,6 +10,7 @@
 //   publish.cc     publish and subscribe; keyspace notifications
 //   deferred.cc    replies that are owed, and questions to all loops or shards
 //   snapshot_slices.cc  slices of running snapshots
+//   role.cc        what replication asks of a loop; replication/ has the flows
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
 #define SKEIN_NODE_LOOP_IMPL_H_
 
@@ -32,6 +33,7 @@
 #include "node/handover.h"
 #include "node/loop.h"
 #include "node/mailbox.h"
+#include "node/replication/role_guard.h"
 #include "node/resp.h"
 #include "node/routing.h"
 #include "node/session_io.h"
@@ -44,6 +46,8 @@ namespace skein::node {
 
 class NodeImpl;
 class Listener;
+class LoopReplication;
+struct NewFlow;
 
 // (Debian's absl has a string_view of its own.)
 inline std::string_view TextOf(const absl::Status& status) {
@@ -171,7 +175,7 @@ class LoopImpl final : public Loop {
   const ErrorStats& error_stats() const override { return error_stats_; }
   void ForEachSession(const std::function<void(Session&)>& fn) override;
   Session* FindSession(uint64_t client_id) override { return Find(client_id); }
-  bool is_primary() const override { return routing_.is_primary(); }
+  bool is_primary() const override { return routing_.is_primary() && !guard_.replica; }
   void Wait(Call& call, const WaitFor& what) override;
   bool Unblock(uint64_t client_id, bool with_error) override;
   void ForEachShard(const std::function<void(storage::Shard&)>& fn) override;
@@ -239,6 +243,30 @@ class LoopImpl final : public Loop {
   void FailShard(uint32_t shard, const std::string& why);
   const std::string& shard_failure(uint32_t shard) const { return failures_[shard]; }
   storage::Log* log(uint32_t shard) const;
+
+  // Adds to the shard's queue. `session_id` 0: the flow that follows with this shard.
+  void AwaitDurable(uint32_t shard, storage::Lsn lsn, uint64_t session_id, bool wait);
+
+  // wait.cc
+  // Any thread: a replica has acknowledged something. Wakes the loop if anything on it waits for that.
+  void OnAcks();
+
+  // role.cc
+  LoopReplication& replication() { return *replication_; }
+  ShardHost* host(uint32_t shard) { return hosts_[shard].get(); }
+  const std::vector<ShardHost*>& own_hosts() const { return own_hosts_; }
+  void ApplyGuard(const RoleGuard& guard);
+  // Nothing is appended until then (CLOCK_MONOTONIC), whatever clients ask; 0: no longer.
+  void Freeze(int64_t until_mono_ms);
+  // Takes the session's connection away from it, which ends without a word.
+  NewFlow Detach(ClientSession& s);
+  // The logs of this loop's shards take records from others, or no longer.
+  void FollowLogs(bool yes);
+  void KeepBacklogs(bool yes);
+  // Begins one in the log of each shard of this loop, 0: with the epoch behind its last; where each record ends. `error` is set if a shard may not.
+  std::vector<std::pair<uint32_t, storage::Lsn>> BeginReigns(uint64_t epoch, std::string* error);
+  // Its content is being replaced, or has been.
+  void OnShardReplaced(ShardHost& host);
 
   // deferred.cc
   uint64_t DeferReply(ClientSession& s);
@@ -343,9 +371,14 @@ class LoopImpl final : public Loop {
   bool SetAside(std::unique_ptr<HandoverBatch>& batch);
   void RunStalled();
 
+  // role.cc
+  // Who takes no writes decides no expiry.
+  void ApplyRole();
+  // What the guard forbids: writes the error and returns false. `host`: null for commands of no single shard.
+  bool PassesGuard(const CommandSpec& spec, const ShardHost* host, ReplyWriter* reply) const;
+  void EndFreeze();
+
   // commit.cc
-  // Adds to the shard's queue.
-  void AwaitDurable(uint32_t shard, storage::Lsn lsn, uint64_t session_id, bool wait);
   // Whether the first of a queue is durable.
   bool HasDurable() const;
   void AnnounceWaits();
@@ -371,6 +404,10 @@ class LoopImpl final : public Loop {
   // wait.cc
   bool OwnWritesDurable(const ClientSession& s) const;
   void WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const;
+  bool Satisfied(const ClientSession& s) const;
+  int64_t Replicas(const ClientSession& s, bool aof) const;
+  void AskReplicas(const ClientSession& s);
+  void CheckAckWaits();
   void RegisterWait(ClientSession& s);
   // Its entry in a queue has come to the front.
   void PassWait(ClientSession& s);
@@ -398,6 +435,10 @@ class LoopImpl final : public Loop {
   ConfigPtr retired_config_;  // what a running command may still look at
   Routing routing_;
   bool cluster_ = false;
+  bool checked_ = false;  // a command may have to go elsewhere, or be refused: in a cluster, or by the guard
+  RoleGuard guard_;
+  int64_t frozen_until_ms_ = 0;  // CLOCK_MONOTONIC; 0: it is not
+  std::unique_ptr<LoopReplication> replication_;
   int64_t mono_ms_ = 0, unix_ms_ = 0;
   uint64_t clock_read_ = 0;    // ReadCycles at the last RefreshClock
   uint64_t fresh_cycles_ = 0;  // a clock that was read so long ago is stale
@@ -475,6 +516,8 @@ class LoopImpl final : public Loop {
   std::vector<std::string> failures_;                      // by shard
   std::set<std::pair<int64_t, uint64_t>> wait_deadlines_;  // with the session's id
   std::vector<uint64_t> log_waiters_;                      // WAITAOF, while the log is being switched on
+  std::vector<uint64_t> ack_waiters_;                      // sessions that wait for replicas
+  std::atomic<bool> awaits_acks_{false}, acks_{false};
   std::atomic<bool> progress_{false};
   bool gating_ = false;
   bool logged_ = false;  // what is durable in its shard's log is durable

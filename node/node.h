@@ -62,7 +62,7 @@ class Node {
   // ---- Any thread ---------------------------------------------------------------------------------------------------
   virtual uint32_t loop_count() const = 0;
   virtual uint32_t shard_count() const = 0;
-  virtual bus::Bus* bus() const = 0;  // null with cluster-enabled no
+  virtual bus::Bus* bus() const = 0;                            // null with cluster-enabled no
   virtual Replication* replication() const { return nullptr; }  // null in tests of commands alone
   virtual storage::DataSet& data() const = 0;
   virtual int64_t start_time_ms() const = 0;       // Unix
@@ -73,8 +73,8 @@ class Node {
   // Sets directives all or none: the reply is an error text as Redis gives it, or OK. Asynchronous: `done` on the
   // calling session's loop.
   virtual absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) = 0;
-  // The same where appendonly is among them and changes: the log is switched first, `done` comes when that has begun (on)
-  // or ended (off), on any thread.
+  // The same where appendonly is among them and changes: the log is switched first, `done` comes when that has begun
+  // (on) or ended (off), on any thread.
   virtual void SwitchLog(const std::vector<std::pair<std::string, std::string>>& pairs,
                          std::function<void(const absl::Status&)> done) {
     done(SetConfig(pairs));

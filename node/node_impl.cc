@@ -18,6 +18,7 @@
 #include "node/config/text.h"
 #include "node/listener.h"
 #include "node/log/logging.h"
+#include "node/replication/replica_control.h"
 
 namespace skein::node {
 namespace {
@@ -127,6 +128,8 @@ absl::Status NodeImpl::Open() {
     if (!running_.load(std::memory_order_acquire)) return;
     for (auto& loop : loops_) loop->OnDurable(shard, durable);
   };
+  data_options.follow =
+      config.cluster_enabled ? bus::Bus::BeginsAsReplica(BusOptionsOf(config)) : !config.replicaof.empty();
   absl::StatusOr<std::unique_ptr<storage::DataSet>> data = options_.open_data(data_options);
   if (!data.ok()) return data.status();
   data_ = *std::move(data);
@@ -134,6 +137,7 @@ absl::Status NodeImpl::Open() {
   logs_ = std::vector<std::atomic<storage::Log*>>(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) NoteLog(i);
 
+  control_ = std::make_unique<ReplicaControl>(this, data_options.follow);
   const uint32_t loops = LoopCount(config);
   loops_.resize(loops);  // the number is known to each
   for (uint32_t i = 0; i < loops; ++i) loops_[i] = std::make_unique<LoopImpl>(this, i);
@@ -158,7 +162,30 @@ absl::Status NodeImpl::Open() {
   });
   running_.store(true, std::memory_order_release);
   for (auto& loop : loops_) loop->Start();
+  if (!config.replicaof.empty()) {
+    control_->Follow(Upstream{config.replicaof[0], static_cast<uint16_t>(std::stoi(config.replicaof[1])),
+                              config.tls_replication, ""});
+  }
   return absl::OkStatus();
+}
+
+// ---- Replication ---------------------------------------------------------------------------------------------------
+
+Replication* NodeImpl::replication() const { return control_.get(); }
+
+FlowStatus* NodeImpl::flow_status(uint32_t shard) { return control_->flow_status(shard); }
+
+void NodeImpl::OnAcks() {
+  for (auto& loop : loops_) loop->OnAcks();
+}
+
+void NodeImpl::OnFlowChanged() { control_->OnFlowChanged(); }
+
+void NodeImpl::NoteReplicaOf(std::vector<std::string> words) {
+  const std::lock_guard<std::mutex> one_at_a_time(config_change_);
+  auto next = std::make_shared<Config>(*config());
+  next->replicaof = std::move(words);
+  Spread(std::move(next));
 }
 
 // ---- The bus -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@
 namespace skein::node {
 
 class ListenSocket;
+class ReplicaControl;
+struct FlowStatus;
 
 // Something to be done on a loop, in words of its own.
 class ClosureMessage final : public Message {
@@ -87,6 +89,7 @@ class NodeImpl final : public Node {
   uint32_t loop_count() const override { return static_cast<uint32_t>(loops_.size()); }
   uint32_t shard_count() const override { return shard_count_; }
   bus::Bus* bus() const override { return bus_.load(std::memory_order_acquire); }
+  Replication* replication() const override;
   storage::DataSet& data() const override { return *data_; }
   int64_t start_time_ms() const override { return start_time_ms_; }
   const std::string& run_id() const override { return run_id_; }
@@ -111,7 +114,19 @@ class NodeImpl final : public Node {
   uint32_t LoopOf(uint32_t shard) const { return shard % loop_count(); }
   // The newest that the shard has, or had: where its LSNs are. Any thread.
   storage::Log* log(uint32_t shard) const { return logs_[shard].load(std::memory_order_acquire); }
+  storage::Lsn ShardEnd(uint32_t shard) { return loops_[LoopOf(shard)]->ShardEnd(shard); }
   AdmissionDesk& desk() { return desk_; }
+
+  // ---- Replication; any thread
+  ReplicaControl& control() { return *control_; }
+  FlowStatus* flow_status(uint32_t shard);
+  // What this node calls itself in flows.
+  const std::string& replication_id() const { return run_id_; }
+  uint64_t NextFlowId() { return next_flow_id_.fetch_add(1, std::memory_order_relaxed); }
+  void OnAcks();
+  void OnFlowChanged();
+  // `replicaof` in the configuration, which CONFIG REWRITE writes; empty: none.
+  void NoteReplicaOf(std::vector<std::string> words);
   // The certificates for new connections; null if nothing uses TLS.
   bus::TlsContextPtr tls_context() const;
   uint64_t NextClientId() { return next_client_id_.fetch_add(1, std::memory_order_relaxed); }
@@ -152,6 +167,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<storage::DataSet> data_;
   std::vector<std::atomic<storage::Log*>> logs_;  // set by the shards' loops
   uint32_t shard_count_ = 0;
+  std::unique_ptr<ReplicaControl> control_;
   std::unique_ptr<bus::Bus> owned_bus_;
   std::atomic<bus::Bus*> bus_{nullptr};
   int64_t start_time_ms_ = 0;
@@ -161,7 +177,7 @@ class NodeImpl final : public Node {
   std::atomic<bool> running_{false};  // loops have been started
   bool stopped_ = false;
   bool save_on_stop_ = false;  // what has changed since the last save is to be saved when the loops have ended
-  std::atomic<uint64_t> next_client_id_{1}, next_slowlog_id_{0};
+  std::atomic<uint64_t> next_client_id_{1}, next_slowlog_id_{0}, next_flow_id_{1};
 
   mutable std::mutex mutex_;  // newest snapshots; never on the path of a command
   ConfigPtr config_;

@@ -43,6 +43,7 @@ class Routing {
   void Apply(bus::TopologyPtr topology);
 
   const bus::Topology* topology() const { return topology_.get(); }
+  const bus::TopologyPtr& topology_ptr() const { return topology_; }
   SlotState state(uint16_t slot) const { return states_[slot]; }
   // Nothing to think about: our slot, in a cluster that is well.
   bool Plain(uint16_t slot) const { return ok_ && states_[slot] == SlotState::kOwned; }

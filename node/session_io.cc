@@ -355,7 +355,7 @@ void LoopImpl::CloseSession(ClientSession& s) {
   s.admission = Admission();
   uv_close(reinterpret_cast<uv_handle_t*>(&s.poll),
            [](uv_handle_t* handle) { delete static_cast<ClientSession*>(handle->data); });
-  close(s.fd);
+  if (s.fd >= 0) close(s.fd);
   s.fd = -1;
 }
 

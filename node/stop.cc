@@ -14,6 +14,8 @@
 
 #include "node/config/check.h"
 #include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
+#include "node/replication/replica_control.h"
 
 namespace skein::node {
 namespace {
@@ -131,6 +133,9 @@ absl::Status NodeImpl::Stop() {
   stopped_ = true;
   const bool ran = running_.load();
   absl::Status status;
+  if (control_ != nullptr) control_->BeginStop();
+  // What replication has open in the data set ends before it does.
+  if (ran) OnAllLoops([](LoopImpl& l) { l.replication().StopFeeds(); });
   if (data_ != nullptr) data_->EndServing();
   if (ran) {
     // Sessions stop: no further command starts, what was answered goes out.

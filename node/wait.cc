@@ -6,6 +6,8 @@
 
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
+#include "node/replication/replica_control.h"
 
 namespace skein::node {
 
@@ -17,18 +19,27 @@ bool LoopImpl::OwnWritesDurable(const ClientSession& s) const {
   return true;
 }
 
-// No replicas yet: none has acknowledged anything.
+int64_t LoopImpl::Replicas(const ClientSession& s, bool aof) const {
+  return node_->control().board().Count(s.wrote, aof);
+}
+
+bool LoopImpl::Satisfied(const ClientSession& s) const {
+  const WaitFor& what = s.wait->what;
+  return (!what.local || OwnWritesDurable(s)) && Replicas(s, what.aof) >= what.replicas;
+}
+
 void LoopImpl::WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const {
-  if (!aof) return reply.Integer(0);
+  if (!aof) return reply.Integer(Replicas(s, false));
   reply.Array(2);
   reply.Integer(OwnWritesDurable(s) ? 1 : 0);
-  reply.Integer(0);
+  reply.Integer(Replicas(s, true));
 }
 
 void LoopImpl::Wait(Call& call, const WaitFor& what) {
   auto& s = static_cast<ClientSession&>(*call.session);
   const bool local_missing = what.local && !OwnWritesDurable(s);
-  if (what.replicas <= 0 && !local_missing) return WriteAcknowledged(s, what.aof, *call.reply);
+  const bool replicas_missing = what.replicas > Replicas(s, what.aof);
+  if (!replicas_missing && !local_missing) return WriteAcknowledged(s, what.aof, *call.reply);
   if (local_missing) {
     for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
       if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
@@ -48,6 +59,51 @@ void LoopImpl::Wait(Call& call, const WaitFor& what) {
     ArmWaitTimer();
   }
   if (local_missing) RegisterWait(s);
+  if (what.replicas > 0) {
+    // Announced before it is looked again, as with what is durable (commit.cc): an acknowledgement that comes meanwhile
+    // is seen here, or wakes this loop.
+    ack_waiters_.push_back(s.st.id);
+    awaits_acks_.store(true);
+    acks_.store(true);
+    mailbox_.Wake();
+    AskReplicas(s);
+  }
+}
+
+// They are to acknowledge as soon as they have what the session wrote.
+void LoopImpl::AskReplicas(const ClientSession& s) {
+  if (!node_->control().board().any()) return;
+  for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
+    if (s.wrote[shard] == 0) continue;
+    node_->Post(node_->LoopOf(shard), [shard, lsn = s.wrote[shard], aof = s.wait->what.aof](LoopImpl& home) {
+      home.replication().Ask(shard, lsn, aof ? lsn : 0);
+    });
+  }
+}
+
+void LoopImpl::OnAcks() {
+  if (!awaits_acks_.load()) return;
+  acks_.store(true);
+  mailbox_.Wake();
+}
+
+void LoopImpl::CheckAckWaits() {
+  acks_.store(false);
+  std::vector<uint64_t> left;
+  for (const uint64_t id : ack_waiters_) {
+    ClientSession* const s = Find(id);
+    if (s == nullptr || s->wait == nullptr || s->wait->what.replicas <= 0) continue;
+    if (Satisfied(*s)) {
+      FinishWait(*s, {});
+    } else {
+      left.push_back(id);
+    }
+  }
+  // A session that waited before and waits again stands here once.
+  std::sort(left.begin(), left.end());
+  left.erase(std::unique(left.begin(), left.end()), left.end());
+  ack_waiters_ = std::move(left);
+  if (ack_waiters_.empty()) awaits_acks_.store(false);
 }
 
 void LoopImpl::RegisterWait(ClientSession& s) {
@@ -69,7 +125,7 @@ void LoopImpl::PassWait(ClientSession& s) {
   s.wait_registered = false;
   if (s.wait == nullptr || !s.wait->what.local) return;
   RegisterWait(s);
-  if (!s.wait_registered && s.wait->what.replicas <= 0) FinishWait(s, {});
+  if (!s.wait_registered && Satisfied(s)) FinishWait(s, {});
 }
 
 void LoopImpl::ForgetWait(ClientSession& s) {

@@ -164,6 +164,12 @@ void Meet(Call& call) {
   Ask(call, bus::MeetCommand{std::string(call.argv[2]), static_cast<uint16_t>(port), static_cast<uint16_t>(bus_port)});
 }
 
+void Replicate(Call& call) {
+  AskWithKeyCount(call, storage::kNoSlot, [id = std::string(call.argv[2])](uint64_t keys) {
+    return OperatorCommand(bus::ReplicateCommand{id, keys != 0});
+  });
+}
+
 void Forget(Call& call) { Ask(call, bus::ForgetCommand{std::string(call.argv[2])}); }
 
 // Slots as words, or as pairs first..last. False: an error has been written; nothing has changed.
@@ -467,6 +473,8 @@ std::span<const CommandSpec> Subcommands() {
           Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes)),
       Changing(Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
                    "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId)),
+      Row("replicate", "3.0.0", 3, kChange, InCluster<Replicate>,
+          "Configure a node as replica of a master node.", "O(1)", kNodeId),
       Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ResetCluster>, "Resets a node.",
           "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
           kResetArgs),

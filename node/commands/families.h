@@ -16,6 +16,7 @@ std::span<const CommandSpec> ConnectionCommands();     // connection.cc
 std::span<const CommandSpec> ServerCommands();         // server.cc
 std::span<const CommandSpec> PersistenceCommands();    // persistence.cc
 std::span<const CommandSpec> PubsubCommands();         // pubsub.cc
+std::span<const CommandSpec> ReplicationCommands();    // replication.cc
 std::span<const CommandSpec> ClusterCommands();        // cluster.cc
 std::span<const CommandSpec> CommandCommands();        // command.cc: COMMAND itself
 

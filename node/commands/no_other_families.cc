@@ -7,6 +7,7 @@ std::span<const CommandSpec> ConnectionCommands() { return {}; }
 std::span<const CommandSpec> ServerCommands() { return {}; }
 std::span<const CommandSpec> PersistenceCommands() { return {}; }
 std::span<const CommandSpec> PubsubCommands() { return {}; }
+std::span<const CommandSpec> ReplicationCommands() { return {}; }
 std::span<const CommandSpec> ClusterCommands() { return {}; }
 
 }  // namespace skein::node

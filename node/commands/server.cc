@@ -27,15 +27,6 @@ void Time(Call& call) {
   call.reply->BulkInteger(now.tv_usec);
 }
 
-void Role(Call& call) {
-  GatherFigures(call, [](ReplyWriter& reply, const Figures& figures) {
-    reply.Array(3);
-    reply.Bulk("master");
-    reply.Integer(static_cast<int64_t>(figures.offset()));
-    reply.Array(0);
-  });
-}
-
 void Lolwut(Call& call) {
   if (call.argv.size() >= 3 && IsWord(call.argv[1], "VERSION")) {
     int64_t version;
@@ -168,16 +159,6 @@ std::span<const CommandSpec> ServerCommands() {
        .run = Lolwut,
        .args = kLolwutArgs},
       Container("memory", "4.0.0", "A container for memory diagnostics commands.", MemorySubcommands()),
-      {.name = "role",
-       .group = "server",
-       .since = "2.8.12",
-       .summary = "Returns the replication role.",
-       .complexity = "O(1)",
-       .arity = 1,
-       .flags = kFlagNoscript | kEarly | kFlagFast,
-       .acl = kAclAdmin | kAclDangerous,
-       .scope = Scope::kSession,
-       .run = Role},
       {.name = "shutdown",
        .group = "server",
        .since = "1.0.0",

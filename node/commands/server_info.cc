@@ -19,6 +19,7 @@
 #include "node/commands/command_words.h"
 #include "node/commands/parse.h"
 #include "node/commands/persistence_info.h"
+#include "node/commands/replication_info.h"
 #include "node/commands/server.h"
 #include "node/commands/server_figures.h"
 #include "node/config/check.h"
@@ -89,6 +90,7 @@ struct View {
   ConfigPtr config;
   const Figures* figures;
   LoopStats total;
+  ReplicationInfo replication;
   std::string* out;
 
   template <typename Value>
@@ -212,9 +214,9 @@ void Stats(const View& v) {
   v.Line("instantaneous_input_kbps", fmt::format("{:.2f}", rates.in_kbps));
   v.Line("instantaneous_output_kbps", fmt::format("{:.2f}", rates.out_kbps));
   v.Line("rejected_connections", t.rejected);
-  v.Line("sync_full", 0);
-  v.Line("sync_partial_ok", 0);
-  v.Line("sync_partial_err", 0);
+  v.Line("sync_full", v.replication.sync_full);
+  v.Line("sync_partial_ok", v.replication.sync_partial_ok);
+  v.Line("sync_partial_err", v.replication.sync_partial_err);
   v.Line("expired_keys", v.figures->expired_keys());
   v.Line("evicted_keys", 0);
   v.Line("evicted_clients", 0);
@@ -236,15 +238,8 @@ void Stats(const View& v) {
   v.Line("tls_handshake_timeouts", t.tls_handshake_timeouts);
 }
 
-void Replication(const View& v) {
-  v.Line("role", "master");
-  v.Line("connected_slaves", 0);
-  v.Line("master_failover_state", "no-failover");
-  v.Line("master_replid", v.node->run_id());
-  v.Line("master_replid2", std::string(40, '0'));
-  v.Line("master_repl_offset", v.figures->offset());
-  v.Line("second_repl_offset", -1);
-  v.Line("repl_backlog_active", 0);
+void ReplicationSection(const View& v) {
+  *v.out += ReplicationFields(*v.node, *v.config, v.replication, v.figures->offset());
 }
 
 int64_t Micros(const timeval& t) { return t.tv_sec * int64_t{1000000} + t.tv_usec; }
@@ -331,7 +326,7 @@ constexpr Section kSections[] = {
     {"memory", "Memory", true, Memory},
     {"persistence", "Persistence", true, Persistence},
     {"stats", "Stats", true, Stats},
-    {"replication", "Replication", true, Replication},
+    {"replication", "Replication", true, ReplicationSection},
     {"cpu", "CPU", true, Cpu},
     {"modules", "Modules", true, Modules},
     {"commandstats", "Commandstats", false, Commands},
@@ -360,7 +355,12 @@ std::set<std::string_view> Wanted(Args words) {
 void RunInfo(Call& call) {
   GatherFigures(call, [node = call.node, wanted = Wanted(call.argv.subspan(1))](ReplyWriter& reply, const Figures& f) {
     std::string text;
-    const View view{node, node->config(), &f, f.Total(), &text};
+    const View view{node,
+                    node->config(),
+                    &f,
+                    f.Total(),
+                    node->replication() == nullptr ? ReplicationInfo() : node->replication()->Info(),
+                    &text};
     for (const Section& section : kSections) {
       if (!wanted.contains(section.name)) continue;
       text += fmt::format("{}# {}\r\n", text.empty() ? "" : "\r\n", section.title);

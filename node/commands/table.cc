@@ -59,7 +59,8 @@ class Table {
     std::vector<Entry> entries;
     for (const auto family :
          {StringCommands(), GenericCommands(), SerializationCommands(), WaitCommands(), ConnectionCommands(),
-          ServerCommands(), PersistenceCommands(), PubsubCommands(), ClusterCommands(), CommandCommands()}) {
+          ServerCommands(), PersistenceCommands(), PubsubCommands(), ReplicationCommands(), ClusterCommands(),
+          CommandCommands()}) {
       for (const CommandSpec& spec : family) {
         all_.push_back(&spec);
         entries.push_back({&spec, nullptr});

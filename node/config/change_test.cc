@@ -81,8 +81,9 @@ TEST(Change, SetIsAllOrNothingAndWordsErrorsAsRedisDoes) {
             "4294967295 inclusive");
   EXPECT_EQ(SetError({{"rename-command", "a b"}}),
             "ERR Unknown option or number of arguments for CONFIG SET - 'rename-command'");
-  EXPECT_NE(SetError({{"masterauth", "secret"}}), "");
-  EXPECT_EQ(SetError({{"masterauth", "secret"}}).find("secret"), std::string::npos);
+  EXPECT_EQ(SetError({{"replicaof", "10.0.0.1 6379"}}),
+            "ERR CONFIG SET failed (possibly related to argument 'replicaof') - can't set immutable config");
+  EXPECT_EQ(SetError({{"masterauth", "secret"}, {"hz", "x"}}).find("secret"), std::string::npos);
   EXPECT_EQ(SetError({{"dbfilename", "other.rdb"}}),
             "ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config");
   EXPECT_EQ(SetError({{"save", "900"}}),

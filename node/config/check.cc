@@ -72,6 +72,10 @@ absl::Status CheckCluster(const Config& c) {
     }
     return absl::OkStatus();
   }
+  if (!c.replicaof.empty()) {
+    return Refused(
+        "'replicaof' with 'cluster-enabled yes': in a cluster a node becomes a replica by CLUSTER REPLICATE");
+  }
   if (c.cluster_port == 0 && ClientPort(c) > 55535) {
     return Refused(Cat(c.port != 0 ? "'port " : "'tls-port ", ClientPort(c),
                        "' leaves no room for the cluster bus at port + 10000; lower it or set "
@@ -111,6 +115,10 @@ absl::Status CheckCombinations(const Config& c) {
   if (!IsFileName(c.appendfilename)) return Refused("appendfilename can't be a path, just a filename");
   if (!IsFileName(c.appenddirname)) return Refused("appenddirname can't be a path, just a dirname");
   if (absl::Status status = CheckAddresses(c); !status.ok()) return status;
+  if (c.tls_replication && c.tls_port == 0 && c.tls_cert_file.empty() && c.tls_ca_cert_file.empty() &&
+      c.tls_ca_cert_dir.empty()) {
+    return Refused("'tls-replication yes' without tls-ca-cert-file: the primary's certificate could not be checked");
+  }
   return CheckCluster(c);
 }
 

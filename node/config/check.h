@@ -23,7 +23,7 @@ uint32_t ShardCount(const Config& config);
 inline bool ShardsConfigured(const Config& config) { return config.storage_shards != 0; }
 // Whether certificates are needed for anything.
 inline bool TlsInUse(const Config& config) {
-  return config.tls_port != 0 || (config.cluster_enabled && config.tls_cluster);
+  return config.tls_port != 0 || config.tls_replication || (config.cluster_enabled && config.tls_cluster);
 }
 // cluster-port, or the clients' port (the TLS one if there is no other) + 10000.
 uint16_t BusPort(const Config& config);

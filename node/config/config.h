@@ -100,6 +100,19 @@ struct Config {
   std::string cluster_secret_file;
   bool tls_cluster = false;
   uint32_t bus_io_threads = 0;
+  // replication
+  std::vector<std::string> replicaof;  // host and port; empty: a primary
+  std::string masteruser, masterauth;  // of the primary
+  uint32_t min_replicas_to_write = 0, min_replicas_max_lag = 10;  // seconds
+  uint64_t repl_backlog_size = 1u << 20;                          // bytes, of each shard
+  uint32_t repl_backlog_ttl = 3600;                               // seconds
+  uint32_t repl_ping_replica_period = 10, repl_timeout = 60;      // seconds
+  std::string replica_announce_ip;
+  uint16_t replica_announce_port = 0;
+  bool replica_announced = true;
+  bool replica_serve_stale_data = true;
+  uint32_t replica_priority = 100;
+  bool tls_replication = false;
   // log and diagnostics
   std::string loglevel = "notice";  // debug verbose notice warning nothing
   std::string logfile;              // empty: standard error

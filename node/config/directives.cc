@@ -133,6 +133,7 @@ std::span<const Directive> Directives() {
   static const std::vector<Directive>* const table = [] {
     auto* rows = new std::vector<Directive>(internal::BoundDirectives());
     for (Directive& row : internal::TlsDirectives()) rows->push_back(std::move(row));
+    for (Directive& row : internal::ReplicationDirectives()) rows->push_back(std::move(row));
     for (Directive& row : internal::CompatDirectives()) rows->push_back(std::move(row));
     std::sort(rows->begin(), rows->end(), [](const Directive& a, const Directive& b) { return a.name < b.name; });
     return rows;

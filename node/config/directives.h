@@ -74,9 +74,10 @@ std::string DirectiveValue(const Directive& directive, const Config& config);
 std::vector<std::string> DirectiveLines(const Directive& directive, const Config& config);
 
 namespace internal {
-// The parts of the table: directives_bound.cc, directives_tls.cc and directives_compat.cc.
+// The parts of the table: directives_bound.cc, directives_tls.cc, directives_replication.cc and directives_compat.cc.
 std::vector<Directive> BoundDirectives();
 std::vector<Directive> TlsDirectives();
+std::vector<Directive> ReplicationDirectives();
 std::vector<Directive> CompatDirectives();
 }  // namespace internal
 

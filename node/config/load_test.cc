@@ -97,8 +97,6 @@ TEST(Load, CommandLineRefusals) {
             "command line: 'tls-port 70000': argument must be between 0 and 65535 inclusive");
   EXPECT_EQ(Refusal({"--tls-auth-clients", "maybe"}),
             "command line: 'tls-auth-clients maybe': argument(s) must be one of the following: no, yes, optional");
-  EXPECT_EQ(Refusal({"--tls-replication", "yes"}),
-            "command line: 'tls-replication yes': there is no replication yet that could use TLS");
   EXPECT_NE(Refusal({"--requirepass", "secret", "word"}).find("'requirepass':"), std::string::npos);
   EXPECT_EQ(Refusal({"--requirepass", "secret", "word"}).find("secret"), std::string::npos);
   // gflags' own flags are not a second way in (L45).
@@ -127,7 +125,11 @@ TEST(Load, EveryBadLineNamesFileAndLine) {
        "f.conf:3: 'client-output-buffer-limit king 1 2 3': Invalid client class specified in buffer limit "
        "configuration."},
       {"include", "f.conf:3: 'include' takes one file name or pattern"},
-      {"replicaof 10.0.0.1 6379", "f.conf:3: 'replicaof 10.0.0.1 6379': replication is not available yet"},
+      {"replicaof 10.0.0.1", "f.conf:3: 'replicaof 10.0.0.1': wrong number of arguments"},
+      {"replicaof 10.0.0.1 70000", "f.conf:3: 'replicaof 10.0.0.1 70000': Invalid master port"},
+      {"replica-read-only no",
+       "f.conf:3: 'replica-read-only no': a replica's log is its primary's, byte for byte: it takes no writes of its "
+       "own"},
       {"user bob on nopass", "f.conf:3: 'user': users besides 'default' are not available yet: use requirepass"},
       {"rename-command FLUSHALL x", "f.conf:3: 'rename-command FLUSHALL x': commands cannot be renamed"},
       {"maxmemory-policy allkeys-lru",

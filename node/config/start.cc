@@ -54,6 +54,7 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config) {
                                  const std::vector<std::string_view>& argv) {
     return RunImportedCommand(config, shards, db, argv);
   };
+  options.follow = !config.replicaof.empty();
   options.shards = ShardCount(config);
   // Outside a cluster one shard is not a default but the only number there is.
   options.shards_configured = ShardsConfigured(config) || !config.cluster_enabled;

@@ -1,7 +1,5 @@
 #include "node/replication/flow_frame.h"
 
-#include <cstring>
-
 namespace skein::node {
 namespace {
 
@@ -18,8 +16,6 @@ uint64_t Get(const char* p, int bytes) {
 }
 uint32_t Get32(const char* p) { return static_cast<uint32_t>(Get(p, 4)); }
 uint64_t Get64(const char* p) { return Get(p, 8); }
-
-constexpr size_t kReignSize = 32;  // id, epoch, first LSN
 
 bool Known(uint8_t type) {
   switch (static_cast<FrameType>(type)) {
@@ -103,17 +99,10 @@ std::string EncodeAck(FrameType type, const AckPayload& ack) {
   return EncodeFrame(type, {payload, sizeof payload});
 }
 
-std::string EncodeSnapshotEnd(const SnapshotEndPayload& end) {
-  std::string payload(8 + end.history.size() * kReignSize, '\0');
-  Put64(payload.data(), end.lsn);
-  char* p = payload.data() + 8;
-  for (const storage::Reign& reign : end.history) {
-    std::memcpy(p, reign.id.data(), reign.id.size());
-    Put64(p + 16, reign.epoch);
-    Put64(p + 24, reign.first_lsn);
-    p += kReignSize;
-  }
-  return EncodeFrame(FrameType::kSnapshotEnd, payload);
+std::string EncodeSnapshotEnd(storage::Lsn lsn) {
+  char payload[8];
+  Put64(payload, lsn);
+  return EncodeFrame(FrameType::kSnapshotEnd, {payload, sizeof payload});
 }
 
 std::string EncodeEnd(std::string_view why) { return EncodeFrame(FrameType::kEnd, why.substr(0, kMaxEndText)); }
@@ -139,19 +128,9 @@ bool DecodeAck(std::string_view payload, AckPayload* ack) {
   return true;
 }
 
-bool DecodeSnapshotEnd(std::string_view payload, SnapshotEndPayload* end) {
-  if (payload.size() < 8 || (payload.size() - 8) % kReignSize != 0) return false;
-  const size_t count = (payload.size() - 8) / kReignSize;
-  if (count > storage::kMaxReigns) return false;
-  end->lsn = Get64(payload.data());
-  end->history.clear();
-  const char* p = payload.data() + 8;
-  for (size_t i = 0; i < count; ++i, p += kReignSize) {
-    storage::Reign& reign = end->history.emplace_back();
-    std::memcpy(reign.id.data(), p, reign.id.size());
-    reign.epoch = Get64(p + 16);
-    reign.first_lsn = Get64(p + 24);
-  }
+bool DecodeSnapshotEnd(std::string_view payload, storage::Lsn* lsn) {
+  if (payload.size() != 8) return false;
+  *lsn = Get64(payload.data());
   return true;
 }
 

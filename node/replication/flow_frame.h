@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "storage/record.h"
 #include "storage/types.h"
@@ -19,7 +18,7 @@ enum class FrameType : uint8_t {
   // From the primary
   kRecords = 1,      // lsn, then bytes of the log from there on; may end inside a record
   kSnapshot = 2,     // the next bytes of the RDB stream
-  kSnapshotEnd = 3,  // the stream has ended; lsn and history of the log behind it
+  kSnapshotEnd = 3,  // the stream has ended; where it ends, the records that follow begin
   kPing = 4,         // the end of the primary's log, its clock
   kAsk = 5,          // acknowledge as soon as these are reached: received, durable (0: not asked)
   // From the replica
@@ -65,19 +64,15 @@ struct AckPayload {  // kAck and kAsk
   storage::Lsn received = 0, durable = 0;
   bool operator==(const AckPayload&) const = default;
 };
-struct SnapshotEndPayload {
-  storage::Lsn lsn = 0;
-  std::vector<storage::Reign> history;
-};
 std::string EncodePing(const PingPayload& ping);
 std::string EncodeAck(FrameType type, const AckPayload& ack);
-std::string EncodeSnapshotEnd(const SnapshotEndPayload& end);
+std::string EncodeSnapshotEnd(storage::Lsn lsn);
 std::string EncodeEnd(std::string_view why);
 // False: not that.
 bool DecodeRecords(std::string_view payload, storage::Lsn* lsn, std::string_view* bytes);
 bool DecodePing(std::string_view payload, PingPayload* ping);
 bool DecodeAck(std::string_view payload, AckPayload* ack);
-bool DecodeSnapshotEnd(std::string_view payload, SnapshotEndPayload* end);
+bool DecodeSnapshotEnd(std::string_view payload, storage::Lsn* lsn);
 
 // How many bytes at the start of `bytes` are whole records, by the lengths in their headers (not checked: the log does
 // that). `*needed`: how many there must be before the next one is whole. False: a record longer than `limit`.

@@ -41,12 +41,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (used > in.size()) abort();
     PingPayload ping;
     AckPayload ack;
-    SnapshotEndPayload end;
     skein::storage::Lsn lsn;
     std::string_view bytes;
     DecodePing(frame.payload, &ping);
     DecodeAck(frame.payload, &ack);
-    DecodeSnapshotEnd(frame.payload, &end);
+    DecodeSnapshotEnd(frame.payload, &lsn);
     if (DecodeRecords(frame.payload, &lsn, &bytes)) {
       size_t whole;
       uint64_t needed;

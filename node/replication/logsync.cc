@@ -9,7 +9,7 @@
 namespace skein::node {
 namespace {
 
-constexpr size_t kWords = 11;
+constexpr size_t kWords = 10;
 constexpr size_t kMaxAddress = 256;
 
 template <typename T>
@@ -64,8 +64,7 @@ std::vector<std::string> EncodeLogsync(const LogsyncRequest& r) {
           r.replica_id,
           r.ip.empty() ? "-" : r.ip,
           std::to_string(r.port),
-          std::to_string(r.shard),
-          std::to_string(r.shards),
+          absl::StrCat(r.shard, "/", r.shards),
           std::to_string(r.databases),
           r.whole ? "whole" : "part",
           std::to_string(r.end),
@@ -89,43 +88,46 @@ absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv) {
   }
   if (argv[3] != "-") r.ip = argv[3];
   if (!Number(argv[4], &r.port, 65535)) return Refused("the port is none");
-  if (!Number(argv[5], &r.shard, UINT32_MAX) || !Number(argv[6], &r.shards, UINT32_MAX) || r.shard >= r.shards) {
+  std::string_view of = argv[5];
+  if (!Number(TakeUntil(&of, '/'), &r.shard, UINT32_MAX) || !Number(of, &r.shards, UINT32_MAX) || r.shard >= r.shards) {
     return Refused("the shard is none");
   }
-  if (!Number(argv[7], &r.databases, UINT32_MAX)) return Refused("the number of databases is none");
-  if (argv[8] != "whole" && argv[8] != "part") return Refused("'whole' or 'part' is expected");
-  r.whole = argv[8] == "whole";
-  if (!Number(argv[9], &r.end)) return Refused("the end of the log is none");
-  if (!ParseHistory(argv[10], &r.history)) return Refused("the history is none");
+  if (!Number(argv[6], &r.databases, UINT32_MAX)) return Refused("the number of databases is none");
+  if (argv[7] != "whole" && argv[7] != "part") return Refused("'whole' or 'part' is expected");
+  r.whole = argv[7] == "whole";
+  if (!Number(argv[8], &r.end)) return Refused("the end of the log is none");
+  if (!ParseHistory(argv[9], &r.history)) return Refused("the history is none");
   return r;
 }
 
 std::string EncodeAnswer(const LogsyncAnswer& a) {
-  const std::string head =
-      fmt::format("{} {} {}", a.kind == LogsyncAnswer::Kind::kFull ? "FULL" : "CONTINUE", a.version, a.primary_id);
-  if (a.kind == LogsyncAnswer::Kind::kContinue) return head;
-  return a.common ? absl::StrCat(head, " ", *a.common) : absl::StrCat(head, " -");
+  constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED"};
+  std::string line = fmt::format("{} {} {}", kKinds[static_cast<size_t>(a.kind)], a.version, a.primary_id);
+  if (a.kind == LogsyncAnswer::Kind::kParted) absl::StrAppend(&line, " ", a.common);
+  return line;
 }
 
 absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
   const auto bad = [] { return absl::InvalidArgumentError("the answer to LOGSYNC is not understood"); };
   LogsyncAnswer a;
   const std::string_view kind = TakeUntil(&line, ' ');
-  if (kind != "CONTINUE" && kind != "FULL") return bad();
-  a.kind = kind == "FULL" ? LogsyncAnswer::Kind::kFull : LogsyncAnswer::Kind::kContinue;
+  if (kind == "FULL") {
+    a.kind = LogsyncAnswer::Kind::kFull;
+  } else if (kind == "PARTED") {
+    a.kind = LogsyncAnswer::Kind::kParted;
+  } else if (kind != "CONTINUE") {
+    return bad();
+  }
   if (!Number(TakeUntil(&line, ' '), &a.version, UINT32_MAX) || a.version == 0 || a.version > kFlowVersion)
     return bad();
   const std::string_view id = TakeUntil(&line, ' ');
   if (!IsId(id)) return bad();
   a.primary_id = id;
-  if (a.kind == LogsyncAnswer::Kind::kContinue) {
+  if (a.kind != LogsyncAnswer::Kind::kParted) {
     if (!line.empty()) return bad();
-    return a;
+  } else if (!Number(line, &a.common)) {
+    return bad();
   }
-  if (line == "-") return a;
-  storage::Lsn lsn;
-  if (!Number(line, &lsn)) return bad();
-  a.common = lsn;
   return a;
 }
 

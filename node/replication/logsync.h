@@ -30,7 +30,7 @@ struct LogsyncRequest {
   std::vector<storage::Reign> history;
 };
 
-// argv[0] included.
+// argv[0] included. Not more words than a client may send before AUTH, so that it is told what is missing.
 std::vector<std::string> EncodeLogsync(const LogsyncRequest& request);
 // The error's message is the error reply's text, code included.
 absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv);
@@ -38,12 +38,12 @@ absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv);
 struct LogsyncAnswer {
   enum class Kind : uint8_t {
     kContinue,  // records from the replica's end on
-    kFull       // a snapshot, then records
+    kFull,      // a snapshot, then records
+    kParted,    // nothing more: the replica has records past `common` that this log has not. It comes back without them
   } kind = Kind::kContinue;
   uint32_t version = kFlowVersion;
-  // kFull: up to where the two logs agree, if anywhere: what the replica has past that, the primary has not.
-  std::optional<storage::Lsn> common;
-  std::string primary_id;  // 40 hex digits
+  storage::Lsn common = 0;  // kParted
+  std::string primary_id;   // 40 hex digits
 };
 // A line without its end, as a status reply holds it.
 std::string EncodeAnswer(const LogsyncAnswer& answer);

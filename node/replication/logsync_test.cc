@@ -56,14 +56,15 @@ TEST(Logsync, RefusesWhatIsNone) {
                                                            {3, std::string(300, 'x')},
                                                            {4, "65536"},
                                                            {4, "-1"},
-                                                           {5, "4"},
-                                                           {6, "2"},
-                                                           {7, "no"},
+                                                           {5, "4/4"},
+                                                           {5, "2"},
+                                                           {5, "/"},
+                                                           {6, "no"},
+                                                           {7, ""},
                                                            {8, ""},
-                                                           {9, ""},
-                                                           {10, "a:b:c"},
-                                                           {10, "0"},
-                                                           {10, ":"}};
+                                                           {9, "a:b:c"},
+                                                           {9, "0"},
+                                                           {9, ":"}};
   for (const auto& [at, word] : bad) {
     std::vector<std::string> words = good;
     words[at] = word;
@@ -77,7 +78,7 @@ TEST(Logsync, RefusesWhatIsNone) {
   // A newer replica may say more, and is answered in the version that both speak.
   words[1] = "2";
   EXPECT_TRUE(Decode(words).ok());
-  words.resize(10);
+  words.resize(9);
   EXPECT_FALSE(Decode(words).ok());
 }
 
@@ -92,18 +93,20 @@ TEST(Logsync, HistoriesAreLimited) {
 TEST(Logsync, AnswersComeBack) {
   LogsyncAnswer a;
   a.primary_id = std::string(40, 'b');
-  for (const int what : {0, 1, 2}) {
-    a.kind = what == 0 ? LogsyncAnswer::Kind::kContinue : LogsyncAnswer::Kind::kFull;
-    a.common = what == 2 ? std::optional<storage::Lsn>(77) : std::nullopt;
+  for (const auto kind : {LogsyncAnswer::Kind::kContinue, LogsyncAnswer::Kind::kFull, LogsyncAnswer::Kind::kParted}) {
+    a.kind = kind;
+    a.common = kind == LogsyncAnswer::Kind::kParted ? 77 : 0;
     const auto back = DecodeAnswer(EncodeAnswer(a));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(back->kind, a.kind);
     EXPECT_EQ(back->common, a.common);
     EXPECT_EQ(back->primary_id, a.primary_id);
   }
-  for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -"}) {
+  for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -", "PARTED 1 x 5"}) {
     EXPECT_FALSE(DecodeAnswer(line).ok()) << line;
   }
+  EXPECT_FALSE(DecodeAnswer("PARTED 1 " + a.primary_id).ok());
+  EXPECT_FALSE(DecodeAnswer("PARTED 1 " + a.primary_id + " x").ok());
   EXPECT_FALSE(DecodeAnswer("CONTINUE 2 " + a.primary_id).ok()) << "a version that was not offered";
   EXPECT_FALSE(DecodeAnswer("CONTINUE 1 " + a.primary_id + " 5").ok());
 }

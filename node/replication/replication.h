@@ -57,7 +57,10 @@ struct ReplicationInfo {
   std::vector<Replica> replicas;
   uint64_t sync_full = 0, sync_partial_ok = 0, sync_partial_err = 0;
   uint64_t lost_records = 0, lost_bytes = 0;  // set aside: what this node had and the primary it came back to had not
-  int64_t good_replicas = 0;                  // that min-replicas-max-lag lets count
+  std::string primary_id;                     // what the primary calls itself; empty: not known, or it is this node
+  bool backlog_active = false;
+  uint64_t backlog_bytes = 0;  // of all shards
+  int64_t good_replicas = 0;   // that min-replicas-max-lag lets count
 };
 
 class Replication {

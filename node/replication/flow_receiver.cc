@@ -1,0 +1,607 @@
+#include "node/replication/flow_receiver.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "glog/logging.h"
+#include "node/loop_impl.h"
+#include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
+#include "storage/flows.h"
+#include "storage/follow.h"
+
+namespace skein::node {
+namespace {
+
+constexpr size_t kReadBytes = 256u << 10;
+// What one call reads before others have their turn.
+constexpr int kReads = 4;
+constexpr int64_t kFirstPauseMs = 100, kLongestPauseMs = 2000;
+// How often it acknowledges unasked: when there is something new, and when there is not.
+constexpr int64_t kAckMs = 100, kIdleAckMs = 1000;
+// No record is longer: a transaction of the largest values that there can be.
+constexpr uint64_t kMaxRecord = uint64_t{4} << 30;
+// Longest line before the frames.
+constexpr size_t kMaxAnswer = 4096;
+
+std::string Words(const std::vector<std::string>& words) {
+  std::string text = "*" + std::to_string(words.size()) + "\r\n";
+  for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
+  return text;
+}
+
+struct Lookup {
+  uv_getaddrinfo_t request;
+  uint64_t receiver, attempt;
+};
+
+}  // namespace
+
+FlowReceiver::FlowReceiver(LoopImpl* loop, ShardHost* host, FlowStatus* status, uint64_t id)
+    : loop_(loop), host_(host), status_(status), id_(id) {
+  status_->down_since_ms.store(loop_->now_mono_ms());
+  status_->upstream_end.store(0);
+  status_->whole.store(!host_->shard->loading());
+}
+
+FlowReceiver::~FlowReceiver() {
+  Disconnect();
+  SetState(FlowState::kConnect);
+}
+
+void FlowReceiver::SetState(FlowState state) {
+  if (shown_ == FlowState::kConnected && state != shown_) status_->down_since_ms.store(loop_->now_mono_ms());
+  if (state == FlowState::kConnected) {
+    status_->down_since_ms.store(-1);
+    const std::lock_guard lock(status_->mutex);
+    status_->error.clear();
+  }
+  const bool changed = shown_ != state;
+  shown_ = state;
+  status_->state.store(state);
+  if (changed) loop_->node().OnFlowChanged();
+}
+
+uint32_t FlowReceiver::shard() const { return host_->index; }
+
+// ---- The connection -------------------------------------------------------------------------------------------------
+
+void FlowReceiver::Begin(Upstream upstream) {
+  Disconnect();
+  upstream_ = std::move(upstream);
+  pause_ms_ = 0;
+  Dial();
+}
+
+void FlowReceiver::Disconnect() {
+  ++attempt_;
+  watch_.Close();
+  channel_.reset();
+  reload_.reset();
+  out_.clear();
+  out_sent_ = 0;
+  in_.Release();
+  in_done_ = 0;
+  rest_ = std::string();
+  rest_needs_ = 0;
+  waits_ = fed_ = false;
+  acked_ = asked_ = AckPayload();
+  step_ = Step::kPause;
+}
+
+void FlowReceiver::Fail(std::string_view why) {
+  {
+    const std::lock_guard lock(status_->mutex);
+    // Once a change, not once an attempt.
+    if (status_->error != why) {
+      LOG(WARNING) << "shard " << host_->index << ": following " << upstream_.host << ":" << upstream_.port << ": "
+                   << why;
+    }
+    status_->error = why;
+  }
+  Disconnect();
+  SetState(FlowState::kConnect);
+  pause_ms_ = std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);
+  next_ms_ = loop_->now_mono_ms() + pause_ms_;
+}
+
+void FlowReceiver::Dial() {
+  heard_ms_ = loop_->now_mono_ms();
+  SetState(FlowState::kConnecting);
+  in6_addr any;
+  if (inet_pton(AF_INET, upstream_.host.c_str(), &any) == 1) return Connect(upstream_.host, AF_INET);
+  if (inet_pton(AF_INET6, upstream_.host.c_str(), &any) == 1) return Connect(upstream_.host, AF_INET6);
+  step_ = Step::kResolve;
+  auto* const lookup = new Lookup{{}, id_, attempt_};
+  lookup->request.data = lookup;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  const int rc = uv_getaddrinfo(
+      loop_->uv(), &lookup->request,
+      [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
+        const std::unique_ptr<Lookup> mine(static_cast<Lookup*>(request->data));
+        LoopImpl* const loop = LoopImpl::Current();
+        FlowReceiver* const receiver = loop == nullptr ? nullptr : loop->replication().FindReceiver(mine->receiver);
+        if (receiver != nullptr) {
+          char text[NI_MAXHOST] = "";
+          const int family = found != nullptr ? found->ai_family : 0;
+          if (found != nullptr) {
+            getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+          }
+          receiver->OnResolved(mine->attempt, text, family, status == 0 ? "" : uv_strerror(status));
+        }
+        uv_freeaddrinfo(found);
+      },
+      upstream_.host.c_str(), nullptr, &hints);
+  if (rc != 0) {
+    delete lookup;
+    Fail(uv_strerror(rc));
+  }
+}
+
+void FlowReceiver::OnResolved(uint64_t attempt, const std::string& address, int family, std::string_view why) {
+  if (attempt != attempt_ || step_ != Step::kResolve) return;
+  loop_->FreshenClock();
+  if (family == 0) return Fail("its name cannot be resolved: " + std::string(why));
+  Connect(address, family);
+}
+
+void FlowReceiver::Connect(const std::string& address, int family) {
+  sockaddr_storage to{};
+  socklen_t size;
+  if (family == AF_INET) {
+    auto& in = reinterpret_cast<sockaddr_in&>(to);
+    in.sin_family = AF_INET;
+    in.sin_port = htons(upstream_.port);
+    inet_pton(AF_INET, address.c_str(), &in.sin_addr);
+    size = sizeof in;
+  } else {
+    auto& in = reinterpret_cast<sockaddr_in6&>(to);
+    in.sin6_family = AF_INET6;
+    in.sin6_port = htons(upstream_.port);
+    inet_pton(AF_INET6, address.c_str(), &in.sin6_addr);
+    size = sizeof in;
+  }
+  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return Fail(std::strerror(errno));
+  channel_ = std::make_unique<FlowChannel>(fd, nullptr);
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&to), size) != 0 && errno != EINPROGRESS) {
+    return Fail(std::string("it cannot be reached: ") + std::strerror(errno));
+  }
+  step_ = Step::kConnect;
+  if (!watch_.Open(loop_->uv(), fd, [this](int events) { OnReady(events); })) {
+    return Fail("its descriptor cannot be watched");
+  }
+  watch_.Arm(UV_WRITABLE);
+}
+
+void FlowReceiver::OnConnected() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  getsockopt(channel_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return Fail(std::string("it cannot be reached: ") + std::strerror(error));
+  SetState(FlowState::kHandshake);
+  if (!upstream_.tls) return Greet();
+  bus::TlsContextPtr context = loop_->node().tls_context();
+  if (context == nullptr) return Fail("there are no certificates for TLS");
+  channel_->set_tls(bus::TlsStream::Create(std::move(context), channel_->fd(), bus::TlsStream::Role::kDial));
+  step_ = Step::kTls;
+  ShakeHands();
+}
+
+void FlowReceiver::ShakeHands() {
+  const int result = channel_->tls()->Handshake();
+  if (result == -EAGAIN) return watch_.Arm(channel_->tls()->wants_write() ? UV_WRITABLE : UV_READABLE);
+  if (result != 0) return Fail("TLS handshake: " + channel_->tls()->error());
+  Greet();
+}
+
+void FlowReceiver::Greet() {
+  const Config& config = loop_->config();
+  if (config.masterauth.empty()) return AskForLog();
+  step_ = Step::kAuth;
+  std::vector<std::string> words{"AUTH"};
+  if (!config.masteruser.empty()) words.push_back(config.masteruser);
+  words.push_back(config.masterauth);
+  Queue(Words(words));
+}
+
+void FlowReceiver::AskForLog() {
+  const Config& config = loop_->config();
+  step_ = Step::kAnswer;
+  LogsyncRequest r;
+  r.replica_id = loop_->node().replication_id();
+  r.ip = config.replica_announce_ip;
+  r.port = config.replica_announce_port != 0 ? config.replica_announce_port
+           : loop_->node().port() != 0       ? loop_->node().port()
+                                             : loop_->node().tls_port();
+  r.shard = host_->index;
+  r.shards = loop_->node().shard_count();
+  r.databases = config.databases;
+  const storage::Log* const log = host_->log();
+  r.whole = log != nullptr && !host_->shard->loading() && !anew_;
+  if (r.whole) {
+    r.end = log->end();
+    r.history = log->history();
+  }
+  Queue(Words(EncodeLogsync(r)));
+}
+
+void FlowReceiver::OnReady(int events) {
+  loop_->FreshenClock();
+  if (step_ == Step::kConnect) return OnConnected();
+  if (step_ == Step::kTls) return ShakeHands();
+  if ((events & UV_WRITABLE) != 0 || channel_->tls() != nullptr) Flush();
+  if (channel_ != nullptr && ((events & UV_READABLE) != 0 || channel_->tls() != nullptr)) Read();
+}
+
+void FlowReceiver::Queue(std::string_view bytes) {
+  out_ += bytes;
+  Flush();
+}
+
+void FlowReceiver::Flush() {
+  while (out_sent_ < out_.size()) {
+    const iovec piece{out_.data() + out_sent_, out_.size() - out_sent_};
+    const ssize_t n = channel_->Write(&piece, 1);
+    if (n == -EAGAIN) break;
+    if (n <= 0) return Fail(n == 0 ? "the connection has ended" : std::strerror(static_cast<int>(-n)));
+    out_sent_ += static_cast<size_t>(n);
+  }
+  if (out_sent_ == out_.size()) {
+    out_.clear();
+    out_sent_ = 0;
+  }
+  Watch();
+}
+
+void FlowReceiver::Watch() {
+  const bool writing = !out_.empty() && (channel_->tls() == nullptr || channel_->tls()->wants_write());
+  watch_.Arm((waits_ ? 0 : UV_READABLE) | (writing ? UV_WRITABLE : 0));
+}
+
+// ---- What the primary says ------------------------------------------------------------------------------------------
+
+void FlowReceiver::Read() {
+  for (int i = 0; i < kReads; ++i) {
+    if (channel_ == nullptr || waits_) return;
+    if (in_done_ != 0) {
+      in_.Consume(in_done_);
+      in_done_ = 0;
+    }
+    char* const to = in_.Reserve(kReadBytes);
+    const ssize_t n = channel_->Read(to, kReadBytes);
+    if (n == -EAGAIN) return;
+    if (n <= 0) {
+      return Fail(n == 0 ? std::string("it has closed the connection")
+                         : std::string(std::strerror(static_cast<int>(-n))));
+    }
+    in_.Advance(static_cast<size_t>(n));
+    loop_->stats().net_in += static_cast<uint64_t>(n);
+    heard_ms_ = loop_->now_mono_ms();
+    status_->heard_ms.store(heard_ms_, std::memory_order_relaxed);
+    if (!Process()) break;
+    if (static_cast<size_t>(n) < kReadBytes && !channel_->has_pending()) break;
+  }
+  if (channel_ == nullptr) return;
+  if (in_done_ == in_.size()) {
+    in_.Clear();
+    in_done_ = 0;
+  }
+  Acknowledge(/*now=*/false);
+  if (channel_ == nullptr) return;
+  Watch();
+  // Its descriptor does not tell of what TLS has read ahead.
+  if (!waits_ && channel_->has_pending()) loop_->replication().CallLater(id_);
+}
+
+bool FlowReceiver::Process() {
+  while (true) {
+    const std::string_view in = in_.view().substr(in_done_);
+    if (step_ == Step::kStream) {
+      Frame frame;
+      size_t used;
+      std::string why;
+      const FrameResult result = DecodeFrame(in, &frame, &used, &why);
+      if (result == FrameResult::kIncomplete) return true;
+      if (result == FrameResult::kBad) {
+        Fail(why);
+        return false;
+      }
+      in_done_ += used;
+      if (!OnFrame(frame)) return false;
+      if (waits_) return false;
+      continue;
+    }
+    const size_t end = in.find('\n');
+    if (end == std::string_view::npos) {
+      if (in.size() <= kMaxAnswer) return true;
+      Fail("its answer is no line");
+      return false;
+    }
+    std::string_view line = in.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    in_done_ += end + 1;
+    if (!OnLine(line)) return false;
+  }
+}
+
+bool FlowReceiver::OnLine(std::string_view line) {
+  if (line.empty() || line[0] != '+') {
+    if (line.starts_with('-')) line.remove_prefix(1);
+    Fail((step_ == Step::kAuth ? "it does not take masterauth: " : "it refuses: ") +
+         std::string(line.substr(0, kMaxEndText)));
+    return false;
+  }
+  line.remove_prefix(1);
+  if (step_ == Step::kAuth) {
+    AskForLog();
+    return channel_ != nullptr;
+  }
+  const absl::StatusOr<LogsyncAnswer> answer = DecodeAnswer(line);
+  if (!answer.ok()) {
+    Fail(TextOf(answer.status()));
+    return false;
+  }
+  {
+    const std::lock_guard lock(status_->mutex);
+    status_->primary_id = answer->primary_id;
+  }
+  if (answer->kind == LogsyncAnswer::Kind::kParted) {
+    Part(answer->common);
+    return false;
+  }
+  step_ = Step::kStream;
+  pause_ms_ = 0;
+  acked_ms_ = loop_->now_mono_ms();
+  if (answer->kind == LogsyncAnswer::Kind::kFull) {
+    BeginReload();
+  } else {
+    LOG(INFO) << "shard " << host_->index << ": following " << upstream_.host << ":" << upstream_.port << " from LSN "
+              << host_->log()->end();
+    SetState(FlowState::kConnected);
+  }
+  return channel_ != nullptr;
+}
+
+bool FlowReceiver::OnFrame(const Frame& frame) {
+  storage::Lsn lsn;
+  switch (frame.type) {
+    case FrameType::kRecords: {
+      std::string_view bytes;
+      if (reload_ != nullptr || !DecodeRecords(frame.payload, &lsn, &bytes)) break;
+      return OnRecords(lsn, bytes);
+    }
+    case FrameType::kSnapshot:
+      if (reload_ == nullptr || fed_) break;
+      if (!reload_->Feed(std::string(frame.payload))) waits_ = true;
+      return true;
+    case FrameType::kSnapshotEnd:
+      if (reload_ == nullptr || fed_ || !DecodeSnapshotEnd(frame.payload, &lsn)) break;
+      fed_ = waits_ = true;
+      reload_->Finish();
+      return true;
+    case FrameType::kPing: {
+      PingPayload ping;
+      if (!DecodePing(frame.payload, &ping)) break;
+      status_->upstream_end.store(ping.end, std::memory_order_relaxed);
+      return true;
+    }
+    case FrameType::kAsk:
+      if (!DecodeAck(frame.payload, &asked_)) break;
+      if (asked_.durable != 0 && host_->log() != nullptr && host_->log()->durable() < asked_.durable) {
+        host_->log()->AskSync(std::min(asked_.durable, host_->log()->end()));
+        loop_->AwaitDurable(host_->index, asked_.durable, /*session_id=*/0, /*wait=*/false);
+      }
+      return true;
+    case FrameType::kEnd:
+      Fail("it ends the flow: " + std::string(frame.payload.substr(0, kMaxEndText)));
+      return false;
+    case FrameType::kAck:
+      break;
+  }
+  Fail("it sends a frame that does not belong there");
+  return false;
+}
+
+bool FlowReceiver::OnRecords(storage::Lsn lsn, std::string_view bytes) {
+  storage::Log* const log = host_->log();
+  const storage::Lsn expected = log->end() + rest_.size();
+  if (lsn != expected) {
+    Fail("records from LSN " + std::to_string(lsn) + ", and not from " + std::to_string(expected));
+    return false;
+  }
+  const bool joined = !rest_.empty();
+  if (joined) {
+    rest_ += bytes;
+    if (rest_.size() < rest_needs_) return true;
+    bytes = rest_;
+  }
+  size_t whole;
+  if (!WholeRecords(bytes, kMaxRecord, &whole, &rest_needs_)) {
+    Fail("a record that is too long");
+    return false;
+  }
+  if (whole != 0 && !Apply(bytes.substr(0, whole))) return false;
+  if (joined) {
+    rest_.erase(0, whole);
+  } else {
+    rest_ = bytes.substr(whole);
+  }
+  if (rest_.empty() && rest_.capacity() > kReadBytes) rest_ = std::string();
+  // What is appended is always taken; more of it waits for room.
+  if (!host_->shard->MayWrite().ok()) waits_ = true;
+  return true;
+}
+
+bool FlowReceiver::Apply(std::string_view records) {
+  if (const absl::Status status = storage::FollowRecords(host_->shard, records); !status.ok()) {
+    host_->dirty = true;
+    LOG(ERROR) << "shard " << host_->index << ": a record of " << upstream_.host << ":" << upstream_.port
+               << " cannot be applied: " << status.message();
+    if (status.code() == absl::StatusCode::kDataLoss)
+      host_->shard->set_loading(true);  // a full synchronization mends it
+    Fail(TextOf(status));
+    return false;
+  }
+  host_->dirty = true;
+  host_->whole = host_->log()->end();
+  return true;
+}
+
+void FlowReceiver::Part(storage::Lsn lsn) {
+  Disconnect();
+  storage::Log* const log = host_->log();
+  if (log == nullptr || lsn >= log->end()) return Fail("it says that the logs part where this one has nothing");
+  LOG(WARNING) << "shard " << host_->index << ": " << upstream_.host << ":" << upstream_.port
+               << " has other records from LSN " << lsn << " on; the " << log->end() - lsn
+               << " bytes that this log has there are kept aside";
+  step_ = Step::kCut;
+  SetState(FlowState::kSync);
+  log->Kick();
+  loop_->node().data().flows()->SetLostRecordsAside(
+      host_->index, lsn, log->end(),
+      [node = &loop_->node(), index = loop_->index(), id = id_, attempt = attempt_,
+       lsn](const absl::StatusOr<storage::LostRecords>& lost) {
+        node->Post(index, [id, attempt, lsn, lost](LoopImpl& loop) {
+          if (FlowReceiver* const r = loop.replication().FindReceiver(id)) r->OnSetAside(attempt, lsn, lost);
+        });
+      });
+}
+
+void FlowReceiver::OnSetAside(uint64_t attempt, storage::Lsn lsn, const absl::StatusOr<storage::LostRecords>& lost) {
+  loop_->FreshenClock();
+  if (attempt != attempt_ || step_ != Step::kCut) return;
+  if (!lost.ok()) return Fail("what this log alone has cannot be kept aside: " + std::string(TextOf(lost.status())));
+  status_->lost_records.fetch_add(lost->records);
+  status_->lost_bytes.fetch_add(lost->bytes);
+  LOG(WARNING) << "shard " << host_->index << ": " << lost->records << " records, " << lost->bytes
+               << " bytes, are lost "
+               << (lost->path.empty() ? std::string("(there are no files to keep them in)")
+                                      : "and kept in " + lost->path);
+  Cut(lsn);
+}
+
+void FlowReceiver::Cut(storage::Lsn lsn) {
+  const absl::Status begun = loop_->node().data().flows()->CutTo(
+      host_->shard, lsn, [id = id_, attempt = attempt_, lsn](const absl::Status& status) {
+        LoopImpl* const loop = LoopImpl::Current();
+        FlowReceiver* const r = loop->replication().FindReceiver(id);
+        if (r != nullptr) r->OnCut(attempt, lsn, status);
+      });
+  if (begun.ok()) {
+    status_->whole.store(false);
+    return loop_->OnShardReplaced(*host_);
+  }
+  LOG(INFO) << "shard " << host_->index << ": the log cannot be cut at LSN " << lsn << ": " << begun.message();
+  anew_ = true;
+  Fail("its log has other records; a full synchronization is next");
+}
+
+void FlowReceiver::OnCut(uint64_t attempt, storage::Lsn lsn, const absl::Status& status) {
+  loop_->FreshenClock();
+  loop_->OnShardReplaced(*host_);
+  const bool whole = host_->log() != nullptr && !host_->shard->loading();
+  status_->whole.store(whole);
+  loop_->node().OnFlowChanged();
+  if (attempt != attempt_ || step_ != Step::kCut) return;
+  if (!status.ok()) return Fail("the log could not be cut: " + std::string(TextOf(status)));
+  LOG(INFO) << "shard " << host_->index << ": the log has been cut at LSN " << lsn;
+  step_ = Step::kPause;
+  Dial();
+}
+
+void FlowReceiver::BeginReload() {
+  anew_ = false;
+  LOG(INFO) << "shard " << host_->index << ": full synchronization with " << upstream_.host << ":" << upstream_.port;
+  storage::ShardReload::Callbacks callbacks;
+  callbacks.on_room = [this] {
+    if (fed_) return;
+    waits_ = false;
+    Resume();
+  };
+  callbacks.done = [this](const absl::StatusOr<storage::Lsn>& lsn) { OnReloaded(lsn); };
+  status_->whole.store(false);
+  reload_ = loop_->node().data().flows()->BeginReload(host_->shard, std::move(callbacks));
+  SetState(FlowState::kSync);
+  loop_->OnShardReplaced(*host_);
+}
+
+void FlowReceiver::OnReloaded(const absl::StatusOr<storage::Lsn>& lsn) {
+  loop_->FreshenClock();
+  if (!lsn.ok()) return Fail("the full synchronization has failed: " + std::string(TextOf(lsn.status())));
+  LOG(INFO) << "shard " << host_->index << ": full synchronization done, at LSN " << *lsn;
+  // Not from within its own callback.
+  loop_->replication().DestroyLater(std::move(reload_));
+  fed_ = waits_ = false;
+  status_->whole.store(true);
+  loop_->OnShardReplaced(*host_);
+  SetState(FlowState::kConnected);
+  Resume();
+}
+
+// ---- Time and room --------------------------------------------------------------------------------------------------
+
+void FlowReceiver::OnProgress() {
+  if (!waits_ || reload_ != nullptr || !host_->shard->MayWrite().ok()) return;
+  waits_ = false;
+  Resume();
+}
+
+void FlowReceiver::Resume() {
+  if (channel_ == nullptr || step_ != Step::kStream || waits_) return;
+  if (in_done_ < in_.size() && !Process()) {
+    if (channel_ != nullptr) Watch();
+    return;
+  }
+  Read();
+}
+
+void FlowReceiver::OnDurable() {
+  if (channel_ != nullptr && step_ == Step::kStream) Acknowledge(/*now=*/false);
+}
+
+void FlowReceiver::Acknowledge(bool now) {
+  if (step_ != Step::kStream) return;
+  // While it is filled it has nothing, but it is there.
+  AckPayload ack;
+  if (reload_ == nullptr && host_->log() != nullptr) ack = {host_->log()->end(), host_->log()->durable()};
+  const bool asked = (asked_.received != 0 && ack.received >= asked_.received && acked_.received < asked_.received) ||
+                     (asked_.durable != 0 && ack.durable >= asked_.durable && acked_.durable < asked_.durable);
+  if (!now && !asked) return;
+  // One that cannot be sent is not followed by another.
+  if (!out_.empty()) return;
+  acked_ = ack;
+  acked_ms_ = loop_->now_mono_ms();
+  Queue(EncodeAck(FrameType::kAck, ack));
+}
+
+void FlowReceiver::Tick() {
+  const int64_t now = loop_->now_mono_ms();
+  if (step_ == Step::kPause) {
+    if (now >= next_ms_) Dial();
+    return;
+  }
+  if (step_ == Step::kCut) return;
+  // What waits here has not been given up by the primary.
+  if (!waits_ && now - heard_ms_ > int64_t{loop_->config().repl_timeout} * 1000) {
+    return Fail("nothing was heard of it for repl-timeout");
+  }
+  if (waits_) OnProgress();
+  if (channel_ == nullptr || step_ != Step::kStream) return;
+  const bool news = reload_ == nullptr && host_->log() != nullptr &&
+                    acked_ != AckPayload{host_->log()->end(), host_->log()->durable()};
+  if (now - acked_ms_ >= (news ? kAckMs : kIdleAckMs)) Acknowledge(/*now=*/true);
+}
+
+}  // namespace skein::node

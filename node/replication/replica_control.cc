@@ -1,0 +1,404 @@
+#include "node/replication/replica_control.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "glog/logging.h"
+#include "node/config/text.h"
+#include "node/loop_impl.h"
+#include "node/node_impl.h"
+#include "node/replication/loop_replication.h"
+#include "storage/flows.h"
+
+namespace skein::node {
+namespace {
+
+int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
+
+}  // namespace
+
+ReplicaControl::ReplicaControl(NodeImpl* node, bool following)
+    : node_(node),
+      board_(node->shard_count()),
+      status_(std::make_unique<FlowStatus[]>(node->shard_count())),
+      following_(following) {
+  guard_.replica = following;
+}
+
+void ReplicaControl::OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last) {
+  auto left = std::make_shared<std::atomic<uint32_t>>(node_->loop_count());
+  for (uint32_t i = 0; i < node_->loop_count(); ++i) {
+    node_->Post(i, [this, each, last, left](LoopImpl& loop) {
+      each(loop);
+      if (left->fetch_sub(1, std::memory_order_acq_rel) == 1 && last) node_->Post(0, [last](LoopImpl&) { last(); });
+    });
+  }
+}
+
+// ---- Following ------------------------------------------------------------------------------------------------------
+
+void ReplicaControl::Follow(std::optional<Upstream> upstream) {
+  node_->Post(0, [this, upstream = std::move(upstream)](LoopImpl&) {
+    if (upstream) return DoFollow(*upstream);
+    if (!following() || promotion_ != nullptr) return;
+    DoPromote(0, nullptr);
+  });
+}
+
+void ReplicaControl::DoFollow(const Upstream& upstream) {
+  if (following() && upstream_ == upstream) return;
+  LOG(INFO) << "replica of " << upstream.host << ":" << upstream.port
+            << (upstream.id.empty() ? "" : " (" + upstream.id + ")");
+  {
+    const std::lock_guard lock(mutex_);
+    upstream_ = upstream;
+  }
+  following_.store(true, std::memory_order_release);
+  const uint64_t turn = ++turn_;
+  EndPromotion(absl::AbortedError("it follows another node instead"));
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) status_[i].down_since_ms.store(MonoMs());
+  guard_.replica = true;
+  // First nobody writes any more, then the logs follow.
+  OnLoops(
+      [guard = guard_](LoopImpl& loop) {
+        loop.replication().Follow(std::nullopt);
+        loop.ApplyGuard(guard);
+        loop.FollowLogs(true);
+      },
+      [this, turn] {
+        if (turn != turn_) return;
+        bool logs = true;
+        for (uint32_t i = 0; i < node_->shard_count(); ++i) logs = logs && node_->log(i) != nullptr;
+        if (logs || node_->data().flows() == nullptr) return DialAll(turn);
+        node_->data().flows()->StartMemoryLogs(/*follow=*/true, [this, turn](const absl::Status& status) {
+          node_->Post(0, [this, turn, status](LoopImpl&) {
+            if (!status.ok()) LOG(ERROR) << "no log in memory: " << status.message();
+            if (turn == turn_) DialAll(turn);
+          });
+        });
+      });
+  UpdateGuard();
+}
+
+void ReplicaControl::DialAll(uint64_t turn) {
+  backlogs_ = true;
+  OnLoops(
+      [upstream = *upstream_](LoopImpl& loop) {
+        loop.FollowLogs(true);
+        loop.KeepBacklogs(true);
+        loop.replication().Follow(upstream);
+      },
+      nullptr);
+  CHECK_EQ(turn, turn_);
+}
+
+void ReplicaControl::OnTopology(const bus::TopologyPtr& topology) {
+  const bus::TopologyNode& me = topology->me();
+  if (me.primary) {
+    // It has become one otherwise than by an election that asked for it: CLUSTER RESET.
+    if (following() && promotion_ == nullptr) DoPromote(topology->current_epoch, nullptr);
+    return;
+  }
+  if (me.primary_index >= topology->nodes.size()) return;
+  const bus::TopologyNode& primary = topology->nodes[me.primary_index];
+  if (primary.ip.empty() || primary.id == me.id) return;
+  const bool tls = (node_->config()->tls_replication && primary.tls_port != 0) || primary.port == 0;
+  // While it is taking over it follows nobody, whatever the older topologies say.
+  if (promotion_ != nullptr) return;
+  DoFollow(Upstream{primary.ip, tls ? primary.tls_port : primary.port, tls, primary.id});
+}
+
+// ---- Taking over ----------------------------------------------------------------------------------------------------
+
+void ReplicaControl::Promote(uint64_t epoch, Done done) {
+  node_->Post(0, [this, epoch, done = std::move(done)](LoopImpl&) { DoPromote(epoch, done); });
+}
+
+void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
+  if (!following() && epoch_ == epoch && promotion_ == nullptr) {
+    if (done) done(absl::OkStatus());
+    return;
+  }
+  if (promotion_ != nullptr) {
+    if (promotion_->epoch == epoch) {
+      if (done) promotion_->done.push_back(std::move(done));
+      return;
+    }
+    EndPromotion(absl::AbortedError("another epoch was asked for"));
+  }
+  LOG(INFO) << "becoming a primary" << (epoch != 0 ? ", with epoch " + std::to_string(epoch) : "");
+  promotion_ = std::make_unique<Waiting>();
+  promotion_->epoch = epoch;
+  if (done) promotion_->done.push_back(std::move(done));
+  {
+    const std::lock_guard lock(mutex_);
+    upstream_.reset();
+  }
+  const uint64_t turn = ++turn_;
+  struct Ends {
+    std::mutex mutex;
+    std::vector<storage::Lsn> lsns;
+    std::string error;
+  };
+  auto ends = std::make_shared<Ends>();
+  ends->lsns.resize(node_->shard_count());
+  OnLoops(
+      [ends, epoch](LoopImpl& loop) {
+        loop.replication().Follow(std::nullopt);
+        std::string error;
+        const std::vector<std::pair<uint32_t, storage::Lsn>> begun = loop.BeginReigns(epoch, &error);
+        const std::lock_guard lock(ends->mutex);
+        for (const auto& [shard, lsn] : begun) ends->lsns[shard] = lsn;
+        if (!error.empty()) ends->error = error;
+      },
+      [this, ends, turn] {
+        if (turn != turn_) return;
+        if (!ends->error.empty()) return Promoted(turn, absl::FailedPreconditionError(ends->error));
+        if (node_->data().flows() == nullptr) return Promoted(turn, absl::OkStatus());
+        node_->data().flows()->ListReigns(ends->lsns, [this, turn](const absl::Status& status) {
+          node_->Post(0, [this, turn, status](LoopImpl&) { Promoted(turn, status); });
+        });
+      });
+}
+
+void ReplicaControl::Promoted(uint64_t turn, const absl::Status& status) {
+  if (turn != turn_ || promotion_ == nullptr) return;
+  if (!status.ok()) {
+    LOG(ERROR) << "this node cannot become a primary: " << status.message();
+    return EndPromotion(status);
+  }
+  epoch_ = promotion_->epoch;
+  following_.store(false, std::memory_order_release);
+  guard_.replica = false;
+  UpdateGuard();
+  OnLoops([guard = guard_](LoopImpl& loop) { loop.ApplyGuard(guard); },
+          [this, turn] {
+            if (turn != turn_) return;
+            LOG(INFO) << "this node is a primary";
+            EndPromotion(absl::OkStatus());
+          });
+}
+
+void ReplicaControl::EndPromotion(const absl::Status& status) {
+  if (promotion_ == nullptr) return;
+  const std::unique_ptr<Waiting> ended = std::move(promotion_);
+  for (const Done& done : ended->done) done(status);
+}
+
+void ReplicaControl::Freeze(int64_t until_mono_ms, std::function<void(std::vector<uint64_t>)> done) {
+  auto ends = std::make_shared<std::vector<uint64_t>>(node_->shard_count());
+  OnLoops(
+      [ends, until_mono_ms](LoopImpl& loop) {
+        loop.Freeze(until_mono_ms);
+        for (const ShardHost* host : loop.own_hosts()) {
+          if (host->log() != nullptr) (*ends)[host->index] = host->log()->end();
+        }
+      },
+      [ends, done = std::move(done)] { done(std::move(*ends)); });
+}
+
+void ReplicaControl::Unfreeze() {
+  OnLoops([](LoopImpl& loop) { loop.Freeze(0); }, nullptr);
+}
+
+// ---- What clients may ---------------------------------------------------------------------------------------------
+
+void ReplicaControl::OnFlowChanged() {
+  node_->Post(0, [this](LoopImpl&) { UpdateGuard(); });
+}
+
+void ReplicaControl::UpdateGuard() {
+  const ConfigPtr config = node_->config();
+  RoleGuard guard;
+  guard.replica = following();
+  if (following()) {
+    for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+      guard.loading = guard.loading || !status_[i].whole.load();
+      guard.stale =
+          guard.stale || (!config->replica_serve_stale_data && status_[i].state.load() != FlowState::kConnected);
+    }
+  } else if (config->min_replicas_to_write != 0 && config->min_replicas_max_lag != 0) {
+    guard.few_replicas =
+        board_.CountSince(MonoMs() - int64_t{config->min_replicas_max_lag} * 1000) < config->min_replicas_to_write;
+  }
+  if (guard == guard_) return;
+  guard_ = guard;
+  OnLoops([guard](LoopImpl& loop) { loop.ApplyGuard(guard); }, nullptr);
+}
+
+void ReplicaControl::Tick() {
+  UpdateGuard();
+  TendBacklogs();
+}
+
+// What is kept for replicas goes when none has been there for long.
+void ReplicaControl::TendBacklogs() {
+  const int64_t now = MonoMs();
+  if (board_.any()) backlogs_ = true;
+  if (!backlogs_ || following() || board_.any()) {
+    no_replica_since_ms_ = now;
+    return;
+  }
+  const uint32_t ttl = node_->config()->repl_backlog_ttl;
+  if (ttl == 0 || now - no_replica_since_ms_ < int64_t{ttl} * 1000) return;
+  backlogs_ = false;
+  OnLoops(
+      [](LoopImpl& loop) {
+        if (!loop.replication().has_senders()) loop.KeepBacklogs(false);
+      },
+      nullptr);
+}
+
+int64_t ReplicaControl::data_age_ms() const {
+  if (!following()) return 0;
+  int64_t oldest = 0;
+  const int64_t now = MonoMs();
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+    const int64_t heard = status_[i].heard_ms.load(std::memory_order_relaxed);
+    if (!status_[i].whole.load() || heard < 0) return -1;
+    oldest = std::max(oldest, now - heard);
+  }
+  return oldest;
+}
+
+// ---- Commands -------------------------------------------------------------------------------------------------------
+
+void ReplicaControl::BeginFlow(Call& call) {
+  absl::StatusOr<LogsyncRequest> request = DecodeLogsync(call.argv);
+  if (!request.ok()) return call.reply->Error(TextOf(request.status()));
+  if (stopping_.load() || node_->data().flows() == nullptr) return call.reply->Error("LOADING the node is stopping");
+  if (request->replica_id == node_->replication_id())
+    return call.reply->Error("ERR LOGSYNC: this node is the replica itself");
+  if (request->shards != node_->shard_count()) {
+    return call.reply->Error(
+        fmt::format("ERR LOGSYNC: this primary has {0} storage shards and the replica has {1}: start the replica with "
+                    "--storage-shards {0} on an empty folder",
+                    node_->shard_count(), request->shards));
+  }
+  if (request->databases < call.config->databases) {
+    return call.reply->Error(fmt::format(
+        "ERR LOGSYNC: this primary has {0} databases and the replica has {1}: start the replica with --databases {0}",
+        call.config->databases, request->databases));
+  }
+  auto& loop = static_cast<LoopImpl&>(*call.loop);
+  auto& session = static_cast<ClientSession&>(*call.session);
+  if (request->ip.empty()) {
+    const std::string& from = session.st.addr;
+    request->ip = from.substr(0, from.rfind(':'));
+  }
+  AckBoard::Seat seat = board_.Take(request->replica_id, request->ip, request->port, request->shard);
+  if (!seat)
+    return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
+
+  struct Moving {
+    NewFlow flow;
+    AckBoard::Seat seat;
+  };
+  auto moving = std::make_shared<Moving>();
+  moving->flow = loop.Detach(session);
+  moving->flow.request = *std::move(request);
+  moving->seat = std::move(seat);
+  const uint32_t shard = moving->flow.request.shard;
+  const auto add = [this, moving, shard] {
+    node_->Post(node_->LoopOf(shard), [this, moving](LoopImpl& home) {
+      if (!stopping_.load()) home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
+    });
+  };
+  if (node_->log(shard) != nullptr) return add();
+  node_->data().flows()->StartMemoryLogs(following(), [add](const absl::Status& status) {
+    if (status.ok()) return add();
+    LOG(ERROR) << "no log in memory for replicas: " << status.message();
+  });
+}
+
+void ReplicaControl::ReplicaOf(Call& call) {
+  if (call.config->cluster_enabled) return call.reply->Error("ERR REPLICAOF not allowed in cluster mode.");
+  if (SameName(call.argv[1], "no") && SameName(call.argv[2], "one")) {
+    node_->NoteReplicaOf({});
+    if (!following()) return call.reply->Ok();
+    auto owed = std::make_shared<DeferredReply>(node_->Defer(call));
+    node_->Post(0, [this, owed](LoopImpl&) {
+      DoPromote(0, [owed](const absl::Status& status) {
+        owed->Complete([status](ReplyWriter& reply) {
+          status.ok() ? reply.Ok() : reply.Error("ERR " + std::string(status.message()));
+        });
+      });
+    });
+    return;
+  }
+  const std::optional<int64_t> port = ParseInteger(std::string(call.argv[2]));
+  if (!port) return call.reply->Error("ERR value is not an integer or out of range");
+  if (*port < 1 || *port > 65535) return call.reply->Error("ERR Invalid master port");
+  const Upstream upstream{std::string(call.argv[1]), static_cast<uint16_t>(*port), call.config->tls_replication, ""};
+  {
+    const std::lock_guard lock(mutex_);
+    if (following() && upstream_ == upstream) {
+      return call.reply->Status("OK Already connected to specified master");
+    }
+  }
+  node_->NoteReplicaOf({upstream.host, std::to_string(upstream.port)});
+  Follow(upstream);
+  call.reply->Ok();
+}
+
+// ---- Figures --------------------------------------------------------------------------------------------------------
+
+ReplicationInfo ReplicaControl::Info() const {
+  ReplicationInfo info;
+  const int64_t now = MonoMs();
+  {
+    const std::lock_guard lock(mutex_);
+    if (following()) info.upstream = upstream_ ? *upstream_ : Upstream{};
+  }
+  if (info.upstream) {
+    for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+      FlowStatus& s = status_[i];
+      ReplicationInfo::Flow& flow = info.flows.emplace_back();
+      flow.state = s.state.load();
+      flow.received = node_->ShardEnd(i);
+      flow.upstream_end = s.upstream_end.load();
+      const int64_t heard = s.heard_ms.load(), down = s.down_since_ms.load();
+      flow.last_io_ms = heard < 0 ? -1 : std::max<int64_t>(0, now - heard);
+      flow.down_since_ms = down < 0 ? -1 : std::max<int64_t>(0, now - down);
+      flow.whole = s.whole.load();
+      const std::lock_guard lock(s.mutex);
+      flow.error = s.error;
+      if (i == 0) info.primary_id = s.primary_id;
+    }
+  }
+  constexpr const char* kStages[] = {"none", "wait_bgsave", "send_bulk", "online"};
+  for (AckBoard::View& view : board_.Look()) {
+    ReplicationInfo::Replica& r = info.replicas.emplace_back();
+    r.id = view.id;
+    r.ip = view.ip;
+    r.port = view.port;
+    auto least = AckBoard::Stage::kOnline;
+    int64_t oldest = now;
+    for (const AckBoard::View::Shard& s : view.shards) {
+      least = std::min(least, s.stage);
+      oldest = std::min(oldest, s.acked_ms);
+      r.received += s.received;
+      r.durable += s.durable;
+      r.received_lsn.push_back(s.received);
+      r.durable_lsn.push_back(s.durable);
+      r.states.push_back(kStages[static_cast<size_t>(s.stage)]);
+    }
+    r.state = least == AckBoard::Stage::kNone ? "wait_bgsave" : kStages[static_cast<size_t>(least)];
+    r.lag_ms = oldest < 0 ? -1 : now - oldest;
+  }
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+    info.backlog_active = info.backlog_active || status_[i].keeps_backlog.load();
+    info.backlog_bytes += status_[i].backlog_bytes.load();
+    info.lost_records += status_[i].lost_records.load();
+    info.lost_bytes += status_[i].lost_bytes.load();
+  }
+  info.sync_full = counts_.full.load();
+  info.sync_partial_ok = counts_.partial.load();
+  info.sync_partial_err = counts_.partial_refused.load();
+  const ConfigPtr config = node_->config();
+  info.good_replicas = board_.CountSince(now - int64_t{config->min_replicas_max_lag} * 1000);
+  return info;
+}
+
+}  // namespace skein::node

@@ -1,0 +1,93 @@
+// Whom this node follows, and what that means for its loops: decided on loop 0, asked for and read anywhere.
+#ifndef SKEIN_NODE_REPLICATION_REPLICA_CONTROL_H_
+#define SKEIN_NODE_REPLICATION_REPLICA_CONTROL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bus/topology.h"
+#include "node/replication/ack_board.h"
+#include "node/replication/flow_receiver.h"
+#include "node/replication/flow_sender.h"
+#include "node/replication/replication.h"
+#include "node/replication/role_guard.h"
+
+namespace skein::node {
+
+class NodeImpl;
+
+class ReplicaControl final : public Replication {
+ public:
+  // `following`: the data set was opened without beginning a reign (DataSetOptions::follow).
+  ReplicaControl(NodeImpl* node, bool following);
+
+  // ---- Replication
+  void Follow(std::optional<Upstream> upstream) override;
+  void Promote(uint64_t epoch, std::function<void(const absl::Status&)> done) override;
+  void Freeze(int64_t until_mono_ms, std::function<void(std::vector<uint64_t>)> done) override;
+  void Unfreeze() override;
+  int64_t data_age_ms() const override;
+  bool following() const override { return following_.load(std::memory_order_acquire); }
+  ReplicationInfo Info() const override;
+  void BeginFlow(Call& call) override;
+  void ReplicaOf(Call& call) override;
+
+  // ---- Any thread
+  AckBoard& board() { return board_; }
+  FlowStatus* flow_status(uint32_t shard) { return &status_[shard]; }
+  FlowSender::Counts& counts() { return counts_; }
+  // The state of a flow has changed.
+  void OnFlowChanged();
+  // No further replica is served.
+  void BeginStop() { stopping_.store(true); }
+
+  // ---- Loop 0
+  void Tick();
+  void OnTopology(const bus::TopologyPtr& topology);
+
+ private:
+  using Done = std::function<void(const absl::Status&)>;
+  struct Waiting {
+    uint64_t epoch;
+    std::vector<Done> done;
+  };
+
+  // ---- Loop 0
+  void DoFollow(const Upstream& upstream);
+  void DialAll(uint64_t turn);
+  // 0: the epoch behind each log's last.
+  void DoPromote(uint64_t epoch, Done done);
+  void Promoted(uint64_t turn, const absl::Status& status);
+  void EndPromotion(const absl::Status& status);
+  void UpdateGuard();
+  void TendBacklogs();
+  // On every loop; `last`, on loop 0, when all have done it.
+  void OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last);
+
+  NodeImpl* const node_;
+  AckBoard board_;
+  FlowSender::Counts counts_;
+  std::unique_ptr<FlowStatus[]> status_;  // by shard
+  std::atomic<bool> following_, stopping_{false};
+
+  mutable std::mutex mutex_;
+  std::optional<Upstream> upstream_;  // changed on loop 0
+
+  // Loop 0's own.
+  uint64_t turn_ = 0;  // grows with each change of whom it follows: late steps of earlier ones end
+  std::unique_ptr<Waiting> promotion_;
+  uint64_t epoch_ = 0;  // of the newest reign that was asked for
+  RoleGuard guard_;
+  int64_t no_replica_since_ms_ = 0;
+  bool backlogs_ = false;
+};
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_REPLICATION_REPLICA_CONTROL_H_

@@ -1,0 +1,300 @@
+// Primary and replica in one process, with real logs: what the sanitizers should see.
+#include "node/replication/replication.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <future>
+#include <string>
+#include <thread>
+
+#include "node/node_testing.h"
+#include "node/replication/replica_control.h"
+#include "storage/slot.h"
+
+namespace skein::node {
+namespace {
+
+class Live {
+ public:
+  struct Options {
+    bool cluster = false;
+    bool logs = true;
+    uint32_t loops = 2, shards = 1;
+    std::function<void(Config*)> configure;
+  };
+  explicit Live(Options options) : options_(std::move(options)) {
+    char name[] = "/tmp/replication-test-XXXXXX";
+    dir_ = mkdtemp(name);
+    Start();
+  }
+  ~Live() {
+    node_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  void Start() {
+    auto config = std::make_shared<Config>();
+    config->bind = {"127.0.0.1"};
+    config->dir = dir_;
+    config->save = "";
+    config->client_loops = options_.loops;
+    config->storage_shards = options_.cluster ? options_.shards : 0;
+    config->cluster_enabled = options_.cluster;
+    config->appendonly = options_.logs;
+    if (options_.configure) options_.configure(config.get());
+    NodeOptions o;
+    o.config = config;
+    o.any_port = true;
+    o.start_bus = [this](bus::BusOptions, bus::BusCallbacks callbacks) -> absl::StatusOr<std::unique_ptr<bus::Bus>> {
+      auto bus = std::make_unique<HandBus>(std::move(callbacks));
+      bus_ = bus.get();
+      bus->Change([](bus::Topology* t) {
+        t->ok = true;
+        t->nodes.resize(1);
+        t->nodes[0].id = std::string(40, 'a');
+        t->nodes[0].ip = "127.0.0.1";
+        t->nodes[0].myself = true;
+        t->owner.fill(0);
+      });
+      return bus;
+    };
+    absl::StatusOr<std::unique_ptr<NodeImpl>> node = NodeImpl::Start(std::move(o));
+    CHECK(node.ok()) << node.status().message();
+    node_ = *std::move(node);
+  }
+  void Stop() { node_.reset(); }
+  NodeImpl& node() { return *node_; }
+  HandBus& bus() { return *bus_; }
+  ReplicationInfo Info() { return node_->replication()->Info(); }
+  uint64_t offset() {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < node_->shard_count(); ++i) sum += node_->ShardEnd(i);
+    return sum;
+  }
+  void Follow(Live& primary) {
+    if (!options_.cluster) {
+      TestClient client(node_->port());
+      ASSERT_EQ(client.Ask({"REPLICAOF", "127.0.0.1", std::to_string(primary.node().port())}), "+OK\r\n");
+    } else {
+      bus_->Change([&](bus::Topology* t) {
+        t->nodes.resize(2);
+        t->nodes[0].primary = false;
+        t->nodes[0].primary_index = 1;
+        t->nodes[1].id = std::string(40, 'b');
+        t->nodes[1].ip = "127.0.0.1";
+        t->nodes[1].port = primary.node().port();
+        t->nodes[1].primary = true;
+        t->owner.fill(1);
+      });
+    }
+  }
+  bool linked() {
+    const ReplicationInfo info = Info();
+    if (!info.upstream) return false;
+    for (const auto& flow : info.flows) {
+      if (flow.state != FlowState::kConnected) return false;
+    }
+    return !info.flows.empty();
+  }
+
+ private:
+  Options options_;
+  std::string dir_;
+  HandBus* bus_ = nullptr;
+  std::unique_ptr<NodeImpl> node_;
+};
+
+std::string Set(TestClient& client, int i) {
+  return client.Ask({"SET", "key:" + std::to_string(i), std::string(100, 'v')});
+}
+
+class ReplicationOf : public testing::TestWithParam<std::tuple<bool, bool>> {
+ protected:
+  Live::Options options_{
+      .cluster = std::get<0>(GetParam()), .logs = std::get<1>(GetParam()), .loops = 2, .shards = 3, .configure = {}};
+};
+INSTANTIATE_TEST_SUITE_P(All, ReplicationOf, testing::Combine(testing::Bool(), testing::Bool()), [](const auto& info) {
+  return std::string(std::get<0>(info.param) ? "Cluster" : "Alone") + (std::get<1>(info.param) ? "Files" : "Memory");
+});
+
+TEST_P(ReplicationOf, WhatIsWrittenIsThereAndSurvivesAPromotion) {
+  Live primary(options_), replica(options_);
+  TestClient client(primary.node().port());
+  for (int i = 0; i < 300; ++i) ASSERT_EQ(Set(client, i), "+OK\r\n");
+  replica.Follow(primary);
+  ASSERT_TRUE(Await([&] { return replica.linked(); }));
+  std::thread other([&] {
+    TestClient writer(primary.node().port());
+    for (int i = 300; i < 600; ++i) Set(writer, i);
+  });
+  for (int i = 600; i < 900; ++i) ASSERT_EQ(Set(client, i), "+OK\r\n");
+  EXPECT_EQ(client.Ask({"WAIT", "1", "10000"}), ":1\r\n");
+  other.join();
+  ASSERT_TRUE(Await([&] { return primary.offset() == replica.offset(); }));
+  EXPECT_GE(replica.node().replication()->data_age_ms(), 0);
+  EXPECT_TRUE(replica.node().replication()->following());
+
+  // Frozen, nothing moves; and the writer goes on afterwards.
+  std::promise<std::vector<uint64_t>> frozen;
+  primary.node().replication()->Freeze(INT64_MAX,
+                                       [&](std::vector<uint64_t> ends) { frozen.set_value(std::move(ends)); });
+  const std::vector<uint64_t> ends = frozen.get_future().get();
+  uint64_t sum = 0;
+  for (const uint64_t end : ends) sum += end;
+  client.Send(TestClient::Encode({"SET", "held", "back"}));
+  TestClient reader(primary.node().port());
+  EXPECT_EQ(reader.Ask({"GET", "held"}), "$-1\r\n");
+  EXPECT_EQ(primary.offset(), sum);
+  EXPECT_FALSE(client.HasInput());
+  primary.node().replication()->Unfreeze();
+  EXPECT_EQ(client.ReadReply(), "+OK\r\n");
+  ASSERT_TRUE(Await([&] { return primary.offset() == replica.offset(); }));
+
+  std::promise<absl::Status> promoted;
+  replica.node().replication()->Promote(7, [&](const absl::Status& status) { promoted.set_value(status); });
+  const absl::Status status = promoted.get_future().get();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_FALSE(replica.node().replication()->following());
+  EXPECT_EQ(replica.node().replication()->data_age_ms(), 0);
+  std::promise<absl::Status> again;
+  replica.node().replication()->Promote(7, [&](const absl::Status& s) { again.set_value(s); });
+  EXPECT_TRUE(again.get_future().get().ok());
+  if (options_.cluster) {
+    replica.bus().Change([](bus::Topology* t) {
+      t->nodes[0].primary = true;
+      t->nodes[0].primary_index = bus::kNobody;
+      t->owner.fill(0);
+    });
+  }
+  TestClient survivor(replica.node().port());
+  EXPECT_EQ(Set(survivor, 1000), "+OK\r\n");
+  EXPECT_EQ(survivor.Ask({"DBSIZE"}), ":902\r\n");
+
+  // The old primary has something that the new one lacks, and comes back.
+  EXPECT_EQ(client.Ask({"SET", "mine", "alone"}), "+OK\r\n");
+  primary.Follow(replica);
+  ASSERT_TRUE(Await([&] { return primary.linked() && primary.offset() == replica.offset(); }));
+  TestClient check(primary.node().port());
+  check.Ask({"READONLY"});
+  EXPECT_EQ(check.Ask({"DBSIZE"}), ":902\r\n");
+  EXPECT_EQ(check.Ask({"GET", "mine"}), "$-1\r\n");
+  if (options_.logs) {
+    EXPECT_EQ(primary.Info().lost_records, 1u);
+  }
+}
+
+TEST_P(ReplicationOf, NodesStopWhateverTheirFlowsDo) {
+  Live primary(options_);
+  TestClient client(primary.node().port());
+  for (int i = 0; i < 200; ++i) Set(client, i);
+  for (int round = 0; round < 3; ++round) {
+    Live replica(options_);
+    replica.Follow(primary);
+    if (round == 1) {
+      ASSERT_TRUE(Await([&] { return replica.linked(); }));
+    }
+  }
+  ASSERT_TRUE(Await([&] { return primary.Info().replicas.empty(); }));
+  Live replica(options_);
+  replica.Follow(primary);
+  primary.Stop();
+  EXPECT_FALSE(replica.linked() && replica.node().replication()->data_age_ms() < 0);
+}
+
+TEST(Replication, GarbageOnAFlowClosesItAndNothingElse) {
+  Live primary({.configure = {}});
+  LogsyncRequest request;
+  request.replica_id = std::string(40, 'c');
+  request.shards = 1;
+  for (const std::string& after :
+       {std::string("garbage that is no frame at all"), EncodeFrame(FrameType::kRecords, "123456789"),
+        EncodeFrame(FrameType::kEnd, "I have enough"), std::string(100000, 'x')}) {
+    TestClient flow(primary.node().port());
+    flow.Send(TestClient::Encode(EncodeLogsync(request)));
+    EXPECT_TRUE(flow.ReadLine().starts_with("+FULL 1 "));
+    flow.TrySend(after);
+    flow.ReadToEnd();
+    ASSERT_TRUE(Await([&] { return primary.Info().replicas.empty(); }));
+  }
+  TestClient client(primary.node().port());
+  EXPECT_EQ(client.Ask({"SET", "a", "1"}), "+OK\r\n");
+  // What cannot be served is refused in words, on a connection that stays.
+  request.shards = 2;
+  EXPECT_TRUE(client.Ask(EncodeLogsync(request)).starts_with("-ERR LOGSYNC: this primary has 1 storage shards"));
+  request.shards = 1;
+  request.databases = 1;
+  EXPECT_TRUE(client.Ask(EncodeLogsync(request)).starts_with("-ERR LOGSYNC: this primary has 16 databases"));
+  EXPECT_TRUE(client.Ask({"LOGSYNC", "x"}).starts_with("-ERR LOGSYNC: "));
+  EXPECT_EQ(client.Ask({"GET", "a"}), "$1\r\n1\r\n");
+}
+
+// A replica that claims more than it was sent does not satisfy WAIT.
+TEST(Replication, WhatWasNotSentCannotBeAcknowledged) {
+  Live primary({.configure = {}});
+  LogsyncRequest request;
+  request.replica_id = std::string(40, 'c');
+  TestClient flow(primary.node().port());
+  flow.Send(TestClient::Encode(EncodeLogsync(request)));
+  ASSERT_TRUE(flow.ReadLine().starts_with("+FULL 1 "));
+  ASSERT_TRUE(Await([&] { return !primary.Info().replicas.empty() && primary.Info().replicas[0].state == "online"; }));
+  flow.Send(EncodeAck(FrameType::kAck, {UINT64_MAX, UINT64_MAX}));
+  ASSERT_TRUE(Await([&] { return primary.Info().replicas[0].lag_ms >= 0; }));
+  EXPECT_LE(primary.Info().replicas[0].received, primary.offset());
+  TestClient client(primary.node().port());
+  client.Ask({"SET", "a", "1"});
+  EXPECT_EQ(client.Ask({"WAIT", "1", "50"}), ":0\r\n");
+}
+
+// It reads nothing: what waits for it is limited, and the primary goes on.
+TEST(Replication, AReplicaThatDoesNotReadIsClosedOrGoesOnFromTheFiles) {
+  for (const bool logs : {false, true}) {
+    Live primary({.logs = logs, .configure = [](Config* c) { c->output_replica = {256u << 10, 0, 0}; }});
+    LogsyncRequest request;
+    request.replica_id = std::string(40, 'c');
+    TestClient flow(primary.node().port());
+    flow.Send(TestClient::Encode(EncodeLogsync(request)));
+    ASSERT_TRUE(flow.ReadLine().starts_with("+FULL 1 "));
+    ASSERT_TRUE(
+        Await([&] { return !primary.Info().replicas.empty() && primary.Info().replicas[0].state == "online"; }));
+    TestClient client(primary.node().port());
+    const std::string value(100 << 10, 'v');
+    const auto given_up = [&] {
+      const ReplicationInfo info = primary.Info();
+      return logs ? !info.replicas.empty() && info.replicas[0].state == "send_bulk" : info.replicas.empty();
+    };
+    for (int i = 0; i < 400 && !given_up(); ++i) {
+      ASSERT_EQ(client.Ask({"SET", "key:" + std::to_string(i), value}), "+OK\r\n");
+    }
+    EXPECT_TRUE(Await(given_up)) << logs;
+    if (!logs) continue;
+    // It reads again: everything comes, in order.
+    std::string in;
+    storage::Lsn next = 0;
+    const storage::Lsn end = primary.offset();
+    while (next < end) {
+      in += flow.Read(1);
+      Frame frame;
+      size_t used;
+      std::string why;
+      while (DecodeFrame(in, &frame, &used, &why) == FrameResult::kIncomplete && in.size() < used) {
+        in += flow.Read(used - in.size());
+      }
+      ASSERT_EQ(DecodeFrame(in, &frame, &used, &why), FrameResult::kFrame) << why;
+      storage::Lsn lsn;
+      std::string_view bytes;
+      if (frame.type == FrameType::kSnapshotEnd) {
+        ASSERT_TRUE(DecodeSnapshotEnd(frame.payload, &next));
+      } else if (frame.type == FrameType::kRecords) {
+        ASSERT_TRUE(DecodeRecords(frame.payload, &lsn, &bytes));
+        ASSERT_EQ(lsn, next);
+        next += bytes.size();
+      }
+      in.erase(0, used);
+    }
+    ASSERT_TRUE(Await([&] { return primary.Info().replicas[0].state == "online"; }));
+  }
+}
+
+}  // namespace
+}  // namespace skein::node

@@ -1,0 +1,20 @@
+// What a node's part in replication forbids its clients, beside what the topology says.
+#ifndef SKEIN_NODE_REPLICATION_ROLE_GUARD_H_
+#define SKEIN_NODE_REPLICATION_ROLE_GUARD_H_
+
+namespace skein::node {
+
+// The same on all loops, but for the moments that a message takes.
+struct RoleGuard {
+  bool replica = false;       // it follows another, or has not opened its reigns since: no writes
+  bool stale = false;         // the link is down, and stale data is not to be served
+  bool loading = false;       // some shard is being filled by a full synchronization
+  bool few_replicas = false;  // too few for min-replicas-to-write
+
+  bool operator==(const RoleGuard&) const = default;
+  bool any() const { return replica || stale || loading || few_replicas; }
+};
+
+}  // namespace skein::node
+
+#endif  // SKEIN_NODE_REPLICATION_ROLE_GUARD_H_
