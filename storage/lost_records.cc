@@ -1,6 +1,7 @@
 #include "storage/lost_records.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "glog/logging.h"
@@ -66,6 +67,8 @@ absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, co
   header.shard_count = logs->shard_count();
   header.start_lsn = start;
   header.created = WallClock();
+  const Reign random = NewReign(0, 0);
+  std::memcpy(&header.salt, random.id.data(), sizeof(header.salt));
   header.history = logs->HistoryUpTo(shard, start);
   absl::StatusOr<std::unique_ptr<File>> file = fs->Open(aside, FileSystem::Mode::kReplace);
   if (!file.ok()) return file.status();

@@ -12,7 +12,9 @@ std::span<const Command> Commands() {
        "what is there: shards, files, LSNs, reigns, records, times",
        "Shows what stands in the folder: for each shard its files with their LSNs, sizes and times, how many records\n"
        "of each kind they hold, the reigns of its history, what is known to be on disk, and a torn tail if there is\n"
-       "one. Changes nothing and takes no lock. Exit code 2 if starting would refuse the folder.\n",
+       "one. Changes nothing and takes no lock. Exit code 2 if starting would refuse the folder. Instead of the folder "
+       "it\n"
+       "takes one file by itself, such as the records that a node kept aside when another became primary.\n",
        {},
        {"ops/aof inspect /var/lib/skein", "ops/aof inspect /var/lib/skein --json"},
        Inspect},
@@ -47,7 +49,8 @@ std::span<const Command> Commands() {
        "are\n"
        "shown when a filter leaves the base out.\n"
        "Filters combine. An effect on whole databases (FLUSHALL, FLUSHDB, SWAPDB) passes every slot and key filter.\n"
-       "Times are RFC 3339, or seconds or milliseconds since 1970. Changes nothing and takes no lock.\n",
+       "Times are RFC 3339, or seconds or milliseconds since 1970. Changes nothing and takes no lock. Instead of the\n"
+       "folder it takes one file by itself, such as the records that a node kept aside when another became primary.\n",
        {{"--shard", "I", "this shard alone"},
         {"--slot", "N", "effects on keys of this slot"},
         {"--key", "PATTERN", "effects on keys that match, as KEYS matches: * ? [a-z] \\x"},

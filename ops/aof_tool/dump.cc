@@ -98,6 +98,18 @@ class Dumper {
   Dumper(const Tool& tool, const Folder& folder, Form form, Filter filter)
       : tool_(tool), folder_(folder), form_(form), filter_(std::move(filter)) {}
 
+  // One incr file by itself: what a loser of an election has kept aside, or any other.
+  absl::Status RunFile(const std::string& path) {
+    const absl::StatusOr<IncrFacts> facts = ReadIncr(tool_.fs, path, [&](const AofReader& reader) {
+      const uint32_t shard = reader.header().shard;
+      return filter_.shard.value_or(shard) == shard ? DumpRecord(shard, reader) : absl::OkStatus();
+    });
+    if (!facts.ok()) return facts.status();
+    if (facts->problem.empty()) return absl::OkStatus();
+    return absl::DataLossError(facts->problem + "; shown is what stands before it" +
+                               storage::SeeRunbook("corrupt-file"));
+  }
+
   absl::Status Run() {
     for (uint32_t shard = 0; shard < folder_.manifest->shards.size(); ++shard) {
       if (filter_.shard.has_value() && *filter_.shard != shard) continue;
@@ -263,6 +275,10 @@ int Dump(const Tool& tool, const Arguments& arguments) {
     if (format != "readable" && format != "resp") return Fail(tool, Bad("--format", "readable or resp"));
     if (arguments.json()) return Fail(tool, Bad("--format", "--json is a format of its own"));
     if (format == "resp") form = Form::kResp;
+  }
+  if (IsLoneFile(arguments)) {
+    const absl::Status status = Dumper(tool, Folder(), form, *filter).RunFile(arguments.dir());
+    return status.ok() ? kOk : Fail(tool, status);
   }
   const absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());

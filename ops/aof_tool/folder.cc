@@ -50,6 +50,8 @@ storage::DataSetOptions OptionsOf(const Tool& tool, const std::string& path) {
   return options;
 }
 
+bool IsLoneFile(const Arguments& arguments) { return arguments.dir().ends_with(".aof"); }
+
 absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments) {
   // The lock stands beside the folder: "." must become a name.
   std::string given = std::filesystem::absolute(arguments.dir()).lexically_normal().string();

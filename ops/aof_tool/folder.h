@@ -27,6 +27,9 @@ struct Folder {
   std::string manifest_path() const { return storage::JoinPath(path, storage::kManifestName); }
 };
 
+// Whether the command line names one incr file, not a folder.
+bool IsLoneFile(const Arguments& arguments);
+
 // Finds it; takes no lock and changes nothing. NotFound if there is no such folder, or nothing in it.
 absl::StatusOr<Folder> FindFolder(const Tool& tool, const Arguments& arguments);
 // For commands that only read: says on standard error if a running process has the folder (what is read then may be

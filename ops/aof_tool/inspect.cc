@@ -206,9 +206,27 @@ std::string ShardText(const Folder& folder, const Shown& shown, uint32_t shard) 
          " of " + recovery.path + ": " + recovery.cut_reason + "; the next start cuts it\n";
 }
 
+int InspectFile(const Tool& tool, const Arguments& arguments) {
+  absl::StatusOr<IncrFacts> facts = ReadIncr(tool.fs, arguments.dir(), nullptr);
+  if (!facts.ok()) return Fail(tool, facts.status());
+  Seen seen;
+  seen.file.name = arguments.dir();
+  seen.file.shard = facts->header.shard;
+  seen.file.size = facts->size;
+  seen.listed = true;  // No manifest is asked.
+  seen.facts = *std::move(facts);
+  const std::string& problem = seen.facts->problem;
+  const uint32_t count = seen.facts->header.shard_count;
+  tool.console->Out(arguments.json() ? FileJson(seen).Set("shard", seen.file.shard).Set("shards", count).Text() + "\n"
+                                     : "a file of shard " + std::to_string(seen.file.shard) + " of " +
+                                           std::to_string(count) + "\n" + FileText(seen));
+  return problem.empty() ? kOk : ExitCode(absl::DataLossError(problem));
+}
+
 }  // namespace
 
 int Inspect(const Tool& tool, const Arguments& arguments) {
+  if (IsLoneFile(arguments)) return InspectFile(tool, arguments);
   absl::StatusOr<Folder> folder = FindFolder(tool, arguments);
   if (!folder.ok()) return Fail(tool, folder.status());
   SayState(tool, *folder);

@@ -46,6 +46,30 @@ class ToolTest : public testing::Test {
   FaultFileSystem fs_;
 };
 
+TEST_F(ToolTest, ReadsOneFileByItself) {
+  const std::string path = "/data/lost-records-1700000000-shard-0.aof";
+  fs_.SetBytes(path, fs_.Bytes(kIncr0));
+  const Ran dumped = Run({"dump", path});
+  EXPECT_EQ(dumped.code, kOk) << dumped.err;
+  EXPECT_EQ(dumped.out, Run({"dump", "/data", "--shard", "0"}).out);
+  EXPECT_NE(dumped.out.find("two\\n\\xff"), std::string::npos) << dumped.out;
+  EXPECT_EQ(Run({"dump", path, "--shard", "1"}).out, "");
+  EXPECT_NE(Run({"dump", path, "--format", "resp"}).out.find("SET"), std::string::npos);
+  const Ran inspected = Run({"inspect", path});
+  EXPECT_EQ(inspected.code, kOk) << inspected.err;
+  EXPECT_EQ(Steady(inspected.out),
+            "a file of shard 0 of 2\n  " + path +
+                ", N bytes, LSN 0 to 328, marked durable to N\n"
+                "    2 data records (4 effects), 1 reign, 0 time, 2023-11-14T22:13:21.000Z to NOW\n");
+  EXPECT_NE(Run({"inspect", path, "--json"}).out.find("\"shard\": 0"), std::string::npos);
+  std::string bytes = fs_.Bytes(path);
+  bytes.pop_back();
+  fs_.SetBytes(path, bytes);
+  EXPECT_EQ(Run({"dump", path}).code, kRefused);
+  EXPECT_EQ(Run({"inspect", path}).code, kRefused);
+  EXPECT_EQ(Run({"dump", "/data/nothing.aof"}).code, kRefused);
+}
+
 TEST_F(ToolTest, InspectsAWholeFolder) {
   const Ran ran = Run({"inspect", "/data"});
   EXPECT_EQ(ran.code, kOk) << ran.err;
