@@ -20,13 +20,13 @@ class LogSetForSaver final : public SaverLogs {
   absl::Status WaitDurable(uint32_t shard, Lsn lsn) override { return logs_->WaitDurable(shard, lsn); }
   NewBase NextBase(uint32_t shard) override {
     LogSet::NewBase base = logs_->NextBase(shard);
-    return {base.sequence, std::move(base.path)};
+    return {base.sequence, std::move(base.path), base.life};
   }
   absl::Status InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) override {
-    return logs_->InstallBase(shard, {base.sequence, base.path}, lsn, first_incr);
+    return logs_->InstallBase(shard, {base.sequence, base.path, base.life}, lsn, first_incr);
   }
   absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn) override {
-    return logs_->Revive(shard, {base.sequence, base.path}, lsn);
+    return logs_->Revive(shard, {base.sequence, base.path, base.life}, lsn);
   }
   std::vector<Reign> HistoryUpTo(uint32_t shard, Lsn lsn) const override { return logs_->HistoryUpTo(shard, lsn); }
   bool Poisoned(uint32_t shard) const override { return logs_->NeedsRevival(shard); }

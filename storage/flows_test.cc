@@ -448,6 +448,19 @@ struct Loser {
   Lsn parted = 0, end = 0;
 };
 
+// A rewrite that has begun: its base's file and the snapshot are under way.
+std::future<absl::Status> BeginRewrite(ServedData& data) {
+  const auto begun = std::make_shared<std::promise<absl::Status>>(),
+             ended = std::make_shared<std::promise<absl::Status>>();
+  bool scheduled = false;
+  EXPECT_TRUE(data.saver()
+                  .StartRewrite(&scheduled, {.begun = [begun](const absl::Status& s) { begun->set_value(s); },
+                                             .ended = [ended](const absl::Status& s) { ended->set_value(s); }})
+                  .ok());
+  EXPECT_TRUE(begun->get_future().get().ok());
+  return ended->get_future();
+}
+
 TEST(Loser, SetsAsideWhatTheWinnerLacksAndIsCutToTheCommonPoint) {
   Loser loser;
   ServedData& a = loser.old_primary;
@@ -496,20 +509,29 @@ TEST(Loser, ARewriteLeavesTheFilesUntilAReplicaHasPassedTheNewBase) {
   Loser loser;
   ServedData& a = loser.old_primary;
   a.data().flows()->SetReplicated(0, loser.parted);
-  std::promise<absl::Status> ended;
-  bool scheduled = false;
-  ASSERT_TRUE(
-      a.saver()
-          .StartRewrite(&scheduled, {.begun = nullptr, .ended = [&](const absl::Status& s) { ended.set_value(s); }})
-          .ok());
-  std::future<absl::Status> end = ended.get_future();
-  // The base stands there, and is not listed.
-  a.AwaitLog([&] { return loser.disk_a.Tree().find("base.") != std::string::npos; });
-  EXPECT_NE(end.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  std::future<absl::Status> end = BeginRewrite(a);
+  EXPECT_EQ(end.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
   EXPECT_NE(loser.disk_a.Tree().find("incr.1.aof"), std::string::npos);
   a.data().flows()->SetReplicated(0, PlaceOf(a).end);
   EXPECT_TRUE(end.get().ok());
   EXPECT_EQ(loser.disk_a.Tree().find("incr.1.aof"), std::string::npos);
+}
+
+TEST(Loser, ARewriteThatWasRunningDoesNotListWhatWasCut) {
+  Loser loser;
+  ServedData& a = loser.old_primary;
+  // Its base waits for the replica while the log is cut.
+  a.data().flows()->SetReplicated(0, loser.parted);
+  std::future<absl::Status> end = BeginRewrite(a);
+  ASSERT_TRUE(Cut(a, loser.parted).ok());
+  const absl::StatusOr<std::string> tail = FromFiles(loser.winner, loser.parted, PlaceOf(loser.winner).end);
+  ASSERT_TRUE(tail.ok()) << tail.status();
+  ASSERT_TRUE(Follow(a, *tail).ok());
+  a.data().flows()->SetReplicated(0, std::nullopt);
+  EXPECT_FALSE(end.get().ok());
+  ASSERT_TRUE(a.Close().ok());
+  ServedData again(Replica(&loser.disk_a));
+  EXPECT_EQ(again.Read(), loser.winner.Read());
 }
 
 TEST(Loser, IsCutAcrossRotatedFiles) {

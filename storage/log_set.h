@@ -75,6 +75,7 @@ class LogSet {
   struct NewBase {
     uint64_t sequence;
     std::string path;
+    uint64_t life;  // of the log (AofWriter::life): what is put into another one's place is refused
   };
   NewBase NextBase(uint32_t shard);
   // The base's file, whose content is synced, holds the state at `lsn`, which is durable: syncs the folder, lists it in

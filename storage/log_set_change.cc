@@ -162,6 +162,7 @@ LogSet::NewBase LogSet::NextBase(uint32_t shard) {
   NewBase base;
   base.sequence = store_->NextSequence(shard);
   base.path = JoinPath(dir_, BaseName(shard, base.sequence));
+  base.life = logs_[shard]->writer().life();
   return base;
 }
 
@@ -177,6 +178,9 @@ absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, L
   uint64_t size = 0;
   absl::Status status = WaitDurable(shard, lsn);
   if (status.ok()) AwaitReplicated(shard, lsn);
+  const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
+  // What the base holds may be something else's state than the log's by now.
+  if (changes_[shard]->replacing.load() || logs_[shard]->writer().life() != base.life) status = BeingReplaced(shard);
   if (status.ok()) status = MakeNameDurable(shard, base.path, &size);
   if (!status.ok()) {
     RemoveLogged(base.path);
@@ -192,8 +196,6 @@ absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, L
       return absl::InvalidArgumentError("shard " + std::to_string(shard) + ": no incr file starts at LSN " +
                                         std::to_string(first_incr) + " for a base at " + std::to_string(lsn));
     }
-    // The shard has been replaced since.
-    if (entry.base.has_value() && entry.base->sequence > base.sequence) return BeingReplaced(shard);
     entry.base = {base.sequence, lsn};
     entry.durable = std::max(entry.durable, lsn);
     entry.history = HistoryUpTo(shard, entry.durable);

@@ -34,6 +34,7 @@ class SaverLogs {
   struct NewBase {
     uint64_t sequence;
     std::string path;
+    uint64_t life;
   };
   virtual absl::StatusOr<Lsn> Rotate(uint32_t shard) = 0;
   virtual absl::Status WaitDurable(uint32_t shard, Lsn lsn) = 0;
