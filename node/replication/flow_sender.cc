@@ -368,6 +368,7 @@ void FlowSender::Tick() {
   const Config& config = loop_->config();
   const int64_t now = loop_->now_mono_ms();
   if (lent_) return KeepLimit();
+  if (host_->log() == nullptr || cursor_->detached()) return Close("the shard is being replaced");
   int64_t period = int64_t{config.repl_ping_replica_period} * 1000;
   if (config.cluster_enabled) period = std::clamp<int64_t>(config.cluster_node_timeout / 4, 50, period);
   if (now - sent_ms_ >= period && later_.empty()) {

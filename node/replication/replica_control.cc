@@ -57,7 +57,10 @@ void ReplicaControl::DoFollow(const Upstream& upstream) {
   following_.store(true, std::memory_order_release);
   const uint64_t turn = ++turn_;
   EndPromotion(absl::AbortedError("it follows another node instead"));
-  for (uint32_t i = 0; i < node_->shard_count(); ++i) status_[i].down_since_ms.store(MonoMs());
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+    status_[i].down_since_ms.store(MonoMs());
+    status_[i].heard_ms.store(-1);  // of this one
+  }
   guard_.replica = true;
   // First nobody writes any more, then the logs follow.
   OnLoops(

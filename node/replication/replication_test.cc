@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "glog/logging.h"
 #include "node/node_testing.h"
 #include "node/replication/replica_control.h"
 #include "storage/slot.h"
@@ -149,7 +150,7 @@ TEST_P(ReplicationOf, WhatIsWrittenIsThereAndSurvivesAPromotion) {
   EXPECT_FALSE(client.HasInput());
   primary.node().replication()->Unfreeze();
   EXPECT_EQ(client.ReadReply(), "+OK\r\n");
-  ASSERT_TRUE(Await([&] { return primary.offset() == replica.offset(); }));
+  EXPECT_EQ(client.Ask({"WAIT", "1", "10000"}), ":1\r\n");
 
   std::promise<absl::Status> promoted;
   replica.node().replication()->Promote(7, [&](const absl::Status& status) { promoted.set_value(status); });
@@ -177,7 +178,7 @@ TEST_P(ReplicationOf, WhatIsWrittenIsThereAndSurvivesAPromotion) {
   ASSERT_TRUE(Await([&] { return primary.linked() && primary.offset() == replica.offset(); }));
   TestClient check(primary.node().port());
   check.Ask({"READONLY"});
-  EXPECT_EQ(check.Ask({"DBSIZE"}), ":902\r\n");
+  EXPECT_TRUE(Await([&] { return check.Ask({"DBSIZE"}) == ":902\r\n"; })) << check.Ask({"DBSIZE"});
   EXPECT_EQ(check.Ask({"GET", "mine"}), "$-1\r\n");
   if (options_.logs) {
     EXPECT_EQ(primary.Info().lost_records, 1u);
