@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "bus/engine/elections.h"
 #include "bus/engine/engine.h"
 #include "bus/engine/gone.h"
 #include "bus/engine/ids.h"
@@ -95,59 +96,6 @@ class EngineCore final : public Engine {
     int64_t until_ms;
   };
 
-  struct CastVote {
-    uint64_t epoch;
-    NodeId candidate, primary;
-    int64_t until_ms;  // the election may be won until then
-  };
-  // A request for a vote.
-  struct AskedVote {
-    NodeId candidate, primary;
-    uint64_t primary_version, epoch, offset;
-    std::vector<SlotRange> claims;
-    bool agreed, forced;
-    uint32_t valid_ms;
-    int64_t until_ms;
-  };
-  // Our own candidacy.
-  struct Election {
-    enum Phase : uint8_t { kNone, kWaiting, kSaving, kVoting };
-    Phase phase = kNone;
-    NodeId primary;
-    int64_t at_ms = 0;     // kWaiting: when to stand; kVoting: until when votes count
-    int64_t asked_ms = 0;  // kVoting: since when
-    uint64_t epoch = 0;
-    uint32_t rank = 0, attempts = 0;
-    bool agreed = false, forced = false;
-    SlotSet claims;
-    std::vector<NodeId> granted, refused;
-  };
-
-  // A failover by hand that this replica has begun.
-  struct ByHand {
-    NodeId primary;
-    uint64_t token = 0;    // 0: without the primary's agreement
-    int64_t until_ms = 0;  // 0: none
-    bool frozen = false;   // the primary's writes, at `target`
-    std::vector<uint64_t> target;
-  };
-  // The same, seen by the primary.
-  struct Freeze {
-    NodeId replica;
-    uint64_t token = 0;
-    int64_t until_ms = 0;  // 0: none
-    bool frozen = false;   // the data plane has done it
-  };
-  // An electorate of ours that others may still believe in.
-  struct PastElectorate {
-    std::vector<NodeId> others;
-    uint64_t until_version;  // of our record: who knows it does not
-  };
-  struct HandOver {
-    uint64_t request = 0;  // 0: none
-    int64_t until_ms = 0;
-  };
-
   int64_t now() const { return now_.mono_ms; }
   int64_t timeout() const { return options_.node_timeout_ms; }
   void Note(EventKind kind, std::string text) { out_->push_back(NoteEffect{kind, std::move(text)}); }
@@ -198,6 +146,7 @@ class EngineCore final : public Engine {
   void Heard(Node* node);
   // Something happened to `node` that the next sweep must look at.
   void Stir(const Node* node) { table_.pulse(*node).quiet_ms = 0; }
+  int64_t Lease() const;
   void UpdateLease();
   uint64_t StalledMs() const;
 
@@ -241,7 +190,7 @@ class EngineCore final : public Engine {
   // ownership.cc
   void RebuildOwners();
   void LoseClaims(const SlotSet& lost);
-  void ApplyOverrides(const std::vector<uint64_t>& epoch);
+  void ApplyOverrides();
   SlotSet OpenClaims() const { return durable_claims_ & own_claims_ & ~closing_; }
   void GiveUp(const SlotSet& slots, std::vector<Waiting> waiting);
   void OnFenced(uint64_t version);
@@ -314,12 +263,15 @@ class EngineCore final : public Engine {
   void GrantVote(const AskedVote& asked);
   void SendVote(const NodeId& candidate, uint64_t epoch);
   void RefuseVote(const NodeId& candidate, uint64_t epoch, proto::VoteRefusal why);
-  void RememberVote(uint64_t epoch, const NodeId& candidate, const NodeId& primary, int64_t until_ms);
+  void RememberVote(CastVote vote);
   void RecheckAsked();
-  // Whether a primary may still write because this node confirmed it.
-  bool MayStillWrite(const Node& primary) const {
-    return primary.granted_ms != 0 && now() < primary.granted_ms + timeout();
-  }
+  // Whether another of its group may write to `slots` because this node voted for it or confirmed it, or is this node.
+  bool TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const;
+  void Trust(const Node& node, Grant grant);
+  bool GaveWay(const Grant& grant) const;
+  // Whether votes against `primary` must wait: it has not failed, or what was said before may still count.
+  bool TooEarly(const Node& primary, const Node& candidate) const;
+  bool RecentlyVoted(const NodeId& primary, const NodeId& candidate) const;
 
   // failover.cc
   void On(uint64_t request, const FailoverCommand& c);
@@ -343,9 +295,11 @@ class EngineCore final : public Engine {
   uint32_t Quorum(const Node* ballot) const { return Voters(ballot) / 2 + 1; }
   void CountElectors();
   void TendElectorate();
+  void LeaveElectorates(const NodeId& gone);
   bool Confirmed(bool own, const std::vector<NodeId>& witnesses);
   void InheritElectorate(const Node& primary);
-  int64_t LeaseFrom(const std::vector<const Node*>& others, size_t count) const;
+  int64_t LeaseFrom(const std::vector<const Node*>& others, size_t count,
+                    int64_t NodeTable::Pulse::*when = &NodeTable::Pulse::confirmed_ms) const;
   bool Withheld(const Node& primary) const;
 
   // seeds.cc
@@ -390,10 +344,11 @@ class EngineCore final : public Engine {
   std::vector<NodeId> round_;  // members in the order of this round, taken from the back
   int64_t next_ping_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
   uint64_t ping_seq_ = 0;
-  size_t tend_cursor_ = 0;
+  size_t tend_cursor_ = 0, sync_cursor_ = 0;
   // In this tick: in all, and to members that have failed, which cost little however many they are.
   uint32_t dials_left_ = 0, dead_dials_left_ = 0;
-  int64_t lease_ms_ = -1;  // last WritableUntil
+  int64_t lease_ms_ = -1;    // last WritableUntil
+  int64_t mandate_ms_ = -1;  // until when this owner may confirm others: nobody can have been elected in its place
   int64_t next_lease_look_ms_ = 0;
   bool lease_dirty_ = true;
   bool lapsed_ = false;                           // the lease, when the state was last looked at
@@ -415,8 +370,7 @@ class EngineCore final : public Engine {
   std::map<uint16_t, Override> overrides_;
   bool owners_dirty_ = true;
   uint32_t voters_ = 0, owners_ = 0, unassigned_ = kSlots;
-  std::vector<Node*> voter_peers_;  // the electors but this node
-  std::vector<Node*> own_voters_;   // those of them who decide about this node, or its primary
+  std::vector<Node*> own_voters_;  // but this node: those who decide about it, or its primary
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;
@@ -445,6 +399,9 @@ class EngineCore final : public Engine {
   HandOver hand_over_;
   std::deque<CastVote> votes_;  // by time
   uint64_t vote_floor_ = 0;
+  absl::flat_hash_map<NodeId, std::vector<Grant>> grants_;  // by the shard id of the group
+  int64_t begun_ms_ = 0;                                    // what was granted before is not known
+  uint64_t primary_since_ = 0;  // version of our record: who does not know it confirms a replica
   std::vector<std::pair<NodeId, uint64_t>> unsent_votes_;  // for the next persist
   std::vector<AskedVote> asked_;
   bool vote_dirty_ = false;
@@ -456,6 +413,9 @@ class EngineCore final : public Engine {
   bool stand_down_ = false;   // when the last closing slot is gone: its new owner's replica
   bool confirm_now_ = false;  // ask the voters for their confirmation without waiting for the round
   std::vector<PastElectorate> past_;
+  // Not so: elected, and those who decide may not know it yet; who takes the place of one of them has not promised what
+  // that one has, so as many others are needed as for an election.
+  bool established_ = true;
   bool lonely_ = false;  // has a replica, but too few for a failover
   int64_t data_age_ms_ = -1, data_age_at_ms_ = 0;
   int64_t next_migration_look_ms_ = 0;

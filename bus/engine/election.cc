@@ -92,7 +92,15 @@ void EngineCore::TendElection() {
       e.at_ms += (static_cast<int64_t>(rank) - e.rank) * RankStep(timeout());
       e.rank = rank;
     }
-    if (now() >= e.at_ms) Stand(primary, e.agreed, e.forced);
+    // As a voter it is bound by what it has said to others.
+    bool bound = !e.agreed && !e.forced && Decides(*self_, primary) &&
+                 (RecentlyVoted(primary->id(), self_->id()) || TooEarly(*primary, *self_));
+    if (now() < e.at_ms || bound) return;
+    if (!e.forced && !WhyNotStand(*primary).empty()) {
+      e = Election();
+      return;
+    }
+    Stand(primary, e.agreed, e.forced);
   } else if (e.phase == Election::kVoting && now() >= e.at_ms) {
     LostElection(absl::StrCat(e.granted.size(), " votes in time, ", Quorum(primary), " needed"));
   }
@@ -109,12 +117,13 @@ void EngineCore::Stand(Node* primary, bool agreed, bool forced) {
   e.claims.reset();
   for (uint32_t s = 0; s < kSlots; ++s) e.claims[s] = owner_[s] == primary->index;
   e.epoch = SpreadEpoch(*primary);
+  e.primary_version = primary->record.version;
   current_epoch_ = e.epoch;
   ++stats_.elections_started;
   Note(EventKind::kElection,
        absl::StrCat("standing for election to replace ", Name(*primary), ": epoch ", e.epoch, ", rank ", e.rank));
   if (Decides(*self_, primary)) {
-    RememberVote(e.epoch, self_->id(), primary->id(), now());
+    RememberVote({e.epoch, self_->id(), primary->id(), now(), {}});
     e.granted.push_back(self_->id());
   }
   ask_epoch_ = e.epoch;
@@ -167,7 +176,13 @@ void EngineCore::OnVoteReply(Node* from, const proto::VoteReply& reply) {
 void EngineCore::CountVotes() {
   Election& e = election_;
   Node* primary = Primary();
-  if (primary == nullptr || e.granted.size() < Quorum(primary)) return;
+  if (primary == nullptr) return;
+  // Others may decide by now than those who were asked.
+  if (primary->record.version != e.primary_version) return LostElection("its primary's record has changed");
+  if (e.granted.size() < Quorum(primary)) return;
+  // Only by its own vote is the primary bound not to write again when its freeze has run out.
+  if (e.agreed && !Contains(e.granted, primary->id())) return;
+  if (e.agreed) grants_.erase(self_->record.shard_id);
   if (e.forced) HoldWritesAfter(*primary);
   Win(e.epoch, e.claims, *primary, absl::StrCat("elected by ", e.granted.size(), " of ", Voters(primary), " voters"));
 }
@@ -207,6 +222,9 @@ void EngineCore::OnPromoted(uint64_t epoch) {
   held_own_ = nullptr;
   state_dirty_ = true;
   push_to_all_ = confirm_now_ = true;
+  // What its predecessor has confirmed as a voter may still count.
+  established_ = false;
+  begun_ms_ = std::max(now(), hold_writes_until_ms_);
   Note(EventKind::kRole, absl::StrCat("primary since epoch ", epoch, ", ", own_claims_.count(), " slots"));
 }
 

@@ -39,13 +39,11 @@ void EngineCore::CountElectors() {
       }
     }
   }
-  voter_peers_.clear();
   own_voters_.clear();
   const Node* ballot = BallotOf(*self_);
   for (const auto& node : table_.all()) {
     voters_ += node->elector;
     if (node->self) continue;
-    if (node->elector) voter_peers_.push_back(node.get());
     if (Decides(*node, ballot)) own_voters_.push_back(node.get());
   }
 }
@@ -100,7 +98,8 @@ void EngineCore::TendElectorate() {
   std::vector<NodeId> said;
   for (const std::string& bytes : own_.witnesses()) said.push_back(*NodeId::FromBytes(bytes));
   if (own == own_.own_electorate() && said == witnesses) return;
-  if (past_.size() >= kMaxPastElectorates || !Confirmed(own, witnesses)) return;
+  // Who is not confirmed by those of now may have been replaced, and does not know who decides.
+  if (past_.size() >= kMaxPastElectorates || Lease() <= now() || !Confirmed(own, witnesses)) return;
   // Before the first of them, any two primaries may have thought that they decide.
   if (!own_.own_electorate()) {
     for (const auto& node : table_.all()) {
@@ -111,6 +110,16 @@ void EngineCore::TendElectorate() {
   own_.set_own_electorate(own);
   own_.clear_witnesses();
   for (const NodeId& id : witnesses) own_.add_witnesses(id.Bytes());
+  OwnChanged();
+}
+
+// An operator's word that a node is gone for ever: it votes no more, and must not be waited for. What is left needs as
+// many votes as before or one less, and never fewer than a majority of itself.
+void EngineCore::LeaveElectorates(const NodeId& gone) {
+  for (PastElectorate& past : past_) state_dirty_ |= std::erase(past.others, gone) != 0;
+  std::vector<std::string> witnesses(own_.witnesses().begin(), own_.witnesses().end());
+  if (std::erase(witnesses, gone.Bytes()) == 0) return;
+  own_.mutable_witnesses()->Assign(witnesses.begin(), witnesses.end());
   OwnChanged();
 }
 
@@ -139,29 +148,35 @@ void EngineCore::InheritElectorate(const Node& primary) {
 }
 
 // Until when a majority of this node and `others` has confirmed it.
-int64_t EngineCore::LeaseFrom(const std::vector<const Node*>& others, size_t count) const {
+int64_t EngineCore::LeaseFrom(const std::vector<const Node*>& others, size_t count,
+                              int64_t NodeTable::Pulse::*when) const {
   size_t need = (count + 1) / 2;
   if (need == 0) return INT64_MAX;
   if (need > others.size()) return 0;
   std::vector<int64_t> sent;
   sent.reserve(others.size());
-  for (const Node* node : others) sent.push_back(table_.pulse(*node).confirmed_ms);
+  for (const Node* node : others) sent.push_back(table_.pulse(*node).*when);
   std::nth_element(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(need - 1), sent.end(),
                    std::greater<int64_t>());
   // None of them suspects us before a timeout has passed since what it answered.
   return sent[need - 1] == 0 ? 0 : sent[need - 1] + timeout() - timeout() / 16;
 }
 
-// Having voted for another in its place, this node does not confirm a primary until it knows that the other has not
-// won: from the other itself, after the election, or from enough who say that the other is dead. A primary of whose
-// slots none is left is not confirmed either.
+// Having voted for another of its group, this node does not confirm a primary until it knows that the other has not
+// won: from the other itself, after the election, or from enough who say that the other is dead. Nor does it while
+// its word to another still counts, or when none of the primary's slots is left.
 bool EngineCore::Withheld(const Node& primary) const {
   if (!primary.record.primary()) return false;
   if (primary.owned == 0 && !primary.self) return !primary.record.claims.empty();
+  const std::vector<SlotRange>& claims = primary.record.claims;
+  if (TrustsAnother(primary, claims)) return true;
   for (const CastVote& vote : votes_) {
-    if (vote.primary != primary.id() || vote.epoch <= primary.record.config_epoch) continue;
+    if (vote.epoch <= primary.record.config_epoch) continue;
     Node* candidate = table_.Find(vote.candidate);
-    if (candidate == nullptr || candidate->self || candidate->view_ms > vote.until_ms) continue;
+    if (candidate == nullptr || candidate == &primary || candidate->self) continue;
+    if (vote.primary != primary.id() && candidate->record.shard_id != primary.record.shard_id) continue;
+    if (!vote.claims.empty() && !Overlap(vote.claims, claims)) continue;
+    if (candidate->view_ms > vote.until_ms) continue;
     uint32_t dead = Decides(*self_, &primary) && candidate->pfail && !primary.self ? 1 : 0;
     for (const auto& [id, at_ms] : candidate->reports) {
       Node* reporter = table_.Find(id);
@@ -174,25 +189,37 @@ bool EngineCore::Withheld(const Node& primary) const {
 }
 
 // Until when this node may write as a primary: as long as none who could replace it can have begun to.
+int64_t EngineCore::Lease() const {
+  // Slots that are on their way out are open in the data plane until that has let go of them.
+  if (!self_->owner()) return closing_.any() ? lease_ms_ : INT64_MAX;
+  if (Withheld(*self_)) return 0;
+  if (now() < hold_writes_until_ms_) {
+    Node* replaced = table_.Find(replaced_);
+    if (replaced != nullptr && !replaced->record.claims.empty()) return 0;
+  }
+  const uint32_t more = established_ || self_->record.own_electorate ? 0 : 2;
+  int64_t lease = LeaseFrom({own_voters_.begin(), own_voters_.end()}, Voters(self_) - 1 + more);
+  for (const PastElectorate& past : past_) {
+    std::vector<const Node*> others;
+    for (const NodeId& id : past.others) {
+      if (Node* node = table_.Find(id); node != nullptr) others.push_back(node);
+    }
+    lease = std::min(lease, LeaseFrom(others, past.others.size()));
+  }
+  return lease;
+}
+
 void EngineCore::UpdateLease() {
   lease_dirty_ = false;
-  int64_t lease = INT64_MAX;
   if (self_->owner()) {
-    std::vector<const Node*> others(own_voters_.begin(), own_voters_.end());
-    lease = LeaseFrom(others, Voters(self_) - 1);
-    for (const PastElectorate& past : past_) {
-      others.clear();
-      for (const NodeId& id : past.others) {
-        if (Node* node = table_.Find(id); node != nullptr) others.push_back(node);
-      }
-      lease = std::min(lease, LeaseFrom(others, past.others.size()));
-    }
+    auto knows = [&](const Node* node) { return node->knows_version >= primary_since_; };
+    established_ |= voters_ <= kFewOwners || std::count_if(own_voters_.begin(), own_voters_.end(), knows) >=
+                                                 static_cast<std::ptrdiff_t>(Quorum(self_));
+    mandate_ms_ = Withheld(*self_) ? 0
+                                   : LeaseFrom({own_voters_.begin(), own_voters_.end()}, Voters(self_) - 1,
+                                               &NodeTable::Pulse::agreed_ms);
   }
-  if (self_->owner() && Withheld(*self_)) lease = 0;
-  if (self_->owner() && now() < hold_writes_until_ms_) {
-    Node* replaced = table_.Find(replaced_);
-    if (replaced != nullptr && !replaced->record.claims.empty()) lease = 0;
-  }
+  int64_t lease = Lease();
   if (lease == lease_ms_) return;
   lease_ms_ = lease;
   out_->push_back(WritableUntilEffect{lease});

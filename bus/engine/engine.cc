@@ -27,8 +27,8 @@ EngineCore::EngineCore(const EngineOptions& options, StatePtr state)
 std::string EngineCore::Name(const Node& node) {
   const std::string& ip = node.record.ip.empty() ? node.seen_ip : node.record.ip;
   const std::string& name = node.record.name;
-  return absl::StrCat(node.id().Hex(), " (", name, name.empty() ? "" : ", ", ip, ":", node.record.port != 0 ? node.record.port : node.record.tls_port,
-                      ")");
+  return absl::StrCat(node.id().Hex(), " (", name, name.empty() ? "" : ", ", ip, ":",
+                      node.record.port != 0 ? node.record.port : node.record.tls_port, ")");
 }
 
 EngineSizes EngineCore::sizes() const {
@@ -56,9 +56,11 @@ void EngineCore::Begin() {
   last_tick_ms_ = now();
   last_persist_ms_ = now();
   for (const auto& node : table_.all()) {
-    table_.pulse(*node).heard_ms = node->direct_ms = node->granted_ms = now();
+    table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
   }
+  begun_ms_ = now();
+  sync_cursor_ = random_.Below(kMaxNodes);  // nodes that start together ask different ones first
   for (CastVote& vote : votes_) vote.until_ms = now() + 2 * timeout();
   if (table_.size() > 1) {
     must_sync_ = true;

@@ -42,7 +42,9 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   SlotSet claims;
   for (uint32_t s = 0; s < kSlots; ++s) claims[s] = owner_[s] == primary->index;
   HoldWritesAfter(*primary);
+  const NodeId gone = primary->id();
   Win(MaxEpoch() + 1, claims, *primary, "CLUSTER FAILOVER TAKEOVER");
+  LeaveElectorates(gone);  // an operator has not waited for it, so neither do we
   WaitDurable(request);
 }
 

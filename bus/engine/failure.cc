@@ -14,7 +14,8 @@ bool EngineCore::Silent(const Node& node) const {
   return now() - life > Patience() && now() - node.unanswered_ms >= timeout() / 4;
 }
 
-// A silence that has lasted for a quarter of its time is looked at by every tick, so that its end is not found out late.
+// A silence that has lasted for a quarter of its time is looked at by every tick, so that its end is not found out
+// late.
 void EngineCore::Watch(Node* node) {
   if (node->watched || node->pfail || node->unanswered_ms == 0 || now() - node->unanswered_ms < timeout() / 4) return;
   node->watched = true;

@@ -59,7 +59,8 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     owners_dirty_ |= record.config_epoch != node->record.config_epoch || record.primary_id != node->record.primary_id ||
                      ToSet(record.claims) != ToSet(node->record.claims);
     DropOverrides(*node, record.claims);
-    if (record.own_electorate != node->record.own_electorate || record.witnesses != node->record.witnesses) {
+    if (record.own_electorate != node->record.own_electorate || record.witnesses != node->record.witnesses ||
+        record.primary_id != node->record.primary_id) {
       owners_dirty_ = members_dirty_ = true;  // it counts on our not forgetting it
     }
     if (record.ip != node->record.ip || record.bus_port != node->record.bus_port) {

@@ -52,6 +52,9 @@ void EngineCore::OnTick() {
   LeaseRound();
   RelayNews();
   forgotten_.Purge(now());
+  if (grants_.size() > table_.size()) {
+    absl::erase_if(grants_, [&](const auto& g) { return now() >= g.second.back().at_ms + timeout(); });
+  }
   if (!overrides_.empty()) {
     for (const auto& [slot, o] : overrides_) owners_dirty_ |= now() >= o.until_ms;
   }
@@ -129,20 +132,25 @@ void EngineCore::PingRound() {
 // A voter renews its lease: it keeps enough voters' answers younger than a third of the timeout. And while we must
 // agree with a majority before serving, those that have not yet said that they agree are asked often.
 void EngineCore::LeaseRound() {
-  if (must_sync_ && now() >= next_fast_sync_ms_) {
+  // Of a majority some are to spare, all of a small cluster.
+  const size_t enough = Quorum(self_) - 1 + Quorum(self_) / 16 + 8;
+  if (must_sync_ && self_->owner() && now() >= next_fast_sync_ms_) {
     next_fast_sync_ms_ = now() + 200;
-    for (Node* node : voter_peers_) {
-      if (node->synced_ms < must_sync_since_ms_ && (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000)) {
-        Ping(node, true);
-      }
+    size_t left = enough;
+    for (size_t i = 0; i < own_voters_.size() && left > 0; ++i) {
+      Node* node = own_voters_[(sync_cursor_ + i) % own_voters_.size()];
+      if (node->out.state != OutLink::kBound) continue;
+      --left;
+      if (node->synced_ms >= must_sync_since_ms_) continue;
+      if (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000) Ping(node, true);
     }
+    sync_cursor_ += 1 + own_voters_.size() / 8;
   }
   if (!self_->owner() || (own_voters_.empty() && past_.empty()) || now() < next_lease_ms_) return;
   next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
   std::vector<std::pair<int64_t, Node*>> voters;
   voters.reserve(own_voters_.size());
   for (Node* node : own_voters_) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
-  size_t enough = Quorum(self_) - 1 + Quorum(self_) / 4 + 8;  // some to spare, all of a small cluster
   if (voters.size() > enough) {
     std::nth_element(voters.begin(), voters.begin() + static_cast<std::ptrdiff_t>(enough), voters.end(),
                      [](const auto& a, const auto& b) {
@@ -210,7 +218,9 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   pong->set_stalled_ms(StalledMs());
   pong->set_your_version(from->record.version);
   pong->set_withheld(Withheld(*from));
-  if (!pong->withheld()) from->granted_ms = now();
+  pong->set_no_mandate(self_->owner() && from->owner() && !from->record.own_electorate && mandate_ms_ <= now());
+  // Also if this node does not decide about it: it may be about to make it a witness.
+  if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, 0, {}});
   if (ping.has_view()) FillView(pong->mutable_view());
   Send(link, std::move(m));
   if (ping.has_view()) OnView(from, ping.view(), true);
@@ -219,9 +229,14 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
 void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
   TakeStall(from, pong.stalled_ms());
   from->out.asked_ms = 0;
-  from->knows_version = pong.your_version();
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
-    if (!pong.withheld()) table_.pulse(*from).confirmed_ms = from->ping_sent_ms;
+    // The word counts only of those who know that we are a primary.
+    if (!pong.withheld() && self_->record.primary() && pong.your_version() >= primary_since_) {
+      NodeTable::Pulse& pulse = table_.pulse(*from);
+      pulse.agreed_ms = from->ping_sent_ms;
+      if (!pong.no_mandate()) pulse.confirmed_ms = from->ping_sent_ms;
+      from->knows_version = pong.your_version();
+    }
     from->ping_sent_ms = 0;
     from->unanswered_ms = 0;
     // With many voters the next tick is soon enough.
@@ -247,7 +262,7 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
   }
   if (view.digest() == table_.digest()) {
     from->synced_ms = now();
-    check_state_ |= must_sync_;
+    check_state_ |= must_sync_ && voters_ <= 16;  // of many the next tick is soon enough
   } else if (may_sync && now() - from->last_sync_ms >= 100) {
     from->last_sync_ms = now();
     StartSync(from);

@@ -400,7 +400,6 @@ void EngineCore::DropNode(Node* node, const char* reason) {
   if (node->voter()) {  // nobody else's reports are kept
     for (const auto& other : table_.all()) other->reports.erase(node->id());
   }
-  std::erase(voter_peers_, node);
   std::erase(own_voters_, node);
   table_.Remove(node);
   owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;

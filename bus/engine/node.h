@@ -86,9 +86,8 @@ struct Node {
   uint64_t offset = 0;          // sum of its log positions
   uint32_t owned = 0;           // slots it owns in our view
   bool elector = false;         // an owner of slots, or a witness of one
-  int64_t granted_ms = 0;       // when we last confirmed it as a primary
   int64_t view_ms = 0;          // when it last showed that our record of it is its newest
-  uint64_t knows_version = 0;   // the version of our record that it has
+  uint64_t knows_version = 0;   // the version of our record with which it last agreed to us as a primary
   bool had_replicas = false;    // so that its loss of them all is noticed
   int64_t orphan_since_ms = 0;  // 0: it is not one
 

@@ -44,6 +44,7 @@ void EngineCore::On(uint64_t request, const MeetCommand& c) {
 void EngineCore::ForgetNode(Node* node, int64_t ms, const char* reason) {
   Note(EventKind::kLeave, absl::StrCat("node ", Name(*node), " left: ", reason));
   forgotten_.Add(node->id(), now() + ms);
+  LeaveElectorates(node->id());
   DropNode(node, "forgotten");
 }
 
@@ -70,6 +71,9 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   if (c.has_keys && self_->record.primary()) {
     return Fail(request, "ERR CLUSTER RESET can't be called with master nodes containing keys");
   }
+  // First the data plane lets go of what it has.
+  if (SlotSet open = own_claims_ & ~closing_; open.any()) GiveUp(open, {});
+  if (HoldForClosing(request, c)) return;
   while (!handshakes_.empty()) DropHandshake(handshakes_.back().get(), "reset");
   std::vector<Node*> others;
   for (const auto& node : table_.all()) {
@@ -110,6 +114,7 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
     votes_.clear();
     NewIdentity();
     own_.set_version(0);
+    primary_since_ = 0;
     AdoptOptions();
     if (!self_->record.ip_fixed) own_.set_ip(self_->record.ip);
     table_.Remove(self_);
@@ -229,7 +234,9 @@ void EngineCore::On(uint64_t request, const CountFailureReportsCommand& c) {
 }
 
 void EngineCore::On(uint64_t request, const SetSlotCommand& c) {
-  if (!self_->record.primary()) return Fail(request, "ERR Please use SETSLOT only with masters.");
+  if (!self_->record.primary() || !own_.primary_id().empty()) {
+    return Fail(request, "ERR Please use SETSLOT only with masters.");
+  }
   if (c.slot >= kSlots) return Fail(request, "ERR Invalid or out of range slot");
   bool mine = own_claims_[c.slot] && !closing_[c.slot];
   if (c.kind == SetSlotKind::kNode) return SetSlotToNode(request, c);

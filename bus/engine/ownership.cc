@@ -11,39 +11,53 @@ namespace skein::bus {
 void EngineCore::RebuildOwners() {
   owners_dirty_ = false;
   std::vector<uint16_t> before = owner_;
-  std::vector<uint64_t> epoch(kSlots, 0);
   std::fill(owner_.begin(), owner_.end(), kNobody);
-  SlotSet lost;
-  const SlotSet held = own_claims_ & ~closing_;
-  // A claim of ours counts against others with the epoch that we are about to have.
-  const uint64_t own_epoch = own_.config_epoch();
-  const SlotSet open = OpenClaims();
+  std::vector<const Node*> claimants;  // the one that wins comes last
   for (const auto& node : table_.all()) {
-    if (!node->record.primary()) continue;
-    const Record& r = node->record;
-    bool beats_us = !node->self && (r.config_epoch > own_epoch || (r.config_epoch == own_epoch && r.id < self_->id()));
-    const std::vector<SlotRange>& claims = node->self ? ToRanges(open) : r.claims;
-    for (SlotRange range : claims) {
-      for (uint32_t s = range.first; s <= range.last; ++s) {
-        if (beats_us && held[s]) lost.set(s);
-        if (owner_[s] != kNobody && r.config_epoch <= epoch[s]) continue;
-        owner_[s] = node->index;
-        epoch[s] = r.config_epoch;
+    if (!node->self && node->record.primary() && !node->record.claims.empty()) claimants.push_back(node.get());
+  }
+  auto before_in_rank = [](const Record& a, const Record& b) {
+    return a.config_epoch != b.config_epoch ? a.config_epoch < b.config_epoch : b.id < a.id;
+  };
+  std::sort(claimants.begin(), claimants.end(),
+            [&](const Node* a, const Node* b) { return before_in_rank(a->record, b->record); });
+  for (const Node* node : claimants) {
+    for (SlotRange r : node->record.claims) std::fill(&owner_[r.first], &owner_[r.last] + 1, node->index);
+  }
+  // Calls with each run of slots of `mine` that one other node has, and that node.
+  auto contested = [&](const SlotSet& mine, auto&& call) {
+    for (SlotRange r : ToRanges(mine)) {
+      for (uint32_t s = r.first, end; s <= r.last; s = end) {
+        end = std::min<uint32_t>(RunEnd(owner_.data(), s), r.last + 1u);
+        call(s, end, owner_[s] == kNobody ? nullptr : table_.At(owner_[s]));
       }
     }
+  };
+  SlotSet lost;
+  // A claim of ours counts against others with the epoch that we are about to have.
+  const uint64_t own_epoch = own_.config_epoch();
+  contested(own_claims_ & ~closing_, [&](uint32_t first, uint32_t end, const Node* other) {
+    if (other == nullptr) return;
+    const Record& r = other->record;
+    if (r.config_epoch > own_epoch || (r.config_epoch == own_epoch && r.id < self_->id())) {
+      SetRange(&lost, first, end - 1);
+    }
+  });
+  if (self_->record.primary()) {
+    contested(OpenClaims(), [&](uint32_t first, uint32_t end, const Node* other) {
+      if (other != nullptr && before_in_rank(self_->record, other->record)) return;
+      std::fill(owner_.begin() + first, owner_.begin() + end, self_->index);
+    });
   }
-  ApplyOverrides(epoch);
+  ApplyOverrides();
   for (const auto& [slot, o] : overrides_) {
     if (o.target == self_->id()) lost.reset(slot);
   }
   for (const auto& node : table_.all()) node->owned = 0;
   unassigned_ = 0;
-  for (uint16_t owner : owner_) {
-    if (owner == kNobody) {
-      ++unassigned_;
-    } else {
-      ++table_.At(owner)->owned;
-    }
+  for (uint32_t s = 0, end; s < kSlots; s = end) {
+    end = RunEnd(owner_.data(), s);
+    (owner_[s] == kNobody ? unassigned_ : table_.At(owner_[s])->owned) += end - s;
   }
   CountElectors();
   if (owner_ != before) publish_ = true;
@@ -55,19 +69,21 @@ void EngineCore::RebuildOwners() {
   }
 }
 
-void EngineCore::ApplyOverrides(const std::vector<uint64_t>& epoch) {
+void EngineCore::ApplyOverrides() {
+  if (overrides_.empty()) return;
   const SlotSet open = OpenClaims();
   bool outdone = false;
   for (auto it = overrides_.begin(); it != overrides_.end();) {
     const auto& [slot, o] = *it;
     Node* winner = owner_[slot] == kNobody ? nullptr : table_.At(owner_[slot]);
     Node* target = o.target.empty() ? nullptr : table_.Find(o.target);
-    bool newer = winner != nullptr && winner != target && epoch[slot] > o.epoch;
+    const uint64_t epoch = winner == nullptr ? 0 : winner->record.config_epoch;
+    bool newer = winner != nullptr && winner != target && epoch > o.epoch;
     bool gone = !o.target.empty() && target == nullptr;
     if (newer && target != nullptr && target->self && own_claims_[slot] && !closing_[slot] && now() < o.until_ms) {
       // The giver's epoch rose, but its claim is the one that the operator's word ended (a new claim would have ended
       // that word). Giving way would leave the slot to nobody once the giver hears of the move.
-      outdone |= own_.config_epoch() <= epoch[slot];
+      outdone |= own_.config_epoch() <= epoch;
       ++it;
       continue;
     }

@@ -24,13 +24,15 @@ void EngineCore::LoadState(const proto::NodeState& state) {
   durable->ParseFromString(state.own_record());
   own_ = *durable;
   durable_own_ = std::move(durable);
+  primary_since_ = own_.version();
   own_claims_ = durable_claims_ = ToSet(own->claims);
   current_epoch_ = std::max(state.current_epoch(), own->config_epoch);
   last_vote_epoch_ = state.last_vote_epoch();
   vote_floor_ = state.vote_floor();
   for (const proto::CastVote& vote : state.votes()) {
     auto candidate = NodeId::FromBytes(vote.candidate()), primary = NodeId::FromBytes(vote.primary());
-    if (candidate && primary && votes_.size() < kMaxVotes) votes_.push_back({vote.epoch(), *candidate, *primary, 0});
+    if (candidate && primary && votes_.size() < kMaxVotes)
+      votes_.push_back({vote.epoch(), *candidate, *primary, 0, {}});
   }
   for (const proto::PastElectorate& past : state.past_electorates()) {
     PastElectorate p{{}, past.until_version()};
@@ -210,6 +212,7 @@ void EngineCore::OnPersisted(uint64_t id) {
 }
 
 void EngineCore::TakeDurable(std::shared_ptr<const proto::NodeRecord> own) {
+  if (own->primary_id().empty() && !self_->record.primary()) primary_since_ = own->version();
   durable_own_ = std::move(own);
   std::vector<SlotRange> claims;
   CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";

@@ -21,7 +21,8 @@ std::string EngineCore::Majority() const {
   if (reachable < Quorum(ballot)) {
     return absl::StrCat("only ", reachable, " of ", Voters(ballot), " voters are reachable");
   }
-  if (self_->owner() && lease_ms_ <= now()) return "no majority of voters has confirmed this node lately";
+  if (self_->owner() && lease_ms_ <= now() && !freeze_.frozen)
+    return "no majority of voters has confirmed this node lately";
   return "";
 }
 
@@ -127,17 +128,14 @@ void EngineCore::Publish() {
     n.link_up = h->out.state == OutLink::kGreeting;
     t->nodes.push_back(std::move(n));
   }
-  for (uint32_t s = 0; s < kSlots; ++s) {
+  for (uint32_t s = 0, end; s < kSlots; s = end) {
+    end = RunEnd(owner_.data(), s);
     NodeIndex index = owner_[s] == kNobody ? kNobody : place[owner_[s]];
-    t->owner[s] = index;
+    std::fill(t->owner.begin() + s, t->owner.begin() + end, index);
     if (index == kNobody) continue;
     TopologyNode& n = t->nodes[index];
-    ++n.slot_count;
-    if (!n.slots.empty() && n.slots.back().last + 1u == s) {
-      n.slots.back().last = static_cast<uint16_t>(s);
-    } else {
-      n.slots.push_back({static_cast<uint16_t>(s), static_cast<uint16_t>(s)});
-    }
+    n.slot_count += end - s;
+    n.slots.push_back({static_cast<uint16_t>(s), static_cast<uint16_t>(end - 1)});
   }
   for (const auto& [slot, peer] : migrating_) t->migrating.push_back({slot, peer.Hex()});
   for (const auto& [slot, peer] : importing_) t->importing.push_back({slot, peer.Hex()});

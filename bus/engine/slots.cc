@@ -1,28 +1,46 @@
 #include "bus/engine/slots.h"
 
+#include <cstring>
+
 #include "bus/engine/limits.h"
 #include "proto/bus.pb.h"
 
 namespace skein::bus {
 
+void SetRange(SlotSet* slots, uint32_t first, uint32_t last) {
+  if (last - first < 256) {
+    for (uint32_t s = first; s <= last; ++s) slots->set(s);
+  } else {
+    *slots |= ~SlotSet() >> (kSlots - 1 - (last - first)) << first;
+  }
+}
+
+uint32_t RunEnd(const uint16_t* owners, uint32_t from) {
+  const uint16_t owner = owners[from];
+  const uint64_t four = owner * uint64_t{0x0001000100010001};
+  uint32_t at = from + 1;
+  for (uint64_t word; at + 4 <= kSlots; at += 4) {
+    std::memcpy(&word, owners + at, sizeof word);
+    if (word != four) break;
+  }
+  while (at < kSlots && owners[at] == owner) ++at;
+  return at;
+}
+
 std::vector<SlotRange> ToRanges(const SlotSet& slots) {
   std::vector<SlotRange> ranges;
-  for (uint32_t s = 0; s < kSlots; ++s) {
-    if (!slots[s]) continue;
-    if (!ranges.empty() && ranges.back().last + 1u == s) {
-      ranges.back().last = static_cast<uint16_t>(s);
-    } else {
-      ranges.push_back({static_cast<uint16_t>(s), static_cast<uint16_t>(s)});
-    }
+  const SlotSet gaps = ~slots;
+  for (size_t first = slots._Find_first(), end; first < kSlots; first = slots._Find_next(end)) {
+    end = gaps._Find_next(first);
+    ranges.push_back({static_cast<uint16_t>(first), static_cast<uint16_t>(end - 1)});
+    if (end >= kSlots) break;
   }
   return ranges;
 }
 
 SlotSet ToSet(const std::vector<SlotRange>& ranges) {
   SlotSet slots;
-  for (SlotRange r : ranges) {
-    for (uint32_t s = r.first; s <= r.last; ++s) slots.set(s);
-  }
+  for (SlotRange r : ranges) SetRange(&slots, r.first, r.last);
   return slots;
 }
 
@@ -30,6 +48,19 @@ uint32_t CountSlots(const std::vector<SlotRange>& ranges) {
   uint32_t n = 0;
   for (SlotRange r : ranges) n += r.last - r.first + 1u;
   return n;
+}
+
+bool Overlap(const std::vector<SlotRange>& a, const std::vector<SlotRange>& b) {
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    if (a[i].last < b[j].first) {
+      ++i;
+    } else if (b[j].last < a[i].first) {
+      ++j;
+    } else {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool ReadSlots(const proto::NodeRecord& record, std::vector<SlotRange>* ranges) {

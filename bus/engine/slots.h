@@ -15,9 +15,14 @@ namespace skein::bus {
 
 using SlotSet = std::bitset<kSlots>;
 
+void SetRange(SlotSet* slots, uint32_t first, uint32_t last);
+// One past the end of the run of equal entries that begins at `from`; `owners` has kSlots entries.
+uint32_t RunEnd(const uint16_t* owners, uint32_t from);
 std::vector<SlotRange> ToRanges(const SlotSet& slots);
 SlotSet ToSet(const std::vector<SlotRange>& ranges);
 uint32_t CountSlots(const std::vector<SlotRange>& ranges);
+
+bool Overlap(const std::vector<SlotRange>& a, const std::vector<SlotRange>& b);
 
 // The slots of a record, checked: false if out of range, unordered or oversize.
 bool ReadSlots(const proto::NodeRecord& record, std::vector<SlotRange>* ranges);

@@ -24,6 +24,32 @@ TEST(Slots, RangesAndSetsAgree) {
   }
 }
 
+TEST(Slots, LongRunsAreSetFoundAndEnd) {
+  Random random(2);
+  for (int round = 0; round < 200; ++round) {
+    uint32_t first = static_cast<uint32_t>(random.Below(kSlots)),
+             length = 1 + static_cast<uint32_t>(random.Below(2000));
+    uint32_t last = std::min(first + length, kSlots) - 1;
+    if (round == 0) first = 0, last = kSlots - 1;
+    SlotSet set, bits;
+    SetRange(&set, first, last);
+    std::vector<uint16_t> owners(kSlots, 7);
+    for (uint32_t s = first; s <= last; ++s) bits.set(s), owners[s] = 8;
+    ASSERT_EQ(set, bits) << first << "-" << last;
+    std::vector<SlotRange> ranges = ToRanges(set);
+    ASSERT_EQ(ranges.size(), 1u);
+    EXPECT_EQ(ranges[0].first, first);
+    EXPECT_EQ(ranges[0].last, last);
+    EXPECT_EQ(RunEnd(owners.data(), first), last + 1);
+    EXPECT_EQ(RunEnd(owners.data(), 0), first == 0 ? last + 1 : first);
+    EXPECT_EQ(RunEnd(owners.data(), last), last + 1);
+    if (last + 1 < kSlots) {
+      EXPECT_EQ(RunEnd(owners.data(), last + 1), kSlots);
+    }
+  }
+  EXPECT_TRUE(ToRanges(SlotSet()).empty());
+}
+
 TEST(Slots, ManyRangesTravelAsABitmap) {
   SlotSet set;
   for (uint32_t s = 0; s < kSlots; s += 2) set.set(s);

@@ -41,7 +41,8 @@ class NodeTable {
   // themselves costs a cache miss each.
   struct Pulse {
     int64_t heard_ms = 0;      // last sign of life, its own or by others' word
-    int64_t confirmed_ms = 0;  // when the newest answered ping was sent
+    int64_t confirmed_ms = 0;  // when the newest ping was sent that it has answered with its confirmation of us
+    int64_t agreed_ms = 0;     // the same, though nobody has confirmed it itself
     int64_t quiet_ms = 0;      // nothing needs to be done for it until then, if nothing happens
   };
   Pulse& pulse(const Node& node) { return pulses_[node.index]; }

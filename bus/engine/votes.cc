@@ -64,16 +64,13 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
   if (asked.epoch <= primary->record.config_epoch || asked.epoch <= vote_floor_) return proto::VOTE_REFUSAL_OLD_EPOCH;
   for (const CastVote& vote : votes_) {
     if (vote.epoch == asked.epoch) return proto::VOTE_REFUSAL_ALREADY_VOTED;
-    if (vote.primary == asked.primary && vote.candidate != asked.candidate && now() <= vote.until_ms) {
-      return proto::VOTE_REFUSAL_RECENTLY_VOTED;
-    }
   }
+  if (RecentlyVoted(asked.primary, asked.candidate)) return proto::VOTE_REFUSAL_RECENTLY_VOTED;
   if (primary->self && !(asked.agreed && freeze_.frozen && freeze_.replica == asked.candidate)) {
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
   }
   if (asked.agreed || asked.forced) return proto::VOTE_REFUSAL_NONE;
-  // What it may still write on our word must have run out.
-  if (!primary->fail || MayStillWrite(*primary)) {
+  if (TooEarly(*primary, *candidate)) {
     *wait = true;
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
   }
@@ -83,19 +80,65 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
   return proto::VOTE_REFUSAL_NONE;
 }
 
+bool EngineCore::RecentlyVoted(const NodeId& primary, const NodeId& candidate) const {
+  return std::any_of(votes_.begin(), votes_.end(), [&](const CastVote& vote) {
+    return vote.primary == primary && vote.candidate != candidate && now() <= vote.until_ms;
+  });
+}
+
+// What any other of the group may still write on our word must have run out.
+bool EngineCore::TooEarly(const Node& primary, const Node& candidate) const {
+  return !primary.fail || now() < begun_ms_ + timeout() || TrustsAnother(candidate, primary.record.claims);
+}
+
+bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const {
+  const NodeId& group = node.record.shard_id;
+  if (!node.self && own_.shard_id() == group.bytes()) {
+    bool standing = election_.phase == Election::kSaving || election_.phase == Election::kVoting;
+    SlotSet ours = standing ? own_claims_ | election_.claims : own_claims_;
+    if (ours.any() && (ours & ToSet(slots)).any()) return true;
+  }
+  auto it = grants_.find(group);
+  if (it == grants_.end()) return false;
+  return std::any_of(it->second.begin(), it->second.end(), [&](const Grant& grant) {
+    if (grant.to == node.id() || now() >= grant.at_ms + timeout() || GaveWay(grant)) return false;
+    const Node* other = table_.Find(grant.to);
+    return Overlap(slots, grant.epoch > other->record.config_epoch ? grant.claims : other->record.claims);
+  });
+}
+
+void EngineCore::Trust(const Node& node, Grant grant) {
+  std::vector<Grant>& grants = grants_[node.record.shard_id];
+  if (grants.size() == 1 && grants[0].to == grant.to) {
+    grants[0] = std::move(grant);
+    return;
+  }
+  std::erase_if(grants, [&](const Grant& g) { return g.to == grant.to || now() >= g.at_ms + timeout() || GaveWay(g); });
+  grants.push_back(std::move(grant));
+}
+
+// It has not won, or has won and given up all that it had won since.
+bool EngineCore::GaveWay(const Grant& grant) const {
+  const Node* node = table_.Find(grant.to);
+  if (node == nullptr || node->self) return true;  // what this node itself does is known
+  if (grant.epoch > node->record.config_epoch) return node->view_ms > grant.until_ms;
+  return !node->record.primary() || node->record.claims.empty();
+}
+
 // One vote an epoch, also after a restart: it is sent when it is on disk.
 void EngineCore::GrantVote(const AskedVote& asked) {
-  RememberVote(asked.epoch, asked.candidate, asked.primary, now() + asked.valid_ms);
+  RememberVote({asked.epoch, asked.candidate, asked.primary, now() + asked.valid_ms, asked.claims});
   unsent_votes_.emplace_back(asked.candidate, asked.epoch);
-  vote_dirty_ = true;
+  vote_dirty_ = lease_dirty_ = true;
   Node* candidate = table_.Find(asked.candidate);
-  candidate->granted_ms = now();
+  if (asked.agreed) grants_.erase(candidate->record.shard_id);  // the primary is bound by its own vote
+  Trust(*candidate, {asked.candidate, now(), asked.epoch, now() + asked.valid_ms, asked.claims});
   Note(EventKind::kElection, absl::StrCat("vote for ", Name(*candidate), " in epoch ", asked.epoch));
 }
 
-void EngineCore::RememberVote(uint64_t epoch, const NodeId& candidate, const NodeId& primary, int64_t until_ms) {
-  votes_.push_back({epoch, candidate, primary, until_ms});
-  last_vote_epoch_ = std::max(last_vote_epoch_, epoch);
+void EngineCore::RememberVote(CastVote vote) {
+  last_vote_epoch_ = std::max(last_vote_epoch_, vote.epoch);
+  votes_.push_back(std::move(vote));
   while (votes_.size() > kMaxVotes) {
     vote_floor_ = std::max(vote_floor_, votes_.front().epoch);
     votes_.pop_front();
@@ -127,8 +170,9 @@ void EngineCore::RecheckAsked() {
   for (size_t i = 0; i < asked_.size();) {
     const AskedVote& asked = asked_[i];
     Node* primary = table_.Find(asked.primary);
-    bool over = now() >= asked.until_ms || primary == nullptr;
-    if (!over && (!primary->fail || MayStillWrite(*primary))) {
+    Node* candidate = table_.Find(asked.candidate);
+    bool over = now() >= asked.until_ms || primary == nullptr || candidate == nullptr;
+    if (!over && TooEarly(*primary, *candidate)) {
       ++i;
       continue;
     }

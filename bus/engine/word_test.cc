@@ -1,0 +1,402 @@
+// What a node has said to one of a group binds it towards the others, also over a restart.
+#include <gtest/gtest.h>
+
+#include "bus/engine/rig.h"
+
+namespace skein::bus {
+namespace {
+
+using proto::BusMessage;
+
+constexpr int64_t kTimeout = 1000;
+
+EngineOptions Fast() {
+  EngineOptions options;
+  options.node_timeout_ms = kTimeout;
+  return options;
+}
+
+// Answers whatever was asked of the peer: it confirms this node.
+void Confirm(Rig* rig, const Peer& peer) {
+  BusMessage pong;
+  pong.mutable_pong()->set_your_version(99);
+  for (uint64_t seq = 1; seq < 300; ++seq) {
+    pong.mutable_pong()->set_seq(seq);
+    rig->Receive(pong, peer.out, peer.ip);
+  }
+}
+
+// This node; a, b and c own the slots; r and s are replicas of a.
+struct Group {
+  enum Me { kOwner, kReplica };
+  explicit Group(Me me, bool few = false) : rig(Fast()), few(few) {
+    rig.Tick();
+    rig.PersistAll();
+    rig.Run(kTimeout);
+    if (me == kOwner) {
+      EXPECT_EQ(rig.Do(AddSlotsCommand{{{16000, 16383}}}), "OK");
+    }
+    for (Peer* peer : {&a, &b, &c, &r, &s}) {
+      rig.Join(peer);
+      for (Peer* other : {&a, &b, &c}) {  // or its links would be closed
+        if (other->out != 0) Confirm(&rig, *other);
+      }
+    }
+    a.Claim(0, few ? 16383 : 4999, 1);
+    if (!few) b.Claim(5000, 9999, 2), c.Claim(10000, 15999, 3);
+    if (few) {
+      a.record.set_own_electorate(true);
+      a.record.add_witnesses(Id());
+      a.record.add_witnesses(r.id());
+    }
+    for (Peer* peer : {&r, &s}) {
+      peer->record.set_primary_id(a.id());
+      peer->record.set_shard_id(a.record.shard_id());
+      peer->record.set_version(2);
+    }
+    for (Peer* peer : {&a, &b, &c, &r, &s}) rig.SendRecord(b, *peer);
+    if (me == kReplica) {
+      EXPECT_EQ(rig.Do(ReplicateCommand{a.hex(), false}), "OK");
+      rig.Step(DataPlaneEvent{{100}, true, 0});
+    }
+    rig.PersistAll();
+    rig.Tick(1);
+    rig.PersistAll();
+  }
+  std::string Id() { return NodeId::FromHex(rig.topology().me().id)->Bytes(); }
+  void Fail(const Peer& peer, const Peer& by) {
+    BusMessage m;
+    m.mutable_failed()->add_id(peer.id());
+    rig.Receive(m, by.in, by.ip);
+  }
+  BusMessage Request(uint64_t epoch, uint64_t position = 700) {
+    BusMessage m;
+    proto::VoteRequest* v = m.mutable_vote_request();
+    v->set_epoch(epoch);
+    v->set_primary(a.record.SerializeAsString());
+    *v->mutable_claim()->mutable_slot_ranges() = a.record.slot_ranges();
+    v->set_valid_ms(500);
+    v->add_positions(position);
+    return m;
+  }
+  std::string Answer(size_t from) {
+    auto sent = rig.Sent(BusMessage::kVoteReply, from);
+    if (sent.empty()) return "";
+    const proto::VoteReply& reply = sent.back()->vote_reply();
+    return reply.granted() ? "granted" : proto::VoteRefusal_Name(reply.refusal()).substr(13);
+  }
+  std::string Ask(const BusMessage& m, const Peer& from) {
+    size_t before = rig.effects.size();
+    rig.Receive(m, from.in, from.ip);
+    rig.PersistAll();
+    return Answer(before);
+  }
+  proto::Heartbeat Ping(const Peer& from) {
+    BusMessage ping;
+    ping.mutable_ping()->set_seq(1);
+    size_t before = rig.effects.size();
+    rig.Receive(ping, from.in, from.ip);
+    return rig.Sent(BusMessage::kPong, before).at(0)->pong();
+  }
+  uint64_t Asked(size_t from) {
+    auto sent = rig.Sent(BusMessage::kVoteRequest, from);
+    return sent.empty() ? 0 : sent.back()->vote_request().epoch();
+  }
+  // How long after the failure of its primary this replica asks for votes, in steps of 20 ms; -1: not in 3 s.
+  int64_t StandsAfter() {
+    size_t before = rig.effects.size();
+    int64_t begin = rig.now.mono_ms;
+    for (Fail(a, b); Asked(before) == 0; rig.PersistAll()) {
+      rig.Tick(20);
+      if (rig.now.mono_ms - begin > 3000) return -1;
+    }
+    return rig.now.mono_ms - begin;
+  }
+  void Vote(const Peer& peer, uint64_t epoch) {
+    BusMessage m;
+    m.mutable_vote_reply()->set_epoch(epoch);
+    m.mutable_vote_reply()->set_granted(true);
+    rig.Receive(m, peer.in, peer.ip);
+  }
+  bool Won() { return rig.engine->stats().elections_won != 0; }
+
+  Rig rig;
+  bool few;
+  Peer a{1, "10.1.0.2"}, b{2, "10.1.0.3"}, c{4, "10.1.0.5"}, r{3, "10.1.0.4"}, s{5, "10.1.0.6"};
+};
+
+// One that has a vote may win with it until it shows that it has not; what it may write then must have run out.
+TEST(Word, AVoteForAnotherOfTheGroupWaitsUntilTheFirstCountsNoMore) {
+  Group k(Group::kOwner);
+  k.Fail(k.a, k.b);
+  ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+  EXPECT_EQ(k.Ask(k.Request(10), k.s), "RECENTLY_VOTED");
+  k.rig.Run(600);
+  size_t before = k.rig.effects.size();
+  EXPECT_EQ(k.Ask(k.Request(11), k.s), "");
+  k.rig.Run(500);
+  k.rig.PersistAll();
+  EXPECT_EQ(k.Answer(before), "granted");
+}
+
+TEST(Word, ALoserThatShowsItFreesTheVoteAtOnce) {
+  Group k(Group::kOwner);
+  k.Fail(k.a, k.b);
+  ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+  k.rig.Run(600);
+  BusMessage view;
+  view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
+  k.rig.Receive(view, k.r.in, k.r.ip);
+  EXPECT_EQ(k.Ask(k.Request(10), k.s), "granted");
+}
+
+// The winner of an older election of the group is withheld from, if this node has voted in a newer one.
+TEST(Word, NoConfirmationForAnEarlierWinnerOfTheGroup) {
+  Group k(Group::kOwner);
+  k.Ping(k.a);
+  k.Fail(k.a, k.b);
+  k.rig.Run(1100);
+  ASSERT_EQ(k.Ask(k.Request(9), k.s), "granted");
+  k.r.record.clear_primary_id();
+  k.r.Claim(0, 4999, 8);
+  k.rig.SendRecord(k.b, k.r);
+  EXPECT_TRUE(k.Ping(k.r).withheld());
+  k.rig.Run(1500);
+  EXPECT_TRUE(k.Ping(k.r).withheld());
+  k.s.record.set_version(k.s.record.version() + 1);  // it has lost, and says so
+  k.rig.SendRecord(k.s, k.s);
+  BusMessage view;
+  view.mutable_ping()->mutable_view()->set_version(k.s.record.version());
+  k.rig.Receive(view, k.s.in, k.s.ip);
+  EXPECT_FALSE(k.Ping(k.r).withheld());
+}
+
+// The successor is not confirmed while the word to its predecessor counts, unless that has given way.
+TEST(Word, NoConfirmationForASuccessorWhileThePredecessorMayWrite) {
+  for (bool gives_way : {false, true}) {
+    Group k(Group::kOwner);
+    k.rig.Run(300);
+    for (Peer* peer : {&k.a, &k.b, &k.c}) Confirm(&k.rig, *peer);  // so that its word counts
+    k.rig.Tick();
+    ASSERT_FALSE(k.Ping(k.a).no_mandate());
+    k.r.record.clear_primary_id();
+    k.r.Claim(0, 4999, 8);
+    k.rig.SendRecord(k.b, k.r);
+    EXPECT_TRUE(k.Ping(k.r).withheld());
+    if (gives_way) {
+      k.a.record.clear_slot_ranges();
+      k.a.record.set_version(k.a.record.version() + 1);
+      k.rig.SendRecord(k.a, k.a);
+    } else {
+      k.rig.Run(900);
+      EXPECT_TRUE(k.Ping(k.r).withheld());
+      k.rig.Run(200);
+    }
+    EXPECT_FALSE(k.Ping(k.r).withheld());
+  }
+}
+
+// An owner that nobody has confirmed for a timeout may have been replaced: its word to others is void.
+TEST(Word, AVoterWithoutAMajorityHasNoMandate) {
+  Group k(Group::kOwner);
+  for (int i = 0; i < 30; ++i) {  // until they decide about it
+    k.rig.Run(100);
+    for (Peer* peer : {&k.a, &k.b, &k.c}) Confirm(&k.rig, *peer);
+    k.rig.PersistAll();
+  }
+  EXPECT_FALSE(k.Ping(k.b).no_mandate());
+  k.rig.Run(2 * kTimeout);
+  EXPECT_TRUE(k.Ping(k.b).no_mandate());
+  Group witness(Group::kReplica, true);  // named by the primary itself
+  EXPECT_FALSE(witness.Ping(witness.a).no_mandate());
+}
+
+TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
+  Group k(Group::kOwner);
+  k.Fail(k.a, k.b);
+  ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+  k.rig.Run(1100);
+  k.rig.PersistAll();
+  Rig again(Fast(), k.rig.Last<PersistEffect>()->state);
+  again.Tick();
+  again.PersistAll();
+  again.Run(5 * kTimeout);
+  auto hello = [&](Peer* peer) {
+    BusMessage m;
+    m.mutable_hello()->set_id(peer->id());
+    m.mutable_hello()->set_record(peer->record.SerializeAsString());
+    peer->in = again.Receive(m, 0, peer->ip);
+  };
+  hello(&k.a);
+  hello(&k.r);
+  auto withheld = [&] {
+    BusMessage ping;
+    ping.mutable_ping()->set_seq(1);
+    size_t before = again.effects.size();
+    again.Receive(ping, k.a.in, k.a.ip);
+    return again.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
+  };
+  EXPECT_TRUE(withheld());
+  BusMessage view;
+  view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
+  again.Receive(view, k.r.in, k.r.ip);
+  EXPECT_FALSE(withheld());
+}
+
+// A candidate that is a voter too is bound like one.
+TEST(Word, AWitnessDoesNotStandWhileItsOwnWordToThePrimaryCounts) {
+  Group early(Group::kReplica, true);
+  ASSERT_FALSE(early.Ping(early.a).withheld());
+  EXPECT_GE(early.StandsAfter(), kTimeout - 20);
+  Group late(Group::kReplica, true);
+  late.rig.Run(kTimeout);
+  EXPECT_LT(late.StandsAfter(), 600);
+}
+
+TEST(Word, AReplicaWithMoreDataRefusesOneWithLess) {
+  Group k(Group::kReplica, true);
+  k.rig.Run(kTimeout);
+  SettingsCommand settings{kTimeout, true, true};
+  k.Fail(k.a, k.b);
+  EXPECT_EQ(k.Ask(k.Request(9, 99), k.r), "BEHIND");
+  EXPECT_EQ(k.Ask(k.Request(10, 100), k.r), "granted");
+  Group no(Group::kReplica, true);  // one that may not stand itself does not stand in the way
+  no.rig.Run(kTimeout);
+  ASSERT_EQ(no.rig.Do(settings), "OK");
+  no.Fail(no.a, no.b);
+  EXPECT_EQ(no.Ask(no.Request(9, 99), no.r), "granted");
+}
+
+TEST(Word, SiblingsWithMoreDataGoFirst) {
+  int64_t last = -1;
+  for (int ahead = 0; ahead <= 2; ++ahead) {
+    Group k(Group::kReplica);
+    BusMessage view;
+    int n = 0;
+    for (Peer* peer : {&k.r, &k.s}) {
+      view.mutable_ping()->mutable_view()->clear_positions();
+      view.mutable_ping()->mutable_view()->add_positions(n++ < ahead ? 200 : 50);
+      k.rig.Receive(view, peer->in, peer->ip);
+    }
+    int64_t after = k.StandsAfter();
+    ASSERT_GE(after, 0);
+    EXPECT_GE(after, ahead * kTimeout / 8);
+    EXPECT_GT(after, last) << ahead;
+    last = after;
+  }
+}
+
+TEST(Word, WhatIsCountedIsTheElectorateThatWasAsked) {
+  Group k(Group::kReplica);
+  ASSERT_GE(k.StandsAfter(), 0);
+  uint64_t epoch = k.Asked(0);
+  k.Vote(k.b, epoch);
+  k.a.record.set_version(k.a.record.version() + 1);
+  k.a.record.set_own_electorate(true);
+  k.a.record.add_witnesses(k.c.id());
+  k.rig.SendRecord(k.b, k.a);
+  k.Vote(k.c, epoch);
+  EXPECT_FALSE(k.Won());
+}
+
+TEST(Word, AnAgreedElectionNeedsThePrimarysOwnVote) {
+  Group k(Group::kReplica);
+  size_t before = k.rig.effects.size();
+  ASSERT_EQ(k.rig.Do(FailoverCommand{FailoverKind::kAgreed}), "OK");
+  auto sent = k.rig.Sent(BusMessage::kHandOver, before);
+  ASSERT_EQ(sent.size(), 1u);
+  BusMessage frozen;
+  frozen.mutable_hand_over()->set_step(proto::HAND_OVER_FROZEN);
+  frozen.mutable_hand_over()->set_token(sent[0]->hand_over().token());
+  frozen.mutable_hand_over()->add_positions(100);
+  k.rig.Receive(frozen, k.a.in, k.a.ip);
+  k.rig.Tick(20);
+  k.rig.PersistAll();
+  uint64_t epoch = k.Asked(before);
+  ASSERT_NE(epoch, 0u);
+  k.Vote(k.b, epoch);
+  k.Vote(k.c, epoch);
+  EXPECT_FALSE(k.Won());
+  k.Vote(k.a, epoch);
+  EXPECT_TRUE(k.Won());
+}
+
+// A primary that stops tells its best replica to begin.
+TEST(Word, AReplicaToldToStandAsksItsPrimaryToFreeze) {
+  Group k(Group::kReplica);
+  BusMessage stand;
+  stand.mutable_hand_over()->set_step(proto::HAND_OVER_STAND);
+  size_t before = k.rig.effects.size();
+  k.rig.Receive(stand, k.b.in, k.b.ip);  // not its primary
+  EXPECT_TRUE(k.rig.Sent(BusMessage::kHandOver, before).empty());
+  k.rig.Receive(stand, k.a.in, k.a.ip);
+  auto sent = k.rig.Sent(BusMessage::kHandOver, before);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0]->hand_over().step(), proto::HAND_OVER_FREEZE);
+  EXPECT_NE(sent[0]->hand_over().token(), 0u);
+}
+
+// Nobody stays the replica of a replica.
+TEST(Word, AReplicaOfAReplicaFollowsItsPrimary) {
+  Group k(Group::kReplica);
+  k.a.record.clear_slot_ranges();
+  k.a.record.set_primary_id(k.c.id());
+  k.a.record.set_version(k.a.record.version() + 1);
+  k.rig.SendRecord(k.b, k.a);
+  k.rig.PersistAll();
+  k.rig.Run(600);
+  const Topology& t = k.rig.topology();
+  ASSERT_NE(t.me().primary_index, kNobody);
+  EXPECT_EQ(t.nodes[t.me().primary_index].id, k.c.hex());
+}
+
+// What others said to a replica does not let it write as a primary.
+TEST(Word, SlotsOnTheirWayOutDoNotExtendTheLease) {
+  Rig rig(Fast());
+  rig.Tick();
+  rig.PersistAll();
+  ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
+  Peer a(1, "10.1.0.2"), b(2, "10.1.0.3");
+  rig.Join(&a);
+  rig.Join(&b);
+  b.Claim(0, 0, 1);
+  rig.SendRecord(b, b);
+  a.Claim(1, 1, 2);
+  rig.SendRecord(b, a);
+  rig.PersistAll();
+  for (int i = 0; i < 20; ++i) {  // until they decide about it
+    rig.Run(100);
+    Confirm(&rig, a);
+    Confirm(&rig, b);
+    rig.PersistAll();
+  }
+  rig.Run(2 * kTimeout);
+  ASSERT_NE(rig.Last<WritableUntilEffect>(), nullptr);
+  ASSERT_LE(rig.Last<WritableUntilEffect>()->mono_ms, rig.now.mono_ms);
+  a.Claim(0, 16383, 9);
+  rig.SendRecord(b, a);
+  EXPECT_LE(rig.Last<WritableUntilEffect>()->mono_ms, rig.now.mono_ms) << "the data plane still has the slots";
+  rig.Fence();
+  rig.PersistAll();
+  EXPECT_GT(rig.Last<WritableUntilEffect>()->mono_ms, rig.now.mono_ms);
+}
+
+// A reset answers when the data plane has let go of the slots, not before.
+TEST(Word, AResetWaitsForTheFence) {
+  Rig rig(Fast());
+  rig.Tick();
+  rig.PersistAll();
+  ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
+  std::string id = rig.topology().me().id;
+  uint64_t request = rig.Command(ResetCommand{true, false});
+  rig.PersistAll();
+  EXPECT_EQ(rig.ReplyTo(request), nullptr);
+  EXPECT_EQ(rig.topology().me().id, id);
+  rig.Fence();
+  rig.PersistAll();
+  ASSERT_NE(rig.ReplyTo(request), nullptr);
+  EXPECT_NE(rig.topology().me().id, id);
+}
+
+}  // namespace
+}  // namespace skein::bus
