@@ -47,6 +47,11 @@ void World::CheckSend(int n, const bus::SendEffect& send) {
     } else if (said.config_epoch() > node.said_epoch) {
       return Broken("an older record of node " + std::to_string(n) + " has a newer epoch");
     }
+    // A slot is let go of by the data plane first.
+    if (*bytes == node.disk_record && (node.applied & ~node.disk_claims).any()) {
+      return Broken("node " + std::to_string(n) + " says that it has given up slot " +
+                    std::to_string((node.applied & ~node.disk_claims)._Find_first()) + ", which its data plane has");
+    }
     if (said.version() > node.disk_version || (said.version() == node.disk_version && *bytes != node.disk_record)) {
       return Broken("node " + std::to_string(n) + " sent its record " + std::to_string(said.version()) +
                     ", its disk has " + std::to_string(node.disk_version));
@@ -80,6 +85,10 @@ void World::CheckPublish(int n, const bus::Topology& t) {
   }
   std::vector<std::pair<uint16_t, uint16_t>> ranges;
   for (bus::SlotRange r : me.slots) ranges.emplace_back(r.first, r.last);
+  if (node.was_replica && !ranges.empty() && !node.applied_primary) {
+    return Broken("node " + std::to_string(n) + " opened slots before its data plane was promoted");
+  }
+  node.was_replica = !me.primary;
   if (ranges == node.open_ranges && me.config_epoch == node.open_epoch) return;
   bus::SlotSet open = bus::ToSet(me.slots);
   if ((open & ~node.disk_claims).any()) return Broken("node " + std::to_string(n) + " opened slots it has not on disk");
@@ -127,7 +136,7 @@ void World::Excuse(int n, uint64_t request, const bus::OperatorCommand& command)
     if (forget->id != node.own_id && node.engine->topology() != nullptr) {
       for (const bus::TopologyNode& member : node.engine->topology()->nodes) {
         bool met = last_meet_ >= 0 && now_ - last_meet_ < std::max<int64_t>(options_.node_timeout_ms, 1000) + 1000;
-        if (member.id == forget->id && !member.handshake && !met) node.forgetting[request] = forget->id;
+        if (member.id == forget->id && !member.handshake && !met) node.forgetting[request] = {forget->id, now_};
       }
     }
   } else if (std::holds_alternative<bus::MeetCommand>(command)) {

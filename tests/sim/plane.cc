@@ -63,9 +63,6 @@ void World::PlaneTick(int n) {
     end = std::max(end, node.position);
   }
   if (!node.applied_primary && node.healthy) Follow(n);
-  if (plant == Plant::kFalsePromotion && !node.applied_primary && random_.Below(50) == 0) {
-    Feed(n, node.life, bus::PromotedEvent{topology(n)->current_epoch});
-  }
   bool changed = node.position != node.fed_position || (node.fed_age < 0 && node.synced_at < 0) || !node.healthy;
   if ((changed && (write_rate > 0 || node.fed_at < 0 || !node.applied_primary)) || now_ - node.fed_at >= 1000) {
     FeedPlane(n);
@@ -143,8 +140,8 @@ void World::Promote(int n, uint64_t epoch) {
   Log(std::to_string(n) + " is promoted, epoch " + std::to_string(epoch));
   ++data_.promotions;
   SimNode& node = *nodes_[n];
-  int p = Find(node.follows);
-  node.agreed = node.agreed_until > now_ && p >= 0 && nodes_[p]->up && nodes_[p]->frozen_until > clock(p);
+  node.agreed = node.agreed_epoch == epoch;
+  if (plant == Plant::kFalsePromotion) At(now_, [=, this] { Feed(n, nodes_[n]->life, bus::PromotedEvent{epoch}); });
   Later(n, Between(faults.promote_min, faults.promote_max), [this, n, epoch] { Opened(n, epoch); });
 }
 
@@ -173,6 +170,13 @@ void World::FreezeWrites(int n, int64_t until) {
     if (plant == Plant::kLateFreeze) node.frozen_until = 0;
   });
 }
+
+bool World::Owns(int n) const {
+  const SimNode& node = *nodes_[n];
+  return node.up && node.applied_primary && node.applied.any();
+}
+
+bool World::Follows(int n, int primary) const { return nodes_[n]->follows == nodes_[primary]->own_id; }
 
 bool World::Accepts(int n) const {
   const SimNode& node = *nodes_[n];

@@ -16,7 +16,13 @@ class Life {
 
   Outcome Run() {
     Outcome out;
-    out.formed_ms = Form(&world_, n_, plan_.primaries, 5000, plan_.with_epochs, plan_.replicas);
+    if (plan_.made) {
+      world_.AddCluster(plan_.primaries, plan_.primaries * plan_.replicas);
+      if (!world_.RunUntil(5000, [&] { return world_.Disagreement().empty(); })) out.formed_ms = -1;
+      world_.Run(plan_.options.node_timeout_ms);
+    } else {
+      out.formed_ms = Form(&world_, n_, plan_.primaries, 5000, plan_.with_epochs, plan_.replicas);
+    }
     if (world_.failure().empty() && out.formed_ms < 0) Fail("not formed in 5 s: " + world_.Disagreement());
     Trouble();
     if (world_.failure().empty() && failure_.empty()) out.healed_ms = HealAll();
@@ -103,7 +109,35 @@ class Life {
     }
   }
 
-  void Act(const Entry& e) {
+  // The node that `a` of an entry means, or -1 if there is none such now.
+  int Resolve(const Entry& e) {
+    if (e.whom == Whom::kNode) return e.a;
+    if (e.whom == Whom::kVictim) return victim_;
+    std::vector<int> nodes;
+    for (int i = 0; i < n_; ++i) {
+      bool owner = world_.Owns(i) && (e.whom == Whom::kPrimary || i != victim_);
+      bool replica = victim_ >= 0 && world_.up(i) && world_.Follows(i, victim_);
+      if (e.whom == Whom::kReplica ? replica : owner) nodes.push_back(i);
+    }
+    if (nodes.empty()) return -1;
+    int node = nodes[static_cast<size_t>(e.a) % nodes.size()];
+    if (e.whom == Whom::kPrimary) victim_ = node;
+    return node;
+  }
+
+  void Mend() {
+    world_.Heal();
+    for (int i = 0; i < n_; ++i) {
+      if (!world_.up(i)) world_.Restart(i);
+      world_.Thaw(i);
+      world_.SetHealthy(i, true);
+    }
+  }
+
+  void Act(const Entry& entry) {
+    Entry e = entry;
+    e.a = Resolve(entry);
+    if (e.a < 0) return;
     int a = e.a, b = e.b;
     switch (e.what) {
       case What::kCrash:
@@ -143,6 +177,15 @@ class Life {
         return Split([&](int i) { return (e.x >> (2 * i) & 3) % 3; });
       case What::kHeal:
         return world_.Heal();
+      case What::kCutOff:
+        if (victim_ < 0 || a == victim_) return;
+        if (e.x % 3 != 1) world_.Cut(a, victim_);
+        if (e.x % 3 != 0) world_.Cut(victim_, a);
+        return;
+      case What::kSplitOff:
+        return Split([&](int i) { return i == a || i == victim_; });
+      case What::kMend:
+        return Mend();
       default:
         if (e.what <= What::kWrites) return Level(e);
         return Operate(e);
@@ -218,12 +261,7 @@ class Life {
   // timeouts; then, with slots and lost members given back by an operator, all is ok within 5 s and two timeouts.
   int64_t HealAll() {
     world_.faults = Faults();
-    world_.Heal();
-    for (int i = 0; i < n_; ++i) {
-      if (!world_.up(i)) world_.Restart(i);
-      world_.Thaw(i);
-      world_.SetHealthy(i, true);
-    }
+    Mend();
     int64_t start = world_.now(), t = world_.node_timeout_ms();
     RunTo(start + 1000);
     world_.RunUntil(35000 + 4 * t, [&] { return world_.Disagreement(false).empty(); });
@@ -278,6 +316,7 @@ class Life {
   const Plan& plan_;
   World world_;
   int n_;
+  int victim_ = -1;
   std::vector<FollowUp> later_;
   std::string failure_;
 };

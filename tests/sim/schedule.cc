@@ -33,6 +33,9 @@ constexpr std::array kNames = {"loss",
                                "split",
                                "split3",
                                "heal",
+                               "cut-off",
+                               "split-off",
+                               "mend",
                                "move-slot",
                                "bumpepoch",
                                "set-config-epoch",
@@ -106,10 +109,11 @@ void AddLevels(Plan* plan, bus::Random* random) {
 const char* Name(What what) { return kNames[static_cast<size_t>(what)]; }
 
 std::string Show(const Entry& e) {
+  static constexpr const char* kWhom[] = {"n", "primary ", "victim ", "replica ", "other "};
   std::string line = "+" + std::to_string(e.at) + " " + Name(e.what);
   if (e.what >= What::kCrash && e.what != What::kSplit && e.what != What::kSplit3 && e.what != What::kHeal &&
-      e.what != What::kMoveAll) {
-    line += " n" + std::to_string(e.a);
+      e.what != What::kMoveAll && e.what != What::kMend) {
+    line += std::string(" ") + kWhom[static_cast<size_t>(e.whom)] + std::to_string(e.a);
   }
   if (e.what == What::kCut || e.what == What::kMoveSlot || e.what == What::kReplicate || e.what == What::kForget ||
       e.what == What::kMeet) {
@@ -128,6 +132,7 @@ std::string Show(const Plan& plan) {
 }
 
 Plan MakePlan(uint64_t seed, int nodes) {
+  if (seed >= kStorms) return MakeStorm(seed);
   static constexpr int64_t kTimeouts[] = {500, 500, 500, 1000, 1000, 2000, 5000, 15000};
   Plan plan;
   bus::Random random(bus::Mix(seed + 1));

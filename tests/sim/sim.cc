@@ -27,6 +27,7 @@ DEFINE_int64(timeout, 15000, "node timeout with --calm, ms");
 DEFINE_bool(figures, false, "measure and print the table of figures");
 DEFINE_string(only, "", "the figure whose name contains this");
 DEFINE_string(plant, "", "an error to plant, or all");
+DEFINE_bool(storms, false, "with --rounds, --minutes and --plant: storms; seeds from 1000000000 on are");
 DEFINE_bool(shrink, true, "look for the least that fails");
 
 namespace skein::sim {
@@ -119,6 +120,7 @@ int Plants() {
 
 int main(int argc, char** argv) {
   gflags::ParseCommandLineFlags(&argc, &argv, true);
+  if (FLAGS_storms && FLAGS_seed < skein::sim::kStorms) FLAGS_seed += skein::sim::kStorms;
   if (FLAGS_calm) {
     double seconds = FLAGS_hours * 3600 + FLAGS_minutes * 60;
     return skein::sim::Calm(FLAGS_nodes, FLAGS_replicas, FLAGS_timeout, seconds, FLAGS_seed);

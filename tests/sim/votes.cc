@@ -12,6 +12,7 @@ void World::CheckVotes(int n, const bus::SendEffect& send) {
   const SimNode& node = *nodes_[n];
   std::string who = "node " + std::to_string(n);
   if (m.has_vote_request()) {
+    nodes_[n]->agreed_epoch = m.vote_request().agreed() ? m.vote_request().epoch() : 0;
     if (node.disk == nullptr || node.disk->current_epoch() < m.vote_request().epoch()) {
       Broken(who + " stands in epoch " + std::to_string(m.vote_request().epoch()) + ", which is not on its disk");
     }

@@ -106,6 +106,7 @@ bool World::RunUntil(int64_t ms, const std::function<bool()>& done) {
 int World::AddNode() {
   int n = size();
   nodes_.push_back(std::make_unique<SimNode>());
+  nodes_[n]->log = {{next_reign_++, 0}};
   Start(n, nullptr);
   return n;
 }
@@ -120,6 +121,7 @@ void World::AddCluster(int primaries, int replicas) {
     auto node = std::make_unique<SimNode>();
     node->ip = "10.0." + std::to_string(next_ip_ / 250) + "." + std::to_string(next_ip_ % 250 + 1);
     ++next_ip_;
+    node->log = i < primaries ? std::vector<Reign>{{next_reign_++, 0}} : nodes_[first + i % primaries]->log;
     proto::NodeRecord r;
     r.set_id(ids[i].Bytes());
     r.set_shard_id(shards[i % primaries].Bytes());
@@ -166,7 +168,7 @@ void World::Start(int n, bus::StatePtr state) {
   options.seed = random_.Next();
   options.bus_port = kBusPort;
   options.port = kClientPort;
-  if (plant == Plant::kSlowClock && n == 0) node.clock_ppm = -100000;
+  if (plant == Plant::kSlowClock && n == 0) node.clock_ppm = -300000;
   node.engine = bus::Engine::Create(options, std::move(state));
   node.up = true;
   node.next_inbound = 2;
@@ -232,6 +234,7 @@ void World::Crash(int n) {
   node.engine.reset();
   node.open.reset();
   node.open_ranges.clear();
+  node.was_replica = false;
   node.frozen = false;
   node.held.clear();
   node.requests.clear();
@@ -250,7 +253,7 @@ void World::Restart(int n, bool new_ip, bool lose_disk) {
     node.disk_record.clear();
     node.disk_claims.reset();
     node.own_id.clear();
-    node.log = {{0, 0}};
+    node.log = {{next_reign_++, 0}};
     node.position = 0;
   }
   bus::StatePtr state = plant == Plant::kForgottenClaims && node.disk_before != nullptr ? node.disk_before : node.disk;
@@ -354,7 +357,8 @@ void World::Do(int n, bus::Effect& effect) {
     it->second->reply = reply->reply;
     Log(std::to_string(n) + " replies " + reply->reply.text);
     if (auto forget = node.forgetting.find(reply->request); forget != node.forgetting.end()) {
-      if (reply->reply.text == "OK") node.forgotten[forget->second] = now_ + bus::kForgetMs - 1000;
+      const auto& [id, since] = forget->second;
+      if (reply->reply.text == "OK") node.forgotten[id] = since + bus::kForgetMs - 1000;
       node.forgetting.erase(forget);
     }
     node.requests.erase(it);

@@ -47,10 +47,10 @@ enum class Plant : uint8_t {
   kGrantAll,         // every refused vote arrives as granted
   kForced,           // voters believe that an operator wants every election
   kNoPromotion,      // the data plane opens slots before it has opened its reign, and never says so
-  kFalsePromotion,   // a replica believes at any time that its promotion was done
+  kFalsePromotion,   // "promoted" is said before the data plane has opened its reign
   kStaleRecords,     // a node is told now and then the state of a while ago under a new version
   kLateFreeze,       // writes go on while a failover by hand believes them frozen
-  kSlowClock,        // a tenth slower than the others: more than the lease allows for
+  kSlowClock,        // a third slower than the others: more than the lease allows for
   kConfirmed,        // voters never withhold their confirmation of a primary
   kLast = kConfirmed,
 };
@@ -110,6 +110,8 @@ class World {
   bool Accepts(int n) const;  // a client's write to some slot, at this moment
   const DataStats& data() const { return data_; }
   uint64_t position(int n) const;
+  bool Owns(int n) const;  // any slot, by its data plane
+  bool Follows(int n, int primary) const;
 
   // ---- Network
   Faults faults;

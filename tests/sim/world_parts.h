@@ -42,13 +42,14 @@ struct World::SimNode {
   // Operators.
   uint64_t next_request = 1;
   std::map<uint64_t, ReplyPtr> requests;
-  bool by_force = false;                                 // an operator has told it to take over
-  std::unordered_map<uint64_t, std::string> forgetting;  // FORGET that is not answered yet
-  std::unordered_map<std::string, int64_t> forgotten;    // id -> until when it may not be seen here
+  bool by_force = false;                                                     // an operator has told it to take over
+  std::unordered_map<uint64_t, std::pair<std::string, int64_t>> forgetting;  // FORGET not answered yet, and since when
+  std::unordered_map<std::string, int64_t> forgotten;                        // id -> until when it may not be seen here
 
   // What it said.
   std::string own_id;
   uint64_t version = 0, epoch = 0;
+  bool was_replica = false;  // in its newest topology
   uint64_t said_version = 0, said_epoch = 0;
   bus::SlotSet open;  // slots it serves, in its newest topology
   uint64_t open_epoch = 0;
@@ -64,13 +65,13 @@ struct World::SimNode {
   bus::SlotSet applied;  // slots open in its shards
   std::vector<std::pair<uint16_t, uint16_t>> applied_ranges;
   std::string follows;        // id of its primary
-  int64_t agreed_until = -1;  // an operator has asked for a failover without loss
-  bool agreed = false;        // and its primary had frozen its writes when it was promoted
+  uint64_t agreed_epoch = 0;  // of its newest election, if its primary has agreed to that
+  bool agreed = false;        // its promotion: without loss, then
   int64_t synced_at = -1;     // when a full synchronisation will be done; -1: none is under way
   int64_t contact_at = -1;    // when it last had something from its primary; -1: never
   uint64_t position = 1, fed_position = 0;
   int64_t fed_at = -1, fed_age = 0;
-  std::vector<Reign> log{{0, 0}};
+  std::vector<Reign> log;
 };
 
 struct World::SimLink {
