@@ -12,6 +12,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/flows_testing.h"
+#include "storage/kill_point.h"
 #include "storage/slot.h"
 
 namespace skein::storage {
@@ -532,6 +533,33 @@ TEST(Loser, ARewriteThatWasRunningDoesNotListWhatWasCut) {
   ASSERT_TRUE(a.Close().ok());
   ServedData again(Replica(&loser.disk_a));
   EXPECT_EQ(again.Read(), loser.winner.Read());
+}
+
+// The rewrite's incr begins before the cut and stays; its snapshot is of a state after it.
+TEST(Loser, ABaseThatHoldsWhatWasCutIsNotListed) {
+  FaultFileSystem disk;
+  ServedData a(Primary(&disk));
+  a.Set(0, "first", "kept");
+  a.data().flows()->SetReplicated(0, 0);
+  Lsn at = 0;
+  SetKillPointHook([&](std::string_view name) {
+    if (name != "rotate.listed") return;
+    a.Set(0, "second", "kept");
+    at = PlaceOf(a).end;
+    a.Set(0, "third", "lost");
+  });
+  std::future<absl::Status> end = BeginRewrite(a);
+  SetKillPointHook(nullptr);
+  ASSERT_TRUE(Cut(a, at).ok());
+  for (int i = 0; i < 10; ++i) a.Set(0, Name(i), "goes on past where the snapshot was");
+  a.AwaitDurable();
+  a.data().flows()->SetReplicated(0, std::nullopt);
+  EXPECT_FALSE(end.get().ok());
+  const Contents wanted = a.Read();
+  EXPECT_EQ(wanted.count("0/third"), 0u);
+  ASSERT_TRUE(a.Close().ok());
+  ServedData again(Replica(&disk));
+  EXPECT_EQ(again.Read(), wanted);
 }
 
 TEST(Loser, IsCutAcrossRotatedFiles) {
