@@ -24,11 +24,14 @@ EXPLAINED = {
     ('cluster|myshardid', ''): 'since 7.2, not in redis-server 7.0',
     ('cluster|slot-stats', ''): 'since Valkey 8.0',
     ('cluster|events', ''): 'ours',
+    ('logsync', ''): 'ours',
+    ('replicaof', 'info/flags'): 'a full synchronization that its primary cannot end must not keep a node from another',
+    ('slaveof', 'info/flags'): 'as replicaof',
     ('waitaof', ''): 'since 7.2, not in redis-server 7.0',
 }
 # The same for whole families: (command, path), both as regular expressions.
 RULES = (
-    (r'(acl|asking|auth|bgrewriteaof|bgsave|client|cluster|config|debug|echo|hello|info|lastsave|lolwut|memory|ping|quit|readonly|readwrite|reset|role'
+    (r'(acl|asking|auth|bgrewriteaof|bgsave|client|cluster|config|debug|echo|hello|info|lastsave|lolwut|memory|ping|quit|readonly|readwrite|replicaof|reset|role|slaveof'
      r'|save|select|shutdown|slowlog|time|p?subscribe|p?unsubscribe|ssubscribe|sunsubscribe|s?publish|pubsub)(\|.*)?', r'docs/(summary|complexity|since|history|arguments/.*)',
      'worded as in 7.2'),
     (r'cluster\|(slots|shards)', r'info/flags', 'loading is a flag of it since 7.2'),
