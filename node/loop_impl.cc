@@ -59,7 +59,9 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   read_buffer_ = std::make_unique<char[]>(kSmallRemainder + kReadSize);
   spare_out_.Reserve(16 * 1024);
   config_ = node->config();
-  cluster_ = checked_ = config_->cluster_enabled;
+  cluster_ = config_->cluster_enabled;
+  guard_.replica = node->control().following();
+  checked_ = cluster_ || guard_.any();
   replication_ = std::make_unique<LoopReplication>(this);
   hosts_.resize(node->shard_count());
   waiters_.resize(node->shard_count());

@@ -99,6 +99,7 @@ void ReplicaControl::DialAll(uint64_t turn) {
 void ReplicaControl::OnTopology(const bus::TopologyPtr& topology) {
   const bus::TopologyNode& me = topology->me();
   if (me.primary) {
+    left_.clear();
     // It has become one otherwise than by an election that asked for it: CLUSTER RESET.
     if (following() && promotion_ == nullptr) DoPromote(topology->current_epoch, nullptr);
     return;
@@ -109,6 +110,8 @@ void ReplicaControl::OnTopology(const bus::TopologyPtr& topology) {
   const bool tls = (node_->config()->tls_replication && primary.tls_port != 0) || primary.port == 0;
   // While it is taking over it follows nobody, whatever the older topologies say.
   if (promotion_ != nullptr) return;
+  // Nor after that, as long as these do not know of it.
+  if (primary.id == left_ && primary.config_epoch <= epoch_) return;
   DoFollow(Upstream{primary.ip, tls ? primary.tls_port : primary.port, tls, primary.id});
 }
 
@@ -136,6 +139,7 @@ void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
   if (done) promotion_->done.push_back(std::move(done));
   {
     const std::lock_guard lock(mutex_);
+    if (upstream_) left_ = upstream_->id;
     upstream_.reset();
   }
   const uint64_t turn = ++turn_;
@@ -169,6 +173,7 @@ void ReplicaControl::Promoted(uint64_t turn, const absl::Status& status) {
   if (turn != turn_ || promotion_ == nullptr) return;
   if (!status.ok()) {
     LOG(ERROR) << "this node cannot become a primary: " << status.message();
+    left_.clear();
     return EndPromotion(status);
   }
   epoch_ = promotion_->epoch;

@@ -162,6 +162,9 @@ TEST_P(ReplicationOf, WhatIsWrittenIsThereAndSurvivesAPromotion) {
   replica.node().replication()->Promote(7, [&](const absl::Status& s) { again.set_value(s); });
   EXPECT_TRUE(again.get_future().get().ok());
   if (options_.cluster) {
+    // A topology that was on its way and knows nothing of it.
+    replica.bus().Change([](bus::Topology* t) { ++t->current_epoch; });
+    EXPECT_FALSE(replica.node().replication()->following());
     replica.bus().Change([](bus::Topology* t) {
       t->nodes[0].primary = true;
       t->nodes[0].primary_index = bus::kNobody;
