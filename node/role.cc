@@ -114,11 +114,6 @@ void LoopImpl::OnShardReplaced(ShardHost& host) {
     host.log()->set_follows(true);
     host.log()->KeepBacklog(config_->repl_backlog_size);
   }
-  if (!guard_.loading && host.shard->loading()) {
-    // Until loop 0 says so to all.
-    guard_.loading = true;
-    checked_ = true;
-  }
 }
 
 }  // namespace skein::node

@@ -187,10 +187,10 @@ bool FlowSender::drained() const {
 }
 
 void FlowSender::Send() {
-  if (!online_ || blocked_ || closed_) return;
+  if (!online_ || closed_) return;
   if (cursor_->detached()) return Close("the log keeps no backlog any more");
   KeepLimit();
-  if (!online_ || closed_) return;
+  if (blocked_ || closed_) return;
   for (uint64_t total = 0; total < kSendBytes;) {
     iovec pieces[kPieces + 1];
     if (frame_left_ == 0) {

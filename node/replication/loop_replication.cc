@@ -57,7 +57,7 @@ void LoopReplication::Ask(uint32_t shard, storage::Lsn received, storage::Lsn du
 }
 
 bool LoopReplication::Drain() {
-  if (drain_until_ms_ == 0) {
+  if (drain_until_ms_ <= 0) {
     drain_until_ms_ = loop_->now_mono_ms() + kDrainMs;
     receivers_.clear();
   }
@@ -77,7 +77,8 @@ bool LoopReplication::Drain() {
 
 void LoopReplication::Follow(const std::optional<Upstream>& upstream) {
   receivers_.clear();
-  if (!upstream) return;
+  // Nobody is dialled any more by a node that stops.
+  if (!upstream || drain_until_ms_ != 0) return;
   for (ShardHost* const host : loop_->own_hosts()) {
     receivers_.push_back(std::make_unique<FlowReceiver>(loop_, host, loop_->node().flow_status(host->index),
                                                         loop_->node().NextFlowId()));
@@ -141,6 +142,7 @@ void LoopReplication::Reap() {
 }
 
 void LoopReplication::StopFeeds() {
+  if (drain_until_ms_ == 0) drain_until_ms_ = -1;  // stopping
   receivers_.clear();
   done_reloads_.clear();
   for (const auto& s : senders_) s->EndFeed();

@@ -83,7 +83,7 @@ class ReplicaControl final : public Replication {
   uint64_t turn_ = 0;  // grows with each change of whom it follows: late steps of earlier ones end
   std::unique_ptr<Waiting> promotion_;
   uint64_t epoch_ = 0;  // of the newest reign that was asked for
-  std::string left_;  // whom it followed before it was promoted, until the topology says that it is a primary
+  std::string left_;    // whom it followed before it was promoted, until the topology says that it is a primary
   RoleGuard guard_;
   int64_t no_replica_since_ms_ = 0;
   bool backlogs_ = false;
