@@ -148,6 +148,8 @@ absl::Status NodeImpl::Open() {
     bus::BusCallbacks callbacks;
     callbacks.publish = [this](bus::TopologyPtr t) { Publish(std::move(t)); };
     callbacks.deliver = [this](std::vector<bus::PublishedMessage> m) { Deliver(std::move(m)); };
+    callbacks.promote = [this](uint64_t epoch) { OnPromote(epoch); };
+    callbacks.freeze = [this](int64_t until_mono_ms) { OnFreeze(until_mono_ms); };
     callbacks.data_plane = [this](bus::DataPlane* now) { DataPlane(now); };
     absl::StatusOr<std::unique_ptr<bus::Bus>> bus = options_.start_bus(BusOptionsOf(config), std::move(callbacks));
     if (!bus.ok()) return bus.status();
@@ -209,7 +211,9 @@ void NodeImpl::Publish(bus::TopologyPtr topology) {
 void NodeImpl::DataPlane(bus::DataPlane* data_plane) {
   data_plane->positions.resize(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) data_plane->positions[i] = loops_[LoopOf(i)]->ShardEnd(i);
+  data_plane->data_age_ms = control_->data_age_ms();
   if (!running_.load(std::memory_order_acquire)) return;
+  TendPromotion();
   const int64_t now = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
   // What is longer than usual work; the bus counts for how long it lasts, and others judge by that.
   const int64_t limit = std::max<int64_t>(100, config()->cluster_node_timeout / 4);

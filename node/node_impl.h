@@ -148,6 +148,12 @@ class NodeImpl final : public Node {
   void Publish(bus::TopologyPtr topology);
   void Deliver(std::vector<bus::PublishedMessage> published);
   void DataPlane(bus::DataPlane* data_plane);
+  // failover.cc
+  void OnPromote(uint64_t epoch);
+  void OnFreeze(int64_t until_mono_ms);
+  void TendPromotion();
+  // Before a stop: a replica takes over what this node serves, if there is one. Waits for it, with a limit.
+  void HandOver();
   void Spread(ConfigPtr config);
   absl::Status ChangeConfig(const std::vector<std::pair<std::string, std::string>>& pairs, bool switched);
   // appendonly is no from now on, whatever was configured.
@@ -168,6 +174,11 @@ class NodeImpl final : public Node {
   std::vector<std::atomic<storage::Log*>> logs_;  // set by the shards' loops
   uint32_t shard_count_ = 0;
   std::unique_ptr<ReplicaControl> control_;
+  // The bus thread's: the reign that it has asked for.
+  struct {
+    std::atomic<uint64_t> epoch{0};
+    std::atomic<int64_t> again_ms{0};  // CLOCK_MONOTONIC; 0: not to be tried again
+  } promoting_;
   std::unique_ptr<bus::Bus> owned_bus_;
   std::atomic<bus::Bus*> bus_{nullptr};
   int64_t start_time_ms_ = 0;

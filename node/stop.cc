@@ -87,6 +87,7 @@ absl::Status NodeImpl::PrepareStop() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (shutdown_.has_value()) request = *shutdown_;
   }
+  if (!request.now) HandOver();
   using Save = ShutdownRequest::Save;
   const bool save =
       request.save == Save::kYes || (request.save == Save::kIfConfigured && !EffectiveSave(*config()).empty());

@@ -170,6 +170,21 @@ void Replicate(Call& call) {
   });
 }
 
+void Failover(Call& call) {
+  if (call.argv.size() > 3) return WrongArity(*call.spec, call.reply);
+  bus::FailoverCommand command{bus::FailoverKind::kAgreed};
+  if (call.argv.size() == 3) {
+    if (IsWord(call.argv[2], "FORCE")) {
+      command.kind = bus::FailoverKind::kForce;
+    } else if (IsWord(call.argv[2], "TAKEOVER")) {
+      command.kind = bus::FailoverKind::kTakeover;
+    } else {
+      return call.reply->SyntaxError();
+    }
+  }
+  Ask(call, command);
+}
+
 void Forget(Call& call) { Ask(call, bus::ForgetCommand{std::string(call.argv[2])}); }
 
 // Slots as words, or as pairs first..last. False: an error has been written; nothing has changed.
@@ -299,6 +314,8 @@ void Help(Call& call) {
       "    Return what happened to the cluster lately, newest first.",
       "EVENTS RESET",
       "    Forget these events.",
+      "FAILOVER [FORCE|TAKEOVER]",
+      "    Promote current replica node to being a master.",
       "FLUSHSLOTS",
       "    Delete current node own slots information.",
       "FORGET <node-id>",
@@ -320,6 +337,8 @@ void Help(Call& call) {
       "NODES",
       "    Return cluster configuration seen by node. Output format:",
       "    <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+      "REPLICATE <node-id>",
+      "    Configure current node as replica to <node-id>.",
       "REPLICAS <node-id>",
       "    Return <node-id> replicas.",
       "RESET [HARD|SOFT]",
@@ -381,6 +400,11 @@ constexpr ArgDoc kSlotStatsFilters[] = {
     {.name = "slotsrange", .type = "block", .token = "SLOTSRANGE", .arguments = kStartEnd},
     {.name = "orderby", .type = "block", .token = "ORDERBY", .arguments = kOrderBy}};
 constexpr ArgDoc kSlotStatsArgs[] = {{.name = "filter", .type = "oneof", .arguments = kSlotStatsFilters}};
+
+constexpr ArgDoc kFailoverWords[] = {{.name = "force", .type = "pure-token", .token = "FORCE"},
+                                     {.name = "takeover", .type = "pure-token", .token = "TAKEOVER"}};
+constexpr ArgDoc kFailoverArgs[] = {
+    {.name = "options", .type = "oneof", .flags = ArgDoc::kOptional, .arguments = kFailoverWords}};
 
 constexpr uint32_t kRead = kFlagStale;
 constexpr uint32_t kChange = kFlagAdmin | kFlagStale | kFlagNoAsyncLoading;
@@ -452,6 +476,8 @@ std::span<const CommandSpec> Subcommands() {
       Changing(Row("events", "7.2.0", -2, kRead, InCluster<ClusterEvents>,
                    "Returns what happened to the cluster lately, newest first.",
                    "O(N) where N is the number of events kept", kEventsArgs)),
+      Row("failover", "3.0.0", -2, kFlagAdmin | kFlagStale, InCluster<Failover>,
+          "Forces a replica to perform a manual failover of its master.", "O(1)", kFailoverArgs),
       Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
       Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),
       Changing(OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>,
@@ -473,8 +499,8 @@ std::span<const CommandSpec> Subcommands() {
           Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes)),
       Changing(Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
                    "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId)),
-      Row("replicate", "3.0.0", 3, kChange, InCluster<Replicate>,
-          "Configure a node as replica of a master node.", "O(1)", kNodeId),
+      Row("replicate", "3.0.0", 3, kChange, InCluster<Replicate>, "Configure a node as replica of a master node.",
+          "O(1)", kNodeId),
       Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ResetCluster>, "Resets a node.",
           "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
           kResetArgs),

@@ -1,9 +1,12 @@
 // DEBUG: what tests of clients and of this node use. Refused unless enable-debug-command says otherwise.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <ctime>
+#include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fmt/format.h"
@@ -15,6 +18,7 @@
 #include "node/node.h"
 #include "node/session.h"
 #include "node/util/glob.h"
+#include "storage/digest.h"
 #include "storage/keyspace.h"
 #include "storage/shard.h"
 
@@ -30,6 +34,8 @@ bool Allowed(Call& call) {
 
 void DebugHelp(Call& call) {
   static constexpr std::string_view kLines[] = {
+      "DIGEST",
+      "    Output a hex signature representing the current DB content.",
       "ERROR <string>",
       "    Return a Redis protocol error with <string> as message. Useful for clients",
       "    unit tests to simulate Redis errors.",
@@ -45,6 +51,8 @@ void DebugHelp(Call& call) {
       "    default.",
       "SLEEP <seconds>",
       "    Stop the server for <seconds>. Decimals allowed.",
+      "SLOT-DIGEST <slot>",
+      "    Output the same of the keys of one slot.",
       "STRINGMATCH-LEN <len> <pattern>",
       "    Return 1 if a string of <len> times 'a' matches the <pattern>, else 0.",
   };
@@ -66,6 +74,40 @@ void DebugSleep(Call& call) {
         return std::string();
       },
       [](ReplyWriter& reply, const std::vector<std::string>&) { reply.Ok(); });
+}
+
+void GatherDigests(Call& call, std::function<storage::Digest(storage::Shard&)> of) {
+  call.node->GatherShards(
+      call,
+      [of = std::move(of)](storage::Shard& shard) {
+        const storage::Digest digest = of(shard);
+        return std::string(reinterpret_cast<const char*>(&digest), sizeof(digest));
+      },
+      [](ReplyWriter& reply, const std::vector<std::string>& parts) {
+        storage::Digest whole;
+        for (const std::string& part : parts) {
+          storage::Digest digest;
+          std::memcpy(&digest, part.data(), sizeof(digest));
+          whole ^= digest;
+        }
+        reply.Status(whole.Hex());
+      });
+}
+
+// The same wherever the same keys are: on a primary and on its replicas, before and after a restart.
+void DebugDigest(Call& call) {
+  GatherDigests(call, [](storage::Shard& shard) { return storage::DigestOf(shard); });
+}
+
+void DebugSlotDigest(Call& call) {
+  int64_t slot;
+  if (!ParseInt64(call.argv[2], &slot) || slot < 0 || slot >= storage::kSlots) {
+    return call.reply->Error("ERR Invalid or out of range slot");
+  }
+  const uint32_t owner = static_cast<uint32_t>(slot) % call.node->shard_count();
+  GatherDigests(call, [slot, owner](storage::Shard& shard) {
+    return shard.index() == owner ? storage::DigestOfSlot(shard, static_cast<uint16_t>(slot)) : storage::Digest();
+  });
 }
 
 // What the value would take in an RDB file, without compression.
@@ -183,10 +225,16 @@ struct Subcommand {
 };
 
 constexpr Subcommand kSubcommands[] = {
-    {"help", 2, DebugHelp},     {"loadaof", 2, DebugReload},
-    {"object", 3, DebugObject}, {"protocol", 3, DebugProtocol},
-    {"reload", 0, DebugReload}, {"set-active-expire", 3, DebugSetActiveExpire},
-    {"sleep", 3, DebugSleep},   {"stringmatch-len", 4, DebugStringmatchLen},
+    {"digest", 2, DebugDigest},
+    {"help", 2, DebugHelp},
+    {"loadaof", 2, DebugReload},
+    {"object", 3, DebugObject},
+    {"protocol", 3, DebugProtocol},
+    {"reload", 0, DebugReload},
+    {"sleep", 3, DebugSleep},
+    {"set-active-expire", 3, DebugSetActiveExpire},
+    {"slot-digest", 3, DebugSlotDigest},
+    {"stringmatch-len", 4, DebugStringmatchLen},
 };
 
 }  // namespace

@@ -155,9 +155,10 @@ void FlowSender::OnFed(absl::StatusOr<storage::Lsn> reached) {
   if (cursor_ == nullptr) {
     // Its pin was given up meanwhile.
     rerun_ = true;
+    rerun_from_ = *reached;
     host_->log()->Kick();
     cursor_ = backlog()->Pin(backlog()->end());
-    return Feed(/*records=*/true, *reached, cursor_->lsn(), {});
+    return Feed(/*records=*/true, rerun_from_, cursor_->lsn(), {});
   }
   GoOnline();
 }
@@ -234,11 +235,9 @@ void FlowSender::Send() {
   if (rerun_ && pending_.empty() && frame_left_ == 0) {
     // From the files, up to what is pinned anew.
     online_ = false;
-    const storage::Lsn from = cursor_->lsn();
     host_->log()->Kick();
     cursor_ = backlog()->Pin(backlog()->end());
-    seat_.SetStage(AckBoard::Stage::kSending);
-    return Feed(/*records=*/true, from, cursor_->lsn(), {});
+    return Feed(/*records=*/true, rerun_from_, cursor_->lsn(), {});
   }
   Watch();
 }
@@ -263,8 +262,12 @@ void FlowSender::KeepLimit() {
   } else if (!over) {
     over_soft_since_ = 0;
   }
-  if (!over || rerun_) return;
+  if (!over) return;
   over_soft_since_ = 0;
+  if (online_ && rerun_) {
+    cursor_ = backlog()->Pin(backlog()->end());  // only so that there is one: the files have it all
+    return;
+  }
   if (!loop_->config().appendonly || !loop_->node().data().logged()) {
     LOG(WARNING) << "replica " << flow_.addr << ", shard " << host_->index << ": closing, " << lag
                  << " bytes wait for it (client-output-buffer-limit replica)";
@@ -291,6 +294,9 @@ void FlowSender::KeepLimit() {
   }
   if (open != 0) pending_ += rest;
   rerun_ = true;
+  rerun_from_ = cursor_->lsn();
+  cursor_ = backlog()->Pin(backlog()->end());
+  seat_.SetStage(AckBoard::Stage::kSending);
 }
 
 // ---- What the replica says ------------------------------------------------------------------------------------------
@@ -341,7 +347,7 @@ bool FlowSender::OnFrame(const Frame& frame) {
     return false;
   }
   // What it claims to have and was never sent does not count.
-  const storage::Lsn sent = cursor_ != nullptr ? cursor_->lsn() : 0;
+  const storage::Lsn sent = rerun_ ? rerun_from_ : cursor_ != nullptr ? cursor_->lsn() : 0;
   durable_ = std::max(durable_, std::min(ack.durable, sent));
   seat_.Acknowledge(std::min(ack.received, sent), std::min(ack.durable, sent), heard_ms_);
   loop_->node().OnAcks();

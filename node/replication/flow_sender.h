@@ -103,7 +103,9 @@ class FlowSender {
   bool lent_ = false;    // the connection, to feed_
   bool online_ = false;  // sends from memory
   bool closed_ = false;
-  bool rerun_ = false;  // its pin was given up: it goes on from the files once what is under way has been sent
+  // Its pin was given up: it goes on from the files, at rerun_from_, once what is under way has been sent.
+  bool rerun_ = false;
+  storage::Lsn rerun_from_ = 0;
 
   std::unique_ptr<storage::Backlog::Cursor> cursor_;
   std::string pending_;  // goes out before the open frame's bytes

@@ -29,13 +29,33 @@ class Problem(Exception):
 class Plan:
     """What was asked of ops/up; kept in .cluster/cluster.json."""
 
-    nodes: int
+    nodes: int  # primaries, when it is formed
     port: int
     binary: str
+    replicas: int = 0  # of each primary
+
+    @property
+    def primaries(self):
+        return [self.port + index for index in range(self.nodes)]
+
+    @property
+    def total(self):
+        return self.nodes * (1 + self.replicas)
 
     @property
     def ports(self):
-        return [self.port + index for index in range(self.nodes)]
+        return [self.port + index for index in range(self.total)]
+
+    def first_primary_of(self, port):
+        """The primary that the replica at this port gets when the cluster is formed."""
+        return self.port + (port - self.port) % self.nodes
+
+    def same(self, other):
+        return (self.nodes, self.port, self.replicas) == (other.nodes, other.port, other.replicas)
+
+    def words(self):
+        text = "%d nodes from port %d" % (self.total, self.port)
+        return text if not self.replicas else text + ", %d of them replicas" % (self.nodes * self.replicas)
 
     def save(self):
         aside = FOLDER / "cluster.json.new"
@@ -154,7 +174,7 @@ def spread(nodes):
 
 def form(plan):
     """Gives each node its slots and lets the nodes meet; they find each other over the bus."""
-    for index, (port, (first, last)) in enumerate(zip(plan.ports, spread(plan.nodes))):
+    for index, (port, (first, last)) in enumerate(zip(plan.primaries, spread(plan.nodes))):
         with resp.Client(port) as client:
             state = resp.fields(client.call("CLUSTER", "INFO"))
             if state["cluster_slots_assigned"] == "0":
@@ -164,6 +184,41 @@ def form(plan):
         for port in plan.ports[1:]:
             client.call("CLUSTER", "MEET", "127.0.0.1", port)
     await_ok(plan)
+    if plan.replicas:
+        _attach_replicas(plan)
+
+
+def _attach_replicas(plan):
+    """Each node behind the primaries follows one of them; waits until all have what their primaries have."""
+    ids = {}
+    for port in plan.primaries:
+        with resp.Client(port) as client:
+            ids[port] = client.call("CLUSTER", "MYID")
+    for port in plan.ports[plan.nodes:]:
+        with resp.Client(port) as client:
+            client.call("CLUSTER", "REPLICATE", ids[plan.first_primary_of(port)])
+    await_replicas(plan)
+
+
+def replication(port):
+    """The fields of INFO replication, or None if the node does not answer."""
+    try:
+        with resp.Client(port, timeout=5) as client:
+            return resp.fields(client.call("INFO", "replication"))
+    except (OSError, resp.Error):
+        return None
+
+
+def await_replicas(plan):
+    """Waits until as many replicas as there should be have what their primaries have, whichever nodes they are."""
+    def following():
+        states = [replication(port) for port in plan.ports]
+        return sum(1 for state in states if state and state["role"] == "slave" and
+                   state["master_link_status"] == "up") == plan.nodes * plan.replicas
+
+    if not process.wait_until(following, FORM_TIMEOUT, 0.05):
+        raise Problem("not every replica has what its primary has after %d s; `redis-cli -p PORT info replication` "
+                      "says how far it is" % FORM_TIMEOUT)
 
 
 def is_ok(plan, port):
@@ -173,7 +228,7 @@ def is_ok(plan, port):
     except (OSError, resp.Error):
         return False
     return (state["cluster_state"] == "ok" and state["cluster_slots_assigned"] == str(SLOTS)
-            and int(state["cluster_known_nodes"]) == plan.nodes)
+            and int(state["cluster_known_nodes"]) == plan.total)
 
 
 def await_ok(plan):

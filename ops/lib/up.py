@@ -8,6 +8,7 @@ import sys
 
 import bazel
 import cluster
+import demo
 import load
 import picture
 import terminal
@@ -39,11 +40,11 @@ def keep_binary(built):
 def bring_up(options):
     before = cluster.Plan.load()
     alive = cluster.running(before) if before else []
-    if alive and (before.nodes, before.port) != (options.nodes, options.port):
-        raise cluster.Problem("a cluster of %d nodes from port %d is running; stop it first with ops/down"
-                              % (before.nodes, before.port))
+    wanted = cluster.Plan(options.nodes, options.port, "", options.replicas)
+    if alive and not before.same(wanted):
+        raise cluster.Problem("a cluster of %s is running; stop it first with ops/down" % before.words())
     # Cheap refusals come before the build.
-    cluster.check_ports(cluster.Plan(options.nodes, options.port, ""), alive)
+    cluster.check_ports(wanted, alive)
 
     with terminal.Step("building //node:skein-node"):
         built = build()
@@ -51,9 +52,9 @@ def bring_up(options):
         binary, changed = built, False
     else:
         binary, changed = keep_binary(built)
-    plan = cluster.Plan(options.nodes, options.port, binary)
+    plan = cluster.Plan(options.nodes, options.port, binary, options.replicas)
 
-    if len(alive) == plan.nodes:
+    if len(alive) == plan.total:
         terminal.say("  the cluster is running already; it is left as it is")
         if changed:
             terminal.say("  its nodes run the build before this one; `ops/down`, then `ops/up --keep-data` for the new one")
@@ -64,9 +65,9 @@ def bring_up(options):
     keep = bool(alive) or options.keep_data
     if before and not keep:
         cluster.wipe(before)
-    elif before and (before.nodes, before.port) != (plan.nodes, plan.port):
-        raise cluster.Problem("the data that is kept is of %d nodes from port %d; ask for the same, or leave out "
-                              "--keep-data" % (before.nodes, before.port))
+    elif before and not before.same(plan):
+        raise cluster.Problem("the data that is kept is of %s; ask for the same, or leave out --keep-data"
+                              % before.words())
     plan.save()
     missing = [port for port in plan.ports if port not in alive]
     with terminal.Step("starting %d node%s: %s" % (len(missing), "" if len(missing) == 1 else "s",
@@ -77,6 +78,7 @@ def bring_up(options):
                        if before and keep else "spreading the slots, and letting the nodes find each other over the bus"):
         if before and keep:
             cluster.await_ok(plan)
+            cluster.await_replicas(plan)
         else:
             cluster.form(plan)
     return plan
@@ -93,19 +95,26 @@ def main():
     parser = argparse.ArgumentParser(prog="ops/up", description=__doc__)
     parser.add_argument("--nodes", type=lambda text: whole(text, 1, 100), default=3, metavar="N",
                         help="primaries, 1 to 100 (3)")
+    parser.add_argument("--replicas", type=lambda text: whole(text, 0, 5), default=1, metavar="N",
+                        help="replicas of each primary, 0 to 5 (1)")
     parser.add_argument("--port", type=lambda text: whole(text, 1, 55535), default=7000, metavar="P",
                         help="client port of the first node; the bus listens 10000 above (7000)")
+    parser.add_argument("--demo", action="store_true", help="kill a primary under load, and show what the clients see")
     parser.add_argument("--keep-data", action="store_true",
                         help="start a stopped cluster again with its data, instead of beginning anew")
     parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
     options = parser.parse_args()
-    if options.port + options.nodes - 1 > 55535:
+    if options.port + options.nodes * (1 + options.replicas) - 1 > 55535:
         parser.error("the last node's bus port would be past 65535; choose a lower --port")
     try:
         with cluster.locked():
             plan = bring_up(options)
             with terminal.Step("a short load by a cluster client that follows MOVED"):
                 load.run(plan)
+            if options.demo:
+                terminal.say()
+                if not demo.run(plan):
+                    return 1
     except (cluster.Problem, OSError) as problem:
         print("ops/up: %s" % problem, file=sys.stderr)
         return 1

@@ -27,14 +27,15 @@ def command_lines():
 
 # Not run here: ops/test runs this very test, ops/install changes the machine, the others take minutes
 # or hours as they stand there and have tests of their own below.
-ELSEWHERE = ("ops/test", "ops/install", "ops/bench", "tests/crash/run", "tests/cluster/run", "tests/sim/run")
+ELSEWHERE = ("ops/test", "ops/install", "ops/bench", "tests/crash/run", "tests/cluster/run", "tests/sim/run",
+             "tests/failover/run")
 
 
 @skein_only
 def test_L46_the_readme_commands_work(tmp_path):
     port = next(port for port in iter(harness.free_port, None)
                 if all(harness.ports.is_free(port + step) and harness.ports.is_free(port + step + 10000)
-                       for step in range(3)))
+                       for step in range(6)))
     environment = dict(os.environ, SKEIN_NODE=harness.BINARY, SKEIN_CLUSTER_DIR=str(tmp_path / "cluster"),
                        NO_COLOR="1")
     binary_folder = tmp_path / "bin"
@@ -87,14 +88,14 @@ def ops(tmp_path):
 def test_up_status_down(ops):
     port = harness.free_port()
     while not all(harness.ports.is_free(port + step) and harness.ports.is_free(port + step + 10000)
-                  for step in range(3)):
+                  for step in range(8)):
         port = harness.free_port()
     assert ops("status") == (3, "no cluster is running here; ops/up starts one\n")
     assert ops("down") == (0, "there is no cluster of ops/up here\n")
     code, said = ops("up", "--no-install", "--port", port)
     assert code == 0, said
-    for words in ("3 of 3 nodes up, 16,384 of 16,384 slots served", "MOVED", "redis-cli -c -p %d" % port, "ops/down",
-                  "0-5460", "2 out, 2 in"):
+    for words in ("6 of 6 nodes up, 16,384 of 16,384 slots served", "MOVED", "redis-cli -c -p %d" % port, "ops/down",
+                  "0-5460", "5 out, 5 in", "replica of %d, 0 B behind, next" % port):
         assert words in said, said
     identity = harness.run(["redis-cli", "-p", port, "CLUSTER", "MYID"]).stdout
     assert harness.run(["redis-cli", "-c", "-p", port, "SET", "mine", "1"]).stdout.strip() == "OK"
@@ -111,19 +112,19 @@ def test_up_status_down(ops):
         client.send("SHUTDOWN", "NOSAVE")
         client.at_end()
     code, said = ops("status")
-    assert code == 1 and "2 of 3 nodes up" in said and "down" in said, said
+    assert code == 1 and "5 of 6 nodes up" in said and "down" in said, said
     code, said = ops("up", "--no-install", "--port", port)
     assert code == 0 and "starting 1 node: %d" % (port + 1) in said, said
 
     code, said = ops("down")
-    assert code == 0 and said.count("stopped") == 3, said
-    assert all(harness.ports.is_free(port + step) for step in range(3))
+    assert code == 0 and said.count("stopped") == 6, said
+    assert all(harness.ports.is_free(port + step) for step in range(6))
     code, said = ops("up", "--no-install", "--port", port, "--keep-data")
     assert code == 0, said
     assert harness.run(["redis-cli", "-p", port, "CLUSTER", "MYID"]).stdout == identity
     assert harness.run(["redis-cli", "-c", "-p", port, "GET", "mine"]).stdout.strip() == "1"
     ops("down")
-    code, said = ops("up", "--no-install", "--port", port, "--nodes", 1)
+    code, said = ops("up", "--no-install", "--port", port, "--nodes", 1, "--replicas", 0)
     assert code == 0 and "1 of 1 nodes up" in said, said
     assert harness.run(["redis-cli", "-c", "-p", port, "GET", "mine"]).stdout.strip() == ""
 
@@ -164,7 +165,8 @@ def test_L46_the_crash_matrix_runs_as_the_readme_says(tmp_path):
 
 @skein_only
 def test_L46_real_and_simulated_clusters_run_as_the_readme_says(tmp_path):
-    for script, rest in (("tests/cluster/run", ["--loopback", "--only", "kill_a_few"]), ("tests/sim/run", [])):
+    for script, rest in (("tests/cluster/run", ["--loopback", "--only", "kill_a_few"]), ("tests/sim/run", []),
+                         ("tests/failover/run", ["--rounds", "1", "--only", "kill-replica"])):
         lines = [shlex.split(line) for line in command_lines() if line.startswith(script)]
         assert len(lines) == 1
         words = ["4" if word.isdigit() else word for word in lines[0]] + rest

@@ -162,6 +162,11 @@ def make(request, make_node):
     return one
 
 
+@pytest.fixture
+def make_logged(make_node):
+    return lambda **directives: make_node(**{"cluster_enabled": "no", "appendonly": "yes", **directives})
+
+
 def test_a_replica_holds_what_its_primary_holds(make):
     primary, replica = make().start(), make().start()
     with primary.client() as client:
@@ -193,10 +198,8 @@ def test_a_replica_holds_what_its_primary_holds(make):
     assert replica.call("DBSIZE") == 0
 
 
-def test_a_killed_replica_goes_on_where_its_log_ends(make):
-    if not make.logged:
-        pytest.skip("a replica without a log begins anew")
-    primary, replica = make().start(), make().start()
+def test_a_killed_replica_goes_on_where_its_log_ends(make_logged):
+    primary, replica = make_logged().start(), make_logged().start()
     follow(replica, primary)
     load = Load(primary)
     load.reach(500)
@@ -233,10 +236,8 @@ def test_a_cut_heals_by_partial_resynchronization(make):
     assert int(primary.info("stats")["sync_full"]) == full
 
 
-def test_what_memory_no_longer_has_comes_from_the_files(make):
-    if not make.logged:
-        pytest.skip("there are no files")
-    primary, replica = make(repl_backlog_size="16kb").start(), make().start()
+def test_what_memory_no_longer_has_comes_from_the_files(make_logged):
+    primary, replica = make_logged(repl_backlog_size="16kb").start(), make_logged().start()
     wire = Wire(primary.port)
     assert replica.call("REPLICAOF", "127.0.0.1", wire.port) == b"OK"
     await_that(lambda: linked(replica))

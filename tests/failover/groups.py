@@ -1,0 +1,139 @@
+"""A fleet of replica groups: primaries with replicas, on the machinery of tests/cluster."""
+
+import contextlib
+import pathlib
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+sys.path.insert(0, str(ROOT / "ops" / "lib"))
+
+import fleet as fleets  # noqa: E402
+import process  # noqa: E402
+import resp  # noqa: E402
+from fleet import PORT, SLOTS, Unexpected  # noqa: E402,F401
+
+
+class Groups(fleets.Fleet):
+    """`primaries` nodes, then `replicas` of each behind them."""
+
+    def __init__(self, folder, net, binary, primaries=3, replicas=1, **options):
+        self.primaries, self.replicas = primaries, replicas
+        super().__init__(folder, net, binary, primaries * (1 + replicas), **options)
+
+    def addresses(self):
+        return [(node.address, PORT) for node in self.nodes]
+
+    def form_groups(self):
+        first = self.nodes[:self.primaries]
+        for index, node in enumerate(first):
+            node.call("CLUSTER", "ADDSLOTSRANGE", SLOTS * index // self.primaries,
+                      SLOTS * (index + 1) // self.primaries - 1)
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+        for node in self.nodes[1:]:
+            self.nodes[0].call("CLUSTER", "MEET", node.address, PORT)
+        self._await(lambda: all(len(node.view()) == len(self.nodes) for node in self.nodes), 30, "the nodes do not meet")
+        for index, node in enumerate(self.nodes[self.primaries:]):
+            node.call("CLUSTER", "REPLICATE", first[index % self.primaries].id)
+        self.await_well()
+
+    def by_id(self, name):
+        return next(node for node in self.nodes if node.id == name)
+
+    def roles(self, witness=None):
+        """{primary: [replicas]} as one running node sees it, without those that have failed."""
+        groups, followers = {}, []
+        witness = witness or next(node for node in self.nodes if node.running())
+        for line in witness.call("CLUSTER", "NODES").decode().splitlines():
+            words = line.split(" ")
+            flags = words[2].split(",")
+            if "fail" in flags:
+                continue
+            if "master" in flags:
+                if len(words) > 8:
+                    groups.setdefault(self.by_id(words[0]), [])
+            else:
+                followers.append((self.by_id(words[0]), words[3]))
+        for node, primary in followers:
+            for other, replicas in groups.items():
+                if other.id == primary:
+                    replicas.append(node)
+        return groups
+
+    def why_not_well(self):
+        """What keeps all nodes from being there, agreeing, and every replica from having what its primary has."""
+        owners = None
+        for node in self.nodes:
+            try:
+                info = node.cluster_info()
+                if info["cluster_state"] != "ok":
+                    return "node %d: cluster_state is %s" % (node.index, info["cluster_state"])
+                view = node.view()
+                state = resp.fields(node.call("INFO", "replication"))
+            except (OSError, resp.Error) as error:
+                return "node %d: %s" % (node.index, error)
+            if any("fail" in flags or "fail?" in flags for _, flags, _, _ in view.values()):
+                return "node %d sees somebody as failed" % node.index
+            mine = {name: (slots, "slave" in flags) for name, (_, flags, slots, _) in view.items()}
+            if owners is not None and mine != owners:
+                return "node %d sees other roles or owners" % node.index
+            owners = mine
+            if state["role"] == "slave" and state["master_link_status"] != "up":
+                return "node %d does not follow: %s" % (node.index, state)
+        return ""
+
+    def await_well(self, seconds=90):
+        began = time.monotonic()
+        self._await(lambda: not self.why_not_well(), seconds, None)
+        return time.monotonic() - began
+
+    def _await(self, what, seconds, words):
+        def holds():
+            with contextlib.suppress(OSError, resp.Error, StopIteration):
+                return what()
+            return False
+        if not process.wait_until(holds, seconds, 0.05):
+            raise Unexpected(words or self.why_not_well() or "it took too long")
+
+    def await_new_primary(self, old, seconds=60):
+        """Who serves what `old` served, once somebody else does."""
+        found = []
+
+        def taken():
+            for node in self.nodes:
+                if node is old or not node.running():
+                    continue
+                with contextlib.suppress(OSError, resp.Error):
+                    for line in node.call("CLUSTER", "NODES").decode().splitlines():
+                        words = line.split(" ")
+                        if "myself" in words[2] and "master" in words[2] and len(words) > 8 and node in self.candidates:
+                            found.append(node)
+                            return True
+            return False
+        self.candidates = self.candidates_of.get(old, [])
+        self._await(taken, seconds, "nobody takes over from node %d" % old.index)
+        return found[0]
+
+    def remember_groups(self):
+        """Before a fault: who may take over from whom."""
+        self.candidates_of = self.roles()
+        return self.candidates_of
+
+    def digests(self):
+        """Every group's (primary, {node: digest}) once offsets are equal."""
+        told = []
+        for primary, replicas in self.roles().items():
+            told.append((primary, {node: node.call("DEBUG", "DIGEST") for node in (primary, *replicas)}))
+        return told
+
+    def await_agreement(self, seconds=30):
+        """Primary and replicas hold the same keys, values, expiries and log ends. No load runs."""
+        def agree():
+            for primary, replicas in self.roles().items():
+                ends = {resp.fields(node.call("INFO", "replication"))[
+                    "master_repl_offset" if node is primary else "slave_repl_offset"] for node in (primary, *replicas)}
+                if len(ends) != 1:
+                    return False
+            return all(len(set(digests.values())) == 1 for _, digests in self.digests())
+        self._await(agree, seconds, "a replica holds other data than its primary")
