@@ -57,6 +57,26 @@ void NodeImpl::TendPromotion() {
   OnPromote(epoch);
 }
 
+void NodeImpl::BecomeEmptyPrimary(std::function<void(const absl::Status&)> done) {
+  replication()->Promote(topology()->current_epoch, [this, done = std::move(done)](const absl::Status& status) {
+    if (!status.ok()) return done(status);
+    Post(0, [this, done](LoopImpl& loop) {
+      AskShards(
+          loop, /*write=*/true,
+          [](LoopImpl&, storage::Shard& shard) {
+            shard.FlushAll(/*lazy=*/true);
+            return std::string();
+          },
+          [done](LoopImpl&, const std::vector<ShardPart>& parts) {
+            for (const ShardPart& part : parts) {
+              if (!part.error.empty()) return done(absl::FailedPreconditionError(part.error));
+            }
+            done(absl::OkStatus());
+          });
+    });
+  });
+}
+
 void NodeImpl::HandOver() {
   const bus::TopologyPtr seen = topology();
   if (bus() == nullptr || seen == nullptr || !seen->me().primary || seen->me().slot_count == 0) return;

@@ -79,6 +79,8 @@ class Node {
                          std::function<void(const absl::Status&)> done) {
     done(SetConfig(pairs));
   }
+  // After CLUSTER RESET of a replica: a primary of its own, without a key, as Redis does. `done` on any thread.
+  virtual void BecomeEmptyPrimary(std::function<void(const absl::Status&)> done) { done(absl::OkStatus()); }
   virtual ConfigPtr config() const = 0;           // newest; loops use their own snapshot
   virtual bus::TopologyPtr topology() const = 0;  // newest; loops use their own snapshot
   virtual void ResetStats() = 0;

@@ -98,6 +98,7 @@ class NodeImpl final : public Node {
   absl::Status SetConfig(const std::vector<std::pair<std::string, std::string>>& pairs) override;
   void SwitchLog(const std::vector<std::pair<std::string, std::string>>& pairs,
                  std::function<void(const absl::Status&)> done) override;
+  void BecomeEmptyPrimary(std::function<void(const absl::Status&)> done) override;  // failover.cc
   ConfigPtr config() const override;
   bus::TopologyPtr topology() const override;
   void ResetStats() override;

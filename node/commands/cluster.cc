@@ -234,6 +234,22 @@ void ResetCluster(Call& call) {
     hard = IsWord(call.argv[2], "HARD");
     if (!hard && !IsWord(call.argv[2], "SOFT")) return call.reply->SyntaxError();
   }
+  if (!call.loop->is_primary()) {
+    auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
+    call.node->bus()->Submit(
+        bus::ResetCommand{hard, /*has_keys=*/false}, [owed, node = call.node](OperatorReply answer) {
+          const auto complete = [owed](OperatorReply reply) {
+            owed->Complete([reply = std::move(reply)](ReplyWriter& writer) { WriteOperatorReply(writer, reply); });
+          };
+          if (answer.kind == OperatorReply::Kind::kError) return complete(std::move(answer));
+          node->BecomeEmptyPrimary([complete, answer](const absl::Status& status) {
+            if (status.ok()) return complete(answer);
+            complete({OperatorReply::Kind::kError,
+                      fmt::format("ERR reset, but not emptied: {}", std::string(status.message())), 0});
+          });
+        });
+    return;
+  }
   AskWithKeyCount(call, storage::kNoSlot, [hard](uint64_t keys) {
     return OperatorCommand(bus::ResetCommand{hard, keys != 0});
   });

@@ -69,3 +69,29 @@ def test_failover_says_no_as_redis_does(make_node):
         with pytest.raises(resp.Error) as caught:
             alone.call(*words)
         assert str(caught.value) == error
+
+
+def test_a_replica_that_is_reset_is_empty_and_a_primary(make_node):
+    primary, replica = make_node(cluster_bootstrap="yes").start(), make_node().start()
+    primary.call("CLUSTER", "MEET", "127.0.0.1", replica.port)
+    name = primary.call("CLUSTER", "MYID")
+
+    def linked():
+        return resp.fields(replica.call("INFO", "replication")).get("master_link_status") == "up"
+
+    def follow():
+        try:
+            return replica.call("CLUSTER", "REPLICATE", name) == b"OK"
+        except resp.Error:
+            return False
+    assert process.wait_until(follow, 30) and process.wait_until(linked, 30)
+    with primary.client() as client:
+        client.pipeline([("SET", "key:%d" % i, "v") for i in range(1000)])
+        assert client.call("WAIT", 1, 10000) == 1
+    assert replica.call("DBSIZE") == 1000
+    assert replica.call("CLUSTER", "RESET") == b"OK"
+    assert replica.call("DBSIZE") == 0 and replica.call("ROLE")[0] == b"master"
+    assert primary.call("DBSIZE") == 1000
+    replica.kill()
+    replica.start()
+    assert replica.call("DBSIZE") == 0 and replica.call("ROLE")[0] == b"master"
