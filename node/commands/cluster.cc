@@ -492,7 +492,7 @@ std::span<const CommandSpec> Subcommands() {
       Changing(Row("events", "7.2.0", -2, kRead, InCluster<ClusterEvents>,
                    "Returns what happened to the cluster lately, newest first.",
                    "O(N) where N is the number of events kept", kEventsArgs)),
-      Row("failover", "3.0.0", -2, kFlagAdmin | kFlagStale, InCluster<Failover>,
+      Row("failover", "3.0.0", -2, kChange, InCluster<Failover>,
           "Forces a replica to perform a manual failover of its master.", "O(1)", kFailoverArgs),
       Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
       Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),

@@ -102,7 +102,10 @@ def test_a_restarted_primary_is_followed_on(pair):
     replicate(replica, primary)
     load = Load(primary)
     load.reach(300)
-    primary.terminate()
+    with primary.client() as client:
+        client.send("SHUTDOWN", "NOW")  # without a hand-over
+        assert client.at_end()
+    assert primary.process.wait(60) == 0
     await_that(lambda: not linked(replica))
     primary.start()
     primary.await_state("ok")
@@ -110,6 +113,20 @@ def test_a_restarted_primary_is_followed_on(pair):
     load.reach(100)
     load.stop()
     same(primary, replica)
+
+
+def test_a_primary_that_ends_hands_over_and_follows_when_it_comes_back(pair):
+    primary, replica = pair
+    replicate(replica, primary)
+    with primary.client() as client:
+        client.pipeline([("SET", "key:%d" % i, "v") for i in range(1000)])
+    primary.terminate()
+    assert replica.call("ROLE")[0] == b"master"
+    assert replica.call("DBSIZE") == 1000
+    replica.call("SET", "later", "1")
+    primary.start()
+    await_that(lambda: linked(primary), lambda: primary.log_text()[-3000:])
+    same(replica, primary)
 
 
 def test_a_replica_becomes_an_empty_primary_by_reset(pair):
