@@ -163,7 +163,9 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
   };
   ASSERT_TRUE(loop.Until(
       [&] {
-        while (joined < total && a.links->outbound() < 30) {
+        // However soon they are closed where handshakes are slow, some get as far as to talk.
+        const bool enough = joined >= total && a.received > 0;
+        while (!enough && a.links->outbound() < 30) {
           a.Join(&b);
           ++joined;
         }
@@ -171,9 +173,9 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
         for (const LinkView& view : a.links->View()) mine.push_back(view.id);
         // From outside of any job, too; at the end all of them.
         for (LinkId link : mine) {
-          if (joined == total || random() % (GetParam().tls ? 500 : 50) == 0) a.links->Close(link, "random");
+          if (enough || random() % (GetParam().tls ? 500 : 50) == 0) a.links->Close(link, "random");
         }
-        return joined == total && a.links->size() == 0;
+        return enough && a.links->size() == 0;
       },
       20'000 + static_cast<int64_t>(total) * 5));
   ASSERT_TRUE(loop.Until([&] { return b.links->size() == 0 && a.links->closing() + b.links->closing() == 0; }));
@@ -183,7 +185,7 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
   EXPECT_GT(a.received, 0u);
   uint64_t ends = 0;
   for (uint64_t count : a.links->counters().closed) ends += count;
-  EXPECT_EQ(ends, total);  // each once
+  EXPECT_EQ(ends, joined);  // each once
 }
 
 TEST_P(LinksTest, L41_LateEventsForAFinishedLinkCreateNothing) {
