@@ -7,6 +7,8 @@
   ops/bench everysec  what the append-only file costs the loops, as CPU time an operation; the writers' beside it
   ops/bench snapshot  memory, p99 and the longest wait while BGSAVE and BGREWRITEAOF run under a load of writes
   ops/bench storm       what 50,000 bus messages a second cost the loops and p99, and how soon heartbeats are answered
+  ops/bench fullsync  how soon an empty replica holds two million values, and what the primary's clients and memory feel
+  ops/bench replica   what one replica costs its primary, as CPU time an operation at pipeline 16
   ops/bench recovery  the time of a restart, from the log, a rewritten log and an RDB file
 
 The server is pinned to one core and the client (redis-benchmark, one thread) to another; both servers are cluster nodes
@@ -27,6 +29,7 @@ import tempfile
 
 import bazel
 import bench_log
+import bench_replication
 import bench_snapshot
 import bench_storm
 import servers
@@ -203,7 +206,8 @@ def main():
     parser = argparse.ArgumentParser(prog="ops/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="throughput",
-                        choices=("throughput", "memory", "stalls", "always", "everysec", "snapshot", "storm", "recovery", "all"))
+                        choices=("throughput", "memory", "stalls", "always", "everysec", "snapshot", "storm", "fullsync", "replica",
+                                 "recovery", "all"))
     parser.add_argument("--quick", action="store_true", help="an eighth of the work: a first look")
     parser.add_argument("--json", action="store_true", help="results as JSON on standard output, instead of tables")
     parser.add_argument("--pairs", type=int, help="runs of each server a cell (5; 2 with --quick)")
@@ -211,7 +215,8 @@ def main():
                         help="client loops x storage shards to measure (1x1,1x4,2x2)")
     parser.add_argument("--pipelines", type=lambda text: [int(part) for part in text.split(",")], default=list(PIPELINES),
                         metavar="P,...", help="of 1, 16 and 64")
-    parser.add_argument("--keys", type=int, help="keys that commands choose among (1,000,000); with memory: keys written")
+    parser.add_argument("--keys", type=int,
+                        help="keys that commands choose among (1,000,000); with memory and fullsync: keys written")
     parser.add_argument("--clients", type=int, default=50, help="connections (50)")
     parser.add_argument("--appendfsync", choices=("always", "everysec", "no"), help="measure with the append-only file")
     parser.add_argument("--load-pipeline", type=int, default=1, metavar="P", help="with snapshot: of the writes (1)")
@@ -219,6 +224,7 @@ def main():
     options = parser.parse_args()
     options.pairs = options.pairs or (2 if options.quick else 5)
     options.memory_keys = [options.keys] if options.keys else ([200000] if options.quick else [1000000, 10000000])
+    options.sync_keys = options.keys or (250000 if options.quick else 2000000)
     options.keys = options.keys or 1000000
     if not set(options.pipelines) <= set(PIPELINES):
         parser.error("pipelines are 1, 16 and 64")
@@ -233,6 +239,7 @@ def main():
         terminal.say(terminal.paint("  the machine is busy (load %.1f): the figures are not to be trusted" % busy, "yellow"))
     every = {"throughput": throughput, "memory": memory, "stalls": stalls, "always": bench_log.always,
              "everysec": bench_log.everysec, "snapshot": bench_snapshot.snapshot, "storm": bench_storm.storm,
+             "fullsync": bench_replication.fullsync, "replica": bench_replication.replica,
              "recovery": bench_log.recovery}
     parts = every.values() if options.what == "all" else [every[options.what]]
     result = {"load_before": busy}

@@ -45,16 +45,17 @@ class Server:
     """One server. `name` is what a table calls it; `directives` are as in a configuration file.
 
     `core`: a core, or several. With `keep` the folder outlives it. `full_at`: it serves when it holds so many keys.
+    `empty`: it owns no slots, and serves when it answers.
     """
 
-    def __init__(self, name, folder, core, directives, redis=False, keep=False, full_at=None):
+    def __init__(self, name, folder, core, directives, redis=False, keep=False, full_at=None, empty=False):
         self.name, self.folder, self.redis = name, pathlib.Path(folder), redis
         self.cores = {core} if isinstance(core, int) else set(core)
-        self.keep, self.full_at = keep, full_at
+        self.keep, self.full_at, self.empty = keep, full_at, empty
         self.port = directives.get("port") or free_port()
         self.directives = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), "cluster-enabled": "yes",
                            "appendonly": "no", "protected-mode": "no", "save": "", **directives}
-        if not redis:
+        if not redis and not empty and self.directives["cluster-enabled"] == "yes":
             self.directives["cluster-bootstrap"] = "yes"
         self.process = None
 
@@ -83,7 +84,7 @@ class Server:
                                % (self.name, (self.folder / "server.log").read_text(errors="replace")[-2000:]))
         try:
             with resp.Client(self.port) as client:
-                if self.directives["cluster-enabled"] == "no":
+                if self.empty or self.directives["cluster-enabled"] == "no":
                     return client.call("PING") == b"PONG"
                 state = resp.fields(client.call("CLUSTER", "INFO"))
                 if state["cluster_slots_assigned"] == "0":

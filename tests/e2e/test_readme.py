@@ -196,3 +196,12 @@ def test_bench_measures_both_servers(ops):
     for row in json.loads(said[said.index("{"):])["storm"]:
         assert row["storm"]["messages_per_second"] > 10000 > row["calm"]["messages_per_second"]
         assert row["storm"]["answer_p99_ms"] > 0
+
+
+@skein_only
+def test_bench_measures_replication(ops):
+    code, said = ops("bench", "fullsync", "--no-install", "--quick", "--json", "--pairs", 1, "--keys", 20000)
+    assert code == 0, said
+    for row in json.loads(said[said.index("{"):])["fullsync"]:
+        for cell in row["cells"].values():
+            assert cell["seconds"] > 0 and cell["replica_cpu_seconds"] > 0 and cell["longest_ms"] > 0
