@@ -130,10 +130,11 @@ def with_node(stage, counts, *more):
 
 def e2e():
     counts = bazel.Counts()
-    environment = with_node("e2e", counts, "//ops:skein-aof")
+    environment = with_node("e2e", counts, "//ops:skein-aof", "//tests/crash:libfaulty_disk.so")
     if environment is not None:
         output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0])
         environment["SKEIN_AOF"] = str(output / "ops" / "skein-aof")
+        environment["SKEIN_FAULTY_DISK"] = str(output / "tests" / "crash" / "libfaulty_disk.so")
         counts.add(run_pytest("e2e", environment, "-v", "--durations=10", str(bazel.ROOT / "tests" / "e2e")))
     return counts
 

@@ -34,6 +34,7 @@ class Node:
         self.hosts = self.folder / "hosts"
         self.hosts.write_text("127.0.0.1 localhost\n", encoding="ascii")
         self.process = None
+        self.environment = {}  # beside the test's own
         self.id = None
         self.trust = fleet.site.directives(index) if fleet.site else {}
         self.certificate_lock = threading.Lock()
@@ -50,7 +51,7 @@ class Node:
             self.starting = True
         with open(self.folder / "node.log", "ab") as log:
             self.process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT)
+                                            stderr=subprocess.STDOUT, env={**os.environ, **self.environment})
         return self
 
     def renew_certificate(self):

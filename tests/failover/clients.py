@@ -10,8 +10,8 @@ from history import Journal, Outcome, Read, Register
 
 SLOTS = 16384
 ANSWER_SECONDS = 1.0  # after which an answer is not waited for any more
-# Errors that come before anything is carried out.
-REFUSALS = {"MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "LOADING", "MASTERDOWN", "MISCONF", "OOM",
+# Errors that come before anything is carried out. MISCONF may come after: to a write that waited for its sync.
+REFUSALS = {"MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "LOADING", "MASTERDOWN", "OOM",
             "NOREPLICAS", "ERR", "NOAUTH", "CROSSSLOT"}
 
 
@@ -119,6 +119,15 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def pause(self, slots, since):
+        """The longest time without an acknowledged write of a key in these slots, from `since` on, seconds."""
+        times = sorted(write.ended for register in (*self.registers.values(), *self.journals.values())
+                       if any(first <= crc16(register.key.encode()) % SLOTS <= last for first, last in slots)
+                       for write in register.writes if write.outcome is Outcome.ACKNOWLEDGED)
+        before = [time for time in times if time < since][-1:] or [since]
+        times = before + [time for time in times if time >= since]
+        return max((later - sooner for sooner, later in zip(times, times[1:])), default=float("inf"))
+
     def acknowledged(self):
         return sum(write.outcome is Outcome.ACKNOWLEDGED
                    for register in (*self.registers.values(), *self.journals.values()) for write in register.writes)
@@ -148,6 +157,8 @@ class Load:
                 words = ("APPEND", register.key, "%d;" % write.number)
             else:
                 words = ("SET", register.key, b"%d %s" % (write.number, filler))
+                if chance.random() < 0.3:
+                    words += ("PX", chance.randrange(10 ** 8, 10 ** 9))
             reply, outcome = cluster.call(slot, *words)
             write.ended = time.monotonic()
             self._note(outcome, reply if isinstance(reply, str) else "", write.ended)

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 import sys
 import time
 
@@ -9,18 +10,28 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "cluster"))
 sys.path.insert(0, str(ROOT / "ops" / "lib"))
 
+import disk  # noqa: E402
 import fleet as fleets  # noqa: E402
 import process  # noqa: E402
 import resp  # noqa: E402
+from clients import crc16  # noqa: E402
 from fleet import PORT, SLOTS, Unexpected  # noqa: E402,F401
+
+
+def slot_of(tag):
+    return crc16(tag.encode()) % SLOTS
 
 
 class Groups(fleets.Fleet):
     """`primaries` nodes, then `replicas` of each behind them."""
 
-    def __init__(self, folder, net, binary, primaries=3, replicas=1, **options):
+    def __init__(self, folder, net, binary, primaries=3, replicas=1, faulty_disk=None, **options):
         self.primaries, self.replicas = primaries, replicas
         super().__init__(folder, net, binary, primaries * (1 + replicas), **options)
+        self.candidates_of = {}
+        self.hit = []  # slots whose primary was hit, as (first, last)
+        self.excuse = None  # what may be gone after this fault, if that is more than its kind allows
+        self.disks = {node: disk.Disk(node, faulty_disk) for node in self.nodes} if faulty_disk else {}
 
     def addresses(self):
         return [(node.address, PORT) for node in self.nodes]
@@ -115,10 +126,45 @@ class Groups(fleets.Fleet):
         self._await(taken, seconds, "nobody takes over from node %d" % old.index)
         return found[0]
 
-    def remember_groups(self):
-        """Before a fault: who may take over from whom."""
+    def pick_primaries(self, count=1):
+        """Before a fault: remembers who may take over from whom. Primaries that have a replica, by chance."""
         self.candidates_of = self.roles()
-        return self.candidates_of
+        with_replicas = sorted((node for node, replicas in self.candidates_of.items() if replicas),
+                               key=lambda node: node.index)
+        return self.random.sample(with_replicas, count)
+
+    def remember_hit(self, node):
+        """Of this primary's slots the pause of writers is told."""
+        for words in node.view()[node.id][2]:
+            first, _, last = words.partition("-")
+            self.hit.append((int(first), int(last or first)))
+
+    def fill(self, node, count=20000, size=500):
+        """So much data that a snapshot of this primary takes its time."""
+        first, last = self.slots_of(node)
+        tags = [tag for tag in ("t%d" % number for number in range(10000)) if first <= slot_of(tag) <= last][:8]
+        with node.client(timeout=60) as client:
+            for start in range(0, count, 2000):
+                client.pipeline([("SET", "bulk:{%s}:%d" % (tags[number % len(tags)], number), b"x" * size, "PX",
+                                  100000000 + number) for number in range(start, start + 2000)])
+
+    def slots_of(self, node):
+        first, _, last = node.view()[node.id][2][0].partition("-")
+        return int(first), int(last or first)
+
+    def without_log(self, node):
+        """Started anew with nothing: it has to be synchronized as a whole."""
+        node.kill()
+        shutil.rmtree(node.folder / "appendonlydir")
+        node.start().await_start()
+
+    def await_info(self, node, section, field, value, seconds=10):
+        """False if the field did not take the value in time, which short work may not be seen to do."""
+        def reached():
+            with contextlib.suppress(OSError, resp.Error):
+                return resp.fields(node.call("INFO", section)).get(field) == value
+            return False
+        return process.wait_until(reached, seconds, 0.002)
 
     def digests(self):
         """Every group's (primary, {node: digest}) once offsets are equal."""

@@ -6,6 +6,7 @@ was asked for afterwards and never answered. What cannot be explained is named: 
 older value has come back, a refused write is there, something is there twice, a value nobody wrote.
 """
 
+import bisect
 import dataclasses
 import enum
 
@@ -50,6 +51,7 @@ class Register:
     def __init__(self, key):
         self.key = key
         self.writes = []
+        self._acknowledged = None  # those of them, once a read is judged
 
     def begin(self, now):
         self.writes.append(Write(len(self.writes) + 1, now, float("inf"), Outcome.UNKNOWN))
@@ -72,8 +74,12 @@ class Register:
         return Finding("older value", self.key, "write %d was read, %d acknowledged ones behind it" % (number, between))
 
     def judge_read(self, read):
-        known = max((write.number for write in self.writes
-                     if write.outcome is Outcome.ACKNOWLEDGED and write.ended <= read.began), default=0)
+        """Once no more is written."""
+        if self._acknowledged is None:
+            self._acknowledged = [write for write in self.writes if write.outcome is Outcome.ACKNOWLEDGED]
+        # One writer: they ended in the order of their numbers.
+        behind = bisect.bisect_right(self._acknowledged, read.began, key=lambda write: write.ended)
+        known = self._acknowledged[behind - 1].number if behind else 0
         return self._explain(read.number, known, read.ended)
 
     def judge_final(self, number):
