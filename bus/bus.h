@@ -141,6 +141,9 @@ class Bus {
   // reign of its own before the bus says so. False if nothing readable is there (Start says why). Changes nothing.
   static bool BeginsAsReplica(const BusOptions& options);
 
+  // Whether it is to begin as a primary, and has persisted that others are its replicas.
+  static bool BeginsWithReplicas(const BusOptions& options);
+
   virtual ~Bus() = default;
 
   // Any thread. `done` runs on the bus thread, once; with an error reply if the bus stops first. If the bus has stopped

@@ -176,10 +176,30 @@ TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
   };
   save("", 0);
   EXPECT_FALSE(Bus::BeginsAsReplica(options));
+  EXPECT_FALSE(Bus::BeginsWithReplicas(options));
   save(std::string(20, 'b'), 0);
   EXPECT_TRUE(Bus::BeginsAsReplica(options));
   save("", 7);
   EXPECT_TRUE(Bus::BeginsAsReplica(options));
+
+  proto::NodeRecord own, other;
+  own.set_id(std::string(20, 'a'));
+  const auto know = [&](const std::string& primary_of_other) {
+    other.set_id(std::string(20, 'c'));
+    other.set_primary_id(primary_of_other);
+    proto::NodeState state;
+    state.set_format(1);
+    state.set_own_record(own.SerializeAsString());
+    state.add_nodes()->set_record(other.SerializeAsString());
+    ASSERT_TRUE(SaveState(StatePath(options.dir, options.config_file), state).ok());
+  };
+  know(std::string(20, 'b'));
+  EXPECT_FALSE(Bus::BeginsWithReplicas(options));
+  know(own.id());
+  EXPECT_TRUE(Bus::BeginsWithReplicas(options));
+  own.set_primary_id(std::string(20, 'b'));
+  know(own.id());
+  EXPECT_FALSE(Bus::BeginsWithReplicas(options));  // a replica that others follow
 }
 
 TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {

@@ -61,6 +61,7 @@ LoopImpl::LoopImpl(NodeImpl* node, uint32_t index) : node_(node), index_(index) 
   config_ = node->config();
   cluster_ = config_->cluster_enabled;
   guard_.replica = node->control().following();
+  guard_.catching_up = node->control().catching_up();
   checked_ = cluster_ || guard_.any();
   replication_ = std::make_unique<LoopReplication>(this);
   hosts_.resize(node->shard_count());

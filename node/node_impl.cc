@@ -128,8 +128,11 @@ absl::Status NodeImpl::Open() {
     if (!running_.load(std::memory_order_acquire)) return;
     for (auto& loop : loops_) loop->OnDurable(shard, durable);
   };
+  const bus::BusOptions bus_options = BusOptionsOf(config);
+  // A primary that has replicas begins its reign when it knows that none of them has more of its log.
+  const bool asks = config.cluster_enabled && bus::Bus::BeginsWithReplicas(bus_options);
   data_options.follow =
-      config.cluster_enabled ? bus::Bus::BeginsAsReplica(BusOptionsOf(config)) : !config.replicaof.empty();
+      config.cluster_enabled ? asks || bus::Bus::BeginsAsReplica(bus_options) : !config.replicaof.empty();
   absl::StatusOr<std::unique_ptr<storage::DataSet>> data = options_.open_data(data_options);
   if (!data.ok()) return data.status();
   data_ = *std::move(data);
@@ -137,7 +140,7 @@ absl::Status NodeImpl::Open() {
   logs_ = std::vector<std::atomic<storage::Log*>>(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) NoteLog(i);
 
-  control_ = std::make_unique<ReplicaControl>(this, data_options.follow);
+  control_ = std::make_unique<ReplicaControl>(this, data_options.follow, asks);
   const uint32_t loops = LoopCount(config);
   loops_.resize(loops);  // the number is known to each
   for (uint32_t i = 0; i < loops; ++i) loops_[i] = std::make_unique<LoopImpl>(this, i);
@@ -211,7 +214,8 @@ void NodeImpl::Publish(bus::TopologyPtr topology) {
 void NodeImpl::DataPlane(bus::DataPlane* data_plane) {
   data_plane->positions.resize(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) data_plane->positions[i] = loops_[LoopOf(i)]->ShardEnd(i);
-  data_plane->data_age_ms = control_->data_age_ms();
+  data_plane->data_age_ms = control_->catching_up() ? 0 : control_->data_age_ms();
+  if (control_->fetching()) data_plane->healthy = false;
   if (!running_.load(std::memory_order_acquire)) return;
   TendPromotion();
   const int64_t now = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;

@@ -24,6 +24,12 @@ void LoopImpl::ApplyRole() {
 
 bool LoopImpl::PassesGuard(const CommandSpec& spec, const ShardHost* host, ReplyWriter* reply) const {
   const bool write = spec.flags & kFlagWrite;
+  if (guard_.catching_up && (write || host != nullptr || spec.scope == Scope::kAllShards) &&
+      (spec.flags & kFlagLoading) == 0) {
+    // What Redis says at this moment, and what cluster clients retry on.
+    reply->Error("CLUSTERDOWN The cluster is down: this node first asks its replicas for what its log may lack");
+    return false;
+  }
   if (write && guard_.few_replicas) {
     reply->Error("NOREPLICAS Not enough good replicas to write.");
     return false;

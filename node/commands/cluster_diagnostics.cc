@@ -12,6 +12,7 @@
 #include "node/commands/cluster_view.h"
 #include "node/commands/parse.h"
 #include "node/node.h"
+#include "node/replication/replication.h"
 
 namespace skein::node {
 namespace {
@@ -65,7 +66,8 @@ void ClusterInfo(Call& call) {
   auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
   call.node->bus()->GetStats([owed, node = call.node](bus::BusStats stats) {
     owed->Complete([stats = std::move(stats), node](ReplyWriter& reply) {
-      reply.Verbatim("txt", InfoText(*node->topology(), stats));
+      const bool serves = node->replication() == nullptr || !node->replication()->catching_up();
+      reply.Verbatim("txt", InfoText(*node->topology(), stats, serves));
     });
   });
 }

@@ -202,12 +202,12 @@ void ReplyShards(const Topology& topology, const EndpointView& view, ReplyWriter
   }
 }
 
-std::string InfoText(const Topology& topology, const bus::BusStats& stats) {
+std::string InfoText(const Topology& topology, const bus::BusStats& stats, bool serves) {
   std::string text = fmt::format(
       "cluster_state:{}\r\ncluster_slots_assigned:{}\r\ncluster_slots_ok:{}\r\ncluster_slots_pfail:{}\r\n"
       "cluster_slots_fail:{}\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\ncluster_current_epoch:{}\r\n"
       "cluster_my_epoch:{}\r\n",
-      topology.ok ? "ok" : "fail", topology.slots_assigned, topology.slots_ok, topology.slots_pfail,
+      topology.ok && serves ? "ok" : "fail", topology.slots_assigned, topology.slots_ok, topology.slots_pfail,
       topology.slots_fail, topology.nodes.size(), topology.size, topology.current_epoch, topology.me().config_epoch);
   uint64_t sent = 0, received = 0;
   for (const bus::MessageCount& count : stats.messages) {

@@ -27,7 +27,8 @@ std::string NodeLine(const bus::Topology& topology, bus::NodeIndex index, const 
 std::string NodesText(const bus::Topology& topology, const EndpointView& view);
 void ReplySlots(const bus::Topology& topology, const EndpointView& view, ReplyWriter* reply);
 void ReplyShards(const bus::Topology& topology, const EndpointView& view, ReplyWriter* reply);
-std::string InfoText(const bus::Topology& topology, const bus::BusStats& stats);
+// `serves` false: the cluster may be well, but this node does not answer yet.
+std::string InfoText(const bus::Topology& topology, const bus::BusStats& stats, bool serves);
 // The ip of "ip:port", brackets of IPv6 removed.
 std::string_view IpOf(std::string_view address);
 

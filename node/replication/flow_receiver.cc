@@ -1,11 +1,6 @@
 #include "node/replication/flow_receiver.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,6 +10,7 @@
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
 #include "node/replication/loop_replication.h"
+#include "node/replication/replica_control.h"
 #include "storage/flows.h"
 #include "storage/follow.h"
 
@@ -29,24 +25,13 @@ constexpr int64_t kFirstPauseMs = 100, kLongestPauseMs = 2000;
 constexpr int64_t kAckMs = 100, kIdleAckMs = 1000;
 // No record is longer: a transaction of the largest values that there can be.
 constexpr uint64_t kMaxRecord = uint64_t{4} << 30;
-// Longest line before the frames.
-constexpr size_t kMaxAnswer = 4096;
-
-std::string Words(const std::vector<std::string>& words) {
-  std::string text = "*" + std::to_string(words.size()) + "\r\n";
-  for (const std::string& word : words) text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
-  return text;
-}
-
-struct Lookup {
-  uv_getaddrinfo_t request;
-  uint64_t receiver, attempt;
-};
+// How soon it comes again to a primary that is there, and not yet ready.
+constexpr int64_t kReadyPauseMs = 200;
 
 }  // namespace
 
-FlowReceiver::FlowReceiver(LoopImpl* loop, ShardHost* host, FlowStatus* status, uint64_t id)
-    : loop_(loop), host_(host), status_(status), id_(id) {
+FlowReceiver::FlowReceiver(LoopImpl* loop, ShardHost* host, FlowStatus* status, uint64_t id, bool fetches)
+    : loop_(loop), host_(host), status_(status), id_(id), fetches_(fetches) {
   status_->down_since_ms.store(loop_->now_mono_ms());
   status_->upstream_end.store(0);
   status_->whole.store(!host_->shard->loading());
@@ -83,6 +68,7 @@ void FlowReceiver::Begin(Upstream upstream) {
 
 void FlowReceiver::Disconnect() {
   ++attempt_;
+  dial_.reset();
   watch_.Close();
   channel_.reset();
   reload_.reset();
@@ -109,138 +95,70 @@ void FlowReceiver::Fail(std::string_view why) {
   }
   Disconnect();
   SetState(FlowState::kConnect);
-  pause_ms_ = std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);
+  const bool ready_soon = why.starts_with("it refuses: LOADING");
+  pause_ms_ = ready_soon ? kReadyPauseMs : std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);
   next_ms_ = loop_->now_mono_ms() + pause_ms_;
 }
 
 void FlowReceiver::Dial() {
   heard_ms_ = loop_->now_mono_ms();
-  SetState(FlowState::kConnecting);
-  in6_addr any;
-  if (inet_pton(AF_INET, upstream_.host.c_str(), &any) == 1) return Connect(upstream_.host, AF_INET);
-  if (inet_pton(AF_INET6, upstream_.host.c_str(), &any) == 1) return Connect(upstream_.host, AF_INET6);
-  step_ = Step::kResolve;
-  auto* const lookup = new Lookup{{}, id_, attempt_};
-  lookup->request.data = lookup;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  const int rc = uv_getaddrinfo(
-      loop_->uv(), &lookup->request,
-      [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
-        const std::unique_ptr<Lookup> mine(static_cast<Lookup*>(request->data));
-        LoopImpl* const loop = LoopImpl::Current();
-        FlowReceiver* const receiver = loop == nullptr ? nullptr : loop->replication().FindReceiver(mine->receiver);
-        if (receiver != nullptr) {
-          char text[NI_MAXHOST] = "";
-          const int family = found != nullptr ? found->ai_family : 0;
-          if (found != nullptr) {
-            getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-          }
-          receiver->OnResolved(mine->attempt, text, family, status == 0 ? "" : uv_strerror(status));
-        }
-        uv_freeaddrinfo(found);
-      },
-      upstream_.host.c_str(), nullptr, &hints);
-  if (rc != 0) {
-    delete lookup;
-    Fail(uv_strerror(rc));
-  }
+  step_ = Step::kDial;
+  dial_ = std::make_unique<FlowDial>(
+      loop_, upstream_,
+      FlowDial::Callbacks{.request = [this] { return Request(); },
+                          .state = [this](FlowState state) { SetState(state); },
+                          .failed = [this](const std::string& why) { Fail(why); },
+                          .answered = [this](FlowDial::Answered answered) { OnAnswered(std::move(answered)); }});
+  dial_->Start();
 }
 
-void FlowReceiver::OnResolved(uint64_t attempt, const std::string& address, int family, std::string_view why) {
-  if (attempt != attempt_ || step_ != Step::kResolve) return;
-  loop_->FreshenClock();
-  if (family == 0) return Fail("its name cannot be resolved: " + std::string(why));
-  Connect(address, family);
-}
-
-void FlowReceiver::Connect(const std::string& address, int family) {
-  sockaddr_storage to{};
-  socklen_t size;
-  if (family == AF_INET) {
-    auto& in = reinterpret_cast<sockaddr_in&>(to);
-    in.sin_family = AF_INET;
-    in.sin_port = htons(upstream_.port);
-    inet_pton(AF_INET, address.c_str(), &in.sin_addr);
-    size = sizeof in;
-  } else {
-    auto& in = reinterpret_cast<sockaddr_in6&>(to);
-    in.sin6_family = AF_INET6;
-    in.sin6_port = htons(upstream_.port);
-    inet_pton(AF_INET6, address.c_str(), &in.sin6_addr);
-    size = sizeof in;
-  }
-  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return Fail(std::strerror(errno));
-  channel_ = std::make_unique<FlowChannel>(fd, nullptr);
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&to), size) != 0 && errno != EINPROGRESS) {
-    return Fail(std::string("it cannot be reached: ") + std::strerror(errno));
-  }
-  step_ = Step::kConnect;
-  if (!watch_.Open(loop_->uv(), fd, [this](int events) { OnReady(events); })) {
-    return Fail("its descriptor cannot be watched");
-  }
-  watch_.Arm(UV_WRITABLE);
-}
-
-void FlowReceiver::OnConnected() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  getsockopt(channel_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) return Fail(std::string("it cannot be reached: ") + std::strerror(error));
-  SetState(FlowState::kHandshake);
-  if (!upstream_.tls) return Greet();
-  bus::TlsContextPtr context = loop_->node().tls_context();
-  if (context == nullptr) return Fail("there are no certificates for TLS");
-  channel_->set_tls(bus::TlsStream::Create(std::move(context), channel_->fd(), bus::TlsStream::Role::kDial));
-  step_ = Step::kTls;
-  ShakeHands();
-}
-
-void FlowReceiver::ShakeHands() {
-  const int result = channel_->tls()->Handshake();
-  if (result == -EAGAIN) return watch_.Arm(channel_->tls()->wants_write() ? UV_WRITABLE : UV_READABLE);
-  if (result != 0) return Fail("TLS handshake: " + channel_->tls()->error());
-  Greet();
-}
-
-void FlowReceiver::Greet() {
-  const Config& config = loop_->config();
-  if (config.masterauth.empty()) return AskForLog();
-  step_ = Step::kAuth;
-  std::vector<std::string> words{"AUTH"};
-  if (!config.masteruser.empty()) words.push_back(config.masteruser);
-  words.push_back(config.masterauth);
-  Queue(Words(words));
-}
-
-void FlowReceiver::AskForLog() {
-  const Config& config = loop_->config();
-  step_ = Step::kAnswer;
-  LogsyncRequest r;
-  r.replica_id = loop_->node().replication_id();
-  r.ip = config.replica_announce_ip;
-  r.port = config.replica_announce_port != 0 ? config.replica_announce_port
-           : loop_->node().port() != 0       ? loop_->node().port()
-                                             : loop_->node().tls_port();
-  r.shard = host_->index;
-  r.shards = loop_->node().shard_count();
-  r.databases = config.databases;
+LogsyncRequest FlowReceiver::Request() const {
+  LogsyncRequest r = loop_->node().control().Request(host_->index);
   const storage::Log* const log = host_->log();
   r.whole = log != nullptr && !host_->shard->loading() && !anew_;
   if (r.whole) {
     r.end = log->end();
     r.history = log->history();
   }
-  Queue(Words(EncodeLogsync(r)));
+  return r;
+}
+
+void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
+  const LogsyncAnswer& answer = answered.answer;
+  dial_.reset();
+  heard_ms_ = loop_->now_mono_ms();
+  status_->heard_ms.store(heard_ms_, std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(status_->mutex);
+    status_->primary_id = answer.primary_id;
+  }
+  if (answer.kind == LogsyncAnswer::Kind::kKnows) return Fail("it answers what it was not asked");
+  if (answer.kind == LogsyncAnswer::Kind::kParted) {
+    if (fetches_) return Fail("its log has other records now");
+    return Part(answer.common);
+  }
+  channel_ = std::move(answered.channel);
+  if (!watch_.Open(loop_->uv(), channel_->fd(), [this](int events) { OnReady(events); })) {
+    return Fail("its descriptor cannot be watched");
+  }
+  in_.Append(answered.rest);
+  step_ = Step::kStream;
+  pause_ms_ = 0;
+  acked_ms_ = loop_->now_mono_ms();
+  if (answer.kind == LogsyncAnswer::Kind::kFull) {
+    BeginReload();
+  } else {
+    LOG(INFO) << "shard " << host_->index << ": following " << upstream_.host << ":" << upstream_.port << " from LSN "
+              << host_->log()->end();
+    SetState(FlowState::kConnected);
+  }
+  if (channel_ == nullptr) return;
+  Watch();
+  Resume();
 }
 
 void FlowReceiver::OnReady(int events) {
   loop_->FreshenClock();
-  if (step_ == Step::kConnect) return OnConnected();
-  if (step_ == Step::kTls) return ShakeHands();
   if ((events & UV_WRITABLE) != 0 || channel_->tls() != nullptr) Flush();
   if (channel_ != nullptr && ((events & UV_READABLE) != 0 || channel_->tls() != nullptr)) Read();
 }
@@ -307,71 +225,19 @@ void FlowReceiver::Read() {
 
 bool FlowReceiver::Process() {
   while (true) {
-    const std::string_view in = in_.view().substr(in_done_);
-    if (step_ == Step::kStream) {
-      Frame frame;
-      size_t used;
-      std::string why;
-      const FrameResult result = DecodeFrame(in, &frame, &used, &why);
-      if (result == FrameResult::kIncomplete) return true;
-      if (result == FrameResult::kBad) {
-        Fail(why);
-        return false;
-      }
-      in_done_ += used;
-      if (!OnFrame(frame)) return false;
-      if (waits_) return false;
-      continue;
-    }
-    const size_t end = in.find('\n');
-    if (end == std::string_view::npos) {
-      if (in.size() <= kMaxAnswer) return true;
-      Fail("its answer is no line");
+    Frame frame;
+    size_t used;
+    std::string why;
+    const FrameResult result = DecodeFrame(in_.view().substr(in_done_), &frame, &used, &why);
+    if (result == FrameResult::kIncomplete) return true;
+    if (result == FrameResult::kBad) {
+      Fail(why);
       return false;
     }
-    std::string_view line = in.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    in_done_ += end + 1;
-    if (!OnLine(line)) return false;
+    in_done_ += used;
+    if (!OnFrame(frame)) return false;
+    if (waits_) return false;
   }
-}
-
-bool FlowReceiver::OnLine(std::string_view line) {
-  if (line.empty() || line[0] != '+') {
-    if (line.starts_with('-')) line.remove_prefix(1);
-    Fail((step_ == Step::kAuth ? "it does not take masterauth: " : "it refuses: ") +
-         std::string(line.substr(0, kMaxEndText)));
-    return false;
-  }
-  line.remove_prefix(1);
-  if (step_ == Step::kAuth) {
-    AskForLog();
-    return channel_ != nullptr;
-  }
-  const absl::StatusOr<LogsyncAnswer> answer = DecodeAnswer(line);
-  if (!answer.ok()) {
-    Fail(TextOf(answer.status()));
-    return false;
-  }
-  {
-    const std::lock_guard lock(status_->mutex);
-    status_->primary_id = answer->primary_id;
-  }
-  if (answer->kind == LogsyncAnswer::Kind::kParted) {
-    Part(answer->common);
-    return false;
-  }
-  step_ = Step::kStream;
-  pause_ms_ = 0;
-  acked_ms_ = loop_->now_mono_ms();
-  if (answer->kind == LogsyncAnswer::Kind::kFull) {
-    BeginReload();
-  } else {
-    LOG(INFO) << "shard " << host_->index << ": following " << upstream_.host << ":" << upstream_.port << " from LSN "
-              << host_->log()->end();
-    SetState(FlowState::kConnected);
-  }
-  return channel_ != nullptr;
 }
 
 bool FlowReceiver::OnFrame(const Frame& frame) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "node/buffer.h"
 #include "node/replication/flow_channel.h"
+#include "node/replication/flow_dial.h"
 #include "node/replication/flow_frame.h"
 #include "node/replication/logsync.h"
 #include "node/replication/replication.h"
@@ -42,7 +43,8 @@ struct FlowStatus {
 
 class FlowReceiver {
  public:
-  FlowReceiver(LoopImpl* loop, ShardHost* host, FlowStatus* status, uint64_t id);
+  // `fetches`: it takes what it lacks and cuts nothing off.
+  FlowReceiver(LoopImpl* loop, ShardHost* host, FlowStatus* status, uint64_t id, bool fetches = false);
   ~FlowReceiver();
   FlowReceiver(const FlowReceiver&) = delete;
   FlowReceiver& operator=(const FlowReceiver&) = delete;
@@ -60,23 +62,18 @@ class FlowReceiver {
   uint64_t id() const { return id_; }
   uint32_t shard() const;
 
-  // From the resolver, on the loop. `family` 0: it could not be resolved, and why.
   // The log has been cut, or could not be.
   void OnCut(uint64_t attempt, storage::Lsn lsn, const absl::Status& status);
   // What the log had beyond `lsn` has been kept aside; or why not.
   void OnSetAside(uint64_t attempt, storage::Lsn lsn, const absl::StatusOr<storage::LostRecords>& lost);
-  void OnResolved(uint64_t attempt, const std::string& address, int family, std::string_view why);
 
  private:
-  enum class Step : uint8_t { kPause, kResolve, kConnect, kTls, kAuth, kAnswer, kStream, kCut };
+  enum class Step : uint8_t { kPause, kDial, kStream, kCut };
 
   void Dial();
-  void Connect(const std::string& address, int family);
+  LogsyncRequest Request() const;
+  void OnAnswered(FlowDial::Answered answered);
   void OnReady(int events);
-  void OnConnected();
-  void ShakeHands();
-  void Greet();
-  void AskForLog();
   // Gives the connection up and tries again later.
   void Fail(std::string_view why);
   void Disconnect();
@@ -88,7 +85,6 @@ class FlowReceiver {
   void Read();
   // False: the connection is gone, or what is left has to wait.
   bool Process();
-  bool OnLine(std::string_view line);
   bool OnFrame(const Frame& frame);
   bool OnRecords(storage::Lsn lsn, std::string_view bytes);
   bool Apply(std::string_view records);
@@ -103,12 +99,14 @@ class FlowReceiver {
   ShardHost* const host_;
   FlowStatus* const status_;
   const uint64_t id_;
+  const bool fetches_;
   Upstream upstream_;
   Step step_ = Step::kPause;
   FlowState shown_ = FlowState::kConnect;
   int64_t next_ms_ = 0;  // when the pause ends
   int64_t pause_ms_ = 0;
   uint64_t attempt_ = 0;
+  std::unique_ptr<FlowDial> dial_;
   std::unique_ptr<FlowChannel> channel_;
   FlowWatch watch_;
   std::string out_;

@@ -50,6 +50,17 @@ void FlowSender::Refuse(std::string_view error) {
 
 void FlowSender::Start() {
   storage::Log* const log = host_->log();
+  if (flow_.request.asks && !host_->shard->loading()) {
+    LogsyncAnswer answer;
+    answer.kind = LogsyncAnswer::Kind::kKnows;
+    if (log != nullptr) {
+      answer.end = log->end();
+      answer.history = log->history();
+    }
+    answer.primary_id = loop_->node().replication_id();
+    Answer(answer);
+    return Close({});
+  }
   if (log == nullptr || host_->shard->loading()) {
     return Refuse("LOADING the shard is being synchronized with its own primary, or has no log; try again");
   }
@@ -65,19 +76,36 @@ void FlowSender::Start() {
   if (!common) return FullSync();
   LOG(INFO) << "replica " << flow_.addr << ", shard " << host_->index << ": its log parts from this one at LSN "
             << *common << "; it comes back without the " << r.end - *common << " bytes that it has beyond";
-  Answer({LogsyncAnswer::Kind::kParted, kFlowVersion, *common, loop_->node().replication_id()});
+  LogsyncAnswer answer;
+  answer.kind = LogsyncAnswer::Kind::kParted;
+  answer.common = *common;
+  answer.primary_id = loop_->node().replication_id();
+  Answer(answer);
   Close({});
 }
 
 void FlowSender::Answer(const LogsyncAnswer& answer) {
   const std::string line = "+" + EncodeAnswer(answer) + "\r\n";
-  const iovec piece{const_cast<char*>(line.data()), line.size()};
-  flow_.channel->Write(&piece, 1);  // its first bytes: there is room
+  // Its first bytes: there is room, or will be when it asks again.
+  constexpr int kRoom = 256 << 10;
+  setsockopt(flow_.channel->fd(), SOL_SOCKET, SO_SNDBUF, &kRoom, sizeof kRoom);
+  for (size_t at = 0; at < line.size();) {
+    const iovec piece{const_cast<char*>(line.data()) + at, line.size() - at};
+    const ssize_t n = flow_.channel->Write(&piece, 1);
+    if (n <= 0) return;
+    at += static_cast<size_t>(n);
+  }
+}
+
+std::string FlowSender::Head(LogsyncAnswer::Kind kind) const {
+  LogsyncAnswer answer;
+  answer.kind = kind;
+  answer.primary_id = loop_->node().replication_id();
+  return "+" + EncodeAnswer(answer) + "\r\n";
 }
 
 void FlowSender::Continue(storage::Lsn from) {
-  answer_ =
-      "+" + EncodeAnswer({LogsyncAnswer::Kind::kContinue, kFlowVersion, 0, loop_->node().replication_id()}) + "\r\n";
+  answer_ = Head(LogsyncAnswer::Kind::kContinue);
   counts_->partial.fetch_add(1, std::memory_order_relaxed);
   cursor_ = backlog()->Pin(from);
   if (cursor_ != nullptr) {
@@ -99,8 +127,7 @@ void FlowSender::FullSync() {
   cursor_.reset();
   seat_.SetStage(AckBoard::Stage::kWaits);
   Feed(
-      /*records=*/false, 0, 0,
-      "+" + EncodeAnswer({LogsyncAnswer::Kind::kFull, kFlowVersion, 0, loop_->node().replication_id()}) + "\r\n");
+      /*records=*/false, 0, 0, Head(LogsyncAnswer::Kind::kFull));
 }
 
 void FlowSender::Feed(bool records, storage::Lsn from, storage::Lsn to, std::string head) {

@@ -78,6 +78,8 @@ class FlowSender {
  private:
   void Refuse(std::string_view error);
   void Answer(const LogsyncAnswer& answer);
+  // The line before the frames.
+  std::string Head(LogsyncAnswer::Kind kind) const;
   // Where the replica's log and this one part; by that, what is sent.
   void Continue(storage::Lsn from);
   void FullSync();

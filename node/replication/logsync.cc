@@ -47,6 +47,15 @@ bool ParseHistory(std::string_view text, std::vector<storage::Reign>* history) {
   return true;
 }
 
+std::string HistoryText(const std::vector<storage::Reign>& history) {
+  std::string text;
+  for (const storage::Reign& reign : history) {
+    fmt::format_to(std::back_inserter(text), "{}{}:{}:{}", text.empty() ? "" : ",", reign.IdHex(), reign.epoch,
+                   reign.first_lsn);
+  }
+  return text.empty() ? "-" : text;
+}
+
 absl::Status Refused(std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("ERR LOGSYNC: ", std::string(what)));
 }
@@ -54,11 +63,6 @@ absl::Status Refused(std::string_view what) {
 }  // namespace
 
 std::vector<std::string> EncodeLogsync(const LogsyncRequest& r) {
-  std::string history;
-  for (const storage::Reign& reign : r.history) {
-    fmt::format_to(std::back_inserter(history), "{}{}:{}:{}", history.empty() ? "" : ",", reign.IdHex(), reign.epoch,
-                   reign.first_lsn);
-  }
   return {"LOGSYNC",
           std::to_string(r.version),
           r.replica_id,
@@ -66,9 +70,11 @@ std::vector<std::string> EncodeLogsync(const LogsyncRequest& r) {
           std::to_string(r.port),
           absl::StrCat(r.shard, "/", r.shards),
           std::to_string(r.databases),
-          r.whole ? "whole" : "part",
+          r.asks    ? "ask"
+          : r.whole ? "whole"
+                    : "part",
           std::to_string(r.end),
-          history.empty() ? "-" : history};
+          HistoryText(r.history)};
 }
 
 absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv) {
@@ -93,17 +99,21 @@ absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv) {
     return Refused("the shard is none");
   }
   if (!Number(argv[6], &r.databases, UINT32_MAX)) return Refused("the number of databases is none");
-  if (argv[7] != "whole" && argv[7] != "part") return Refused("'whole' or 'part' is expected");
-  r.whole = argv[7] == "whole";
+  if (argv[7] != "whole" && argv[7] != "part" && argv[7] != "ask") {
+    return Refused("'whole', 'part' or 'ask' is expected");
+  }
+  r.asks = argv[7] == "ask";
+  r.whole = argv[7] != "part";
   if (!Number(argv[8], &r.end)) return Refused("the end of the log is none");
   if (!ParseHistory(argv[9], &r.history)) return Refused("the history is none");
   return r;
 }
 
 std::string EncodeAnswer(const LogsyncAnswer& a) {
-  constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED"};
+  constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED", "KNOWS"};
   std::string line = fmt::format("{} {} {}", kKinds[static_cast<size_t>(a.kind)], a.version, a.primary_id);
   if (a.kind == LogsyncAnswer::Kind::kParted) absl::StrAppend(&line, " ", a.common);
+  if (a.kind == LogsyncAnswer::Kind::kKnows) absl::StrAppend(&line, " ", a.end, " ", HistoryText(a.history));
   return line;
 }
 
@@ -115,6 +125,8 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
     a.kind = LogsyncAnswer::Kind::kFull;
   } else if (kind == "PARTED") {
     a.kind = LogsyncAnswer::Kind::kParted;
+  } else if (kind == "KNOWS") {
+    a.kind = LogsyncAnswer::Kind::kKnows;
   } else if (kind != "CONTINUE") {
     return bad();
   }
@@ -123,9 +135,11 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
   const std::string_view id = TakeUntil(&line, ' ');
   if (!IsId(id)) return bad();
   a.primary_id = id;
-  if (a.kind != LogsyncAnswer::Kind::kParted) {
-    if (!line.empty()) return bad();
-  } else if (!Number(line, &a.common)) {
+  if (a.kind == LogsyncAnswer::Kind::kParted) {
+    if (!Number(line, &a.common)) return bad();
+  } else if (a.kind == LogsyncAnswer::Kind::kKnows) {
+    if (!Number(TakeUntil(&line, ' '), &a.end) || !ParseHistory(line, &a.history)) return bad();
+  } else if (!line.empty()) {
     return bad();
   }
   return a;

@@ -25,6 +25,7 @@ struct LogsyncRequest {
   std::string ip;          // announced; empty: where the connection comes from
   uint16_t port = 0;       // of its clients
   uint32_t shard = 0, shards = 1, databases = 16;
+  bool asks = false;  // it only wants to be told what the log here is
   bool whole = true;  // false: what it has is a part of a snapshot, nothing of it counts
   storage::Lsn end = 0;
   std::vector<storage::Reign> history;
@@ -40,10 +41,13 @@ struct LogsyncAnswer {
     kContinue,  // records from the replica's end on
     kFull,      // a snapshot, then records
     kParted,    // nothing more: the replica has records past `common` that this log has not. It comes back without them
+    kKnows,     // nothing more: where this log ends, and its history; it was asked for nothing else
   } kind = Kind::kContinue;
   uint32_t version = kFlowVersion;
   storage::Lsn common = 0;  // kParted
-  std::string primary_id;   // 40 hex digits
+  storage::Lsn end = 0;     // kKnows, and the history
+  std::vector<storage::Reign> history;
+  std::string primary_id;  // 40 hex digits
 };
 // A line without its end, as a status reply holds it.
 std::string EncodeAnswer(const LogsyncAnswer& answer);

@@ -23,7 +23,7 @@ void LoopReplication::Add(NewFlow flow, AckBoard::Seat seat, FlowSender::Counts*
   ShardHost* const host = loop_->host(flow.request.shard);
   // The same replica again: what was there is a connection that it has lost.
   for (const auto& s : senders_) {
-    if (s->host().index == host->index && s->replica() == flow.request.replica_id) {
+    if (!flow.request.asks && s->host().index == host->index && s->replica() == flow.request.replica_id) {
       s->Close("the replica has connected again");
     }
   }
@@ -77,12 +77,39 @@ bool LoopReplication::Drain() {
 
 void LoopReplication::Follow(const std::optional<Upstream>& upstream) {
   receivers_.clear();
+  inquiries_.clear();
   // Nobody is dialled any more by a node that stops.
   if (!upstream || drain_until_ms_ != 0) return;
   for (ShardHost* const host : loop_->own_hosts()) {
     receivers_.push_back(std::make_unique<FlowReceiver>(loop_, host, loop_->node().flow_status(host->index),
                                                         loop_->node().NextFlowId()));
     receivers_.back()->Begin(*upstream);
+  }
+}
+
+void LoopReplication::Inquire(const std::vector<Upstream>& peers,
+                              std::function<void(size_t peer, uint32_t shard, LogKnowledge)> heard) {
+  inquiries_.clear();
+  if (drain_until_ms_ != 0) return;
+  for (ShardHost* const host : loop_->own_hosts()) {
+    for (size_t peer = 0; peer < peers.size(); ++peer) {
+      inquiries_.push_back(std::make_unique<FlowInquiry>(
+          loop_, host->index, peers[peer],
+          [heard, peer, shard = host->index](LogKnowledge theirs) { heard(peer, shard, std::move(theirs)); }));
+      inquiries_.back()->Begin();
+    }
+  }
+}
+
+void LoopReplication::Fetch(const std::vector<std::optional<Upstream>>& from) {
+  inquiries_.clear();
+  receivers_.clear();
+  if (drain_until_ms_ != 0) return;
+  for (ShardHost* const host : loop_->own_hosts()) {
+    if (!from[host->index]) continue;
+    receivers_.push_back(std::make_unique<FlowReceiver>(loop_, host, loop_->node().flow_status(host->index),
+                                                        loop_->node().NextFlowId(), /*fetches=*/true));
+    receivers_.back()->Begin(*from[host->index]);
   }
 }
 
@@ -116,6 +143,7 @@ void LoopReplication::OnProgress() {
 void LoopReplication::Tick() {
   for (size_t i = 0; i < senders_.size(); ++i) senders_[i]->Tick();
   for (size_t i = 0; i < receivers_.size(); ++i) receivers_[i]->Tick();
+  for (const auto& inquiry : inquiries_) inquiry->Tick();
   for (const ShardHost* const host : loop_->own_hosts()) {
     const storage::Backlog* const backlog = host->log() == nullptr ? nullptr : host->log()->backlog();
     FlowStatus& status = *loop_->node().flow_status(host->index);
@@ -144,6 +172,7 @@ void LoopReplication::Reap() {
 void LoopReplication::StopFeeds() {
   if (drain_until_ms_ == 0) drain_until_ms_ = -1;  // stopping
   receivers_.clear();
+  inquiries_.clear();
   done_reloads_.clear();
   for (const auto& s : senders_) s->EndFeed();
 }

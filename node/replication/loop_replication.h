@@ -3,11 +3,13 @@
 #define SKEIN_NODE_REPLICATION_LOOP_REPLICATION_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "node/replication/flow_inquiry.h"
 #include "node/replication/flow_receiver.h"
 #include "node/replication/flow_sender.h"
 
@@ -36,6 +38,11 @@ class LoopReplication {
   // ---- Replica's ends
   // Follows it with every shard of this loop, or nobody.
   void Follow(const std::optional<Upstream>& upstream);
+  // Asks every one of them for every shard of this loop, until it has answered. Follow ends it.
+  void Inquire(const std::vector<Upstream>& peers,
+               std::function<void(size_t peer, uint32_t shard, LogKnowledge)> heard);
+  // Takes what these, by shard, know more. Follow ends it.
+  void Fetch(const std::vector<std::optional<Upstream>>& from);
   FlowReceiver* FindReceiver(uint64_t id);
   void OnDurable(uint32_t shard);
   // Goes on with this receiver in the loop's next turn.
@@ -60,6 +67,7 @@ class LoopReplication {
   LoopImpl* const loop_;
   std::vector<std::unique_ptr<FlowSender>> senders_;
   std::vector<std::unique_ptr<FlowReceiver>> receivers_;
+  std::vector<std::unique_ptr<FlowInquiry>> inquiries_;
   std::vector<std::unique_ptr<storage::ShardReload>> done_reloads_;
   std::vector<uint64_t> again_;
   std::map<uint32_t, std::optional<storage::Lsn>> told_;  // by shard: what rewrites know of replicas

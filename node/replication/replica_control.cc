@@ -14,16 +14,20 @@
 namespace skein::node {
 namespace {
 
+constexpr int64_t kBeginAgainMs = 1000;
+
 int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
 
 }  // namespace
 
-ReplicaControl::ReplicaControl(NodeImpl* node, bool following)
+ReplicaControl::ReplicaControl(NodeImpl* node, bool following, bool asks)
     : node_(node),
       board_(node->shard_count()),
       status_(std::make_unique<FlowStatus[]>(node->shard_count())),
       following_(following) {
   guard_.replica = following;
+  guard_.catching_up = asks;
+  if (asks) catch_up_ = std::make_unique<CatchUp>(node_, status_.get(), [this] { DoPromote(0, nullptr); });
 }
 
 void ReplicaControl::OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last) {
@@ -50,6 +54,7 @@ void ReplicaControl::DoFollow(const Upstream& upstream) {
   if (following() && upstream_ == upstream) return;
   LOG(INFO) << "replica of " << upstream.host << ":" << upstream.port
             << (upstream.id.empty() ? "" : " (" + upstream.id + ")");
+  if (catching_up()) catch_up_->End();
   {
     const std::lock_guard lock(mutex_);
     upstream_ = upstream;
@@ -62,6 +67,7 @@ void ReplicaControl::DoFollow(const Upstream& upstream) {
     status_[i].heard_ms.store(-1);  // of this one
   }
   guard_.replica = true;
+  guard_.catching_up = false;
   // First nobody writes any more, then the logs follow.
   OnLoops(
       [guard = guard_](LoopImpl& loop) {
@@ -100,19 +106,40 @@ void ReplicaControl::OnTopology(const bus::TopologyPtr& topology) {
   const bus::TopologyNode& me = topology->me();
   if (me.primary) {
     left_.clear();
+    if (catching_up()) return catch_up_->OnTopology(*topology);
     // It has become one otherwise than by an election that asked for it: CLUSTER RESET.
     if (following() && promotion_ == nullptr) DoPromote(topology->current_epoch, nullptr);
     return;
   }
   if (me.primary_index >= topology->nodes.size()) return;
   const bus::TopologyNode& primary = topology->nodes[me.primary_index];
-  if (primary.ip.empty() || primary.id == me.id) return;
-  const bool tls = (node_->config()->tls_replication && primary.tls_port != 0) || primary.port == 0;
+  const std::optional<Upstream> upstream = UpstreamOf(primary);
+  if (!upstream || primary.id == me.id) return;
   // While it is taking over it follows nobody, whatever the older topologies say.
   if (promotion_ != nullptr) return;
   // Nor after that, as long as these do not know of it.
   if (primary.id == left_ && primary.config_epoch <= epoch_) return;
-  DoFollow(Upstream{primary.ip, tls ? primary.tls_port : primary.port, tls, primary.id});
+  DoFollow(*upstream);
+}
+
+std::optional<Upstream> ReplicaControl::UpstreamOf(const bus::TopologyNode& node) const {
+  if (node.ip.empty()) return std::nullopt;
+  const bool tls = (node_->config()->tls_replication && node.tls_port != 0) || node.port == 0;
+  return Upstream{node.ip, tls ? node.tls_port : node.port, tls, node.id};
+}
+
+LogsyncRequest ReplicaControl::Request(uint32_t shard) const {
+  const ConfigPtr config = node_->config();
+  LogsyncRequest r;
+  r.replica_id = node_->replication_id();
+  r.ip = config->replica_announce_ip;
+  r.port = config->replica_announce_port != 0 ? config->replica_announce_port
+           : node_->port() != 0               ? node_->port()
+                                              : node_->tls_port();
+  r.shard = shard;
+  r.shards = node_->shard_count();
+  r.databases = config->databases;
+  return r;
 }
 
 // ---- Taking over ----------------------------------------------------------------------------------------------------
@@ -133,6 +160,7 @@ void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
     }
     EndPromotion(absl::AbortedError("another epoch was asked for"));
   }
+  if (catching_up()) catch_up_->Begin();
   LOG(INFO) << "becoming a primary" << (epoch != 0 ? ", with epoch " + std::to_string(epoch) : "");
   promotion_ = std::make_unique<Waiting>();
   promotion_->epoch = epoch;
@@ -174,11 +202,12 @@ void ReplicaControl::Promoted(uint64_t turn, const absl::Status& status) {
   if (!status.ok()) {
     LOG(ERROR) << "this node cannot become a primary: " << status.message();
     left_.clear();
+    begin_again_ms_ = MonoMs() + kBeginAgainMs;
     return EndPromotion(status);
   }
   epoch_ = promotion_->epoch;
   following_.store(false, std::memory_order_release);
-  guard_.replica = false;
+  if (catching_up()) catch_up_->End();
   UpdateGuard();
   OnLoops([guard = guard_](LoopImpl& loop) { loop.ApplyGuard(guard); },
           [this, turn] {
@@ -220,6 +249,7 @@ void ReplicaControl::UpdateGuard() {
   const ConfigPtr config = node_->config();
   RoleGuard guard;
   guard.replica = following();
+  guard.catching_up = catching_up();
   if (following()) {
     for (uint32_t i = 0; i < node_->shard_count(); ++i) {
       guard.loading = guard.loading || !status_[i].whole.load();
@@ -236,6 +266,11 @@ void ReplicaControl::UpdateGuard() {
 }
 
 void ReplicaControl::Tick() {
+  if (catching_up()) {
+    catch_up_->Tick();
+    // A disk that was full, say.
+    if (catch_up_->begins() && promotion_ == nullptr && MonoMs() >= begin_again_ms_) DoPromote(0, nullptr);
+  }
   UpdateGuard();
   TendBacklogs();
 }
@@ -278,6 +313,9 @@ void ReplicaControl::BeginFlow(Call& call) {
   if (stopping_.load() || node_->data().flows() == nullptr) return call.reply->Error("LOADING the node is stopping");
   if (request->replica_id == node_->replication_id())
     return call.reply->Error("ERR LOGSYNC: this node is the replica itself");
+  if (catching_up() && !request->asks) {
+    return call.reply->Error("LOADING this primary first asks its replicas whether they know more than its log");
+  }
   if (request->shards != node_->shard_count()) {
     return call.reply->Error(
         fmt::format("ERR LOGSYNC: this primary has {0} storage shards and the replica has {1}: start the replica with "
@@ -295,8 +333,9 @@ void ReplicaControl::BeginFlow(Call& call) {
     const std::string& from = session.st.addr;
     request->ip = from.substr(0, from.rfind(':'));
   }
-  AckBoard::Seat seat = board_.Take(request->replica_id, request->ip, request->port, request->shard);
-  if (!seat)
+  AckBoard::Seat seat;
+  if (!request->asks) seat = board_.Take(request->replica_id, request->ip, request->port, request->shard);
+  if (!seat && !request->asks)
     return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
 
   struct Moving {
@@ -308,12 +347,13 @@ void ReplicaControl::BeginFlow(Call& call) {
   moving->flow.request = *std::move(request);
   moving->seat = std::move(seat);
   const uint32_t shard = moving->flow.request.shard;
+  const bool asks = moving->flow.request.asks;
   const auto add = [this, moving, shard] {
     node_->Post(node_->LoopOf(shard), [this, moving](LoopImpl& home) {
       if (!stopping_.load()) home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
     });
   };
-  if (node_->log(shard) != nullptr) return add();
+  if (asks || node_->log(shard) != nullptr) return add();
   node_->data().flows()->StartMemoryLogs(following(), [add](const absl::Status& status) {
     if (status.ok()) return add();
     LOG(ERROR) << "no log in memory for replicas: " << status.message();
@@ -357,7 +397,8 @@ ReplicationInfo ReplicaControl::Info() const {
   const int64_t now = MonoMs();
   {
     const std::lock_guard lock(mutex_);
-    if (following()) info.upstream = upstream_ ? *upstream_ : Upstream{};
+    info.catching_up = catching_up();
+    if (following() && !info.catching_up) info.upstream = upstream_ ? *upstream_ : Upstream{};
   }
   if (info.upstream) {
     for (uint32_t i = 0; i < node_->shard_count(); ++i) {

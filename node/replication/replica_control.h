@@ -13,6 +13,7 @@
 
 #include "bus/topology.h"
 #include "node/replication/ack_board.h"
+#include "node/replication/catch_up.h"
 #include "node/replication/flow_receiver.h"
 #include "node/replication/flow_sender.h"
 #include "node/replication/replication.h"
@@ -24,8 +25,9 @@ class NodeImpl;
 
 class ReplicaControl final : public Replication {
  public:
-  // `following`: the data set was opened without beginning a reign (DataSetOptions::follow).
-  ReplicaControl(NodeImpl* node, bool following);
+  // `following`: the data set was opened without beginning a reign (DataSetOptions::follow). `asks`: not as a
+  // replica's, but as that of a primary whose replicas may know more than its log.
+  ReplicaControl(NodeImpl* node, bool following, bool asks);
 
   // ---- Replication
   void Follow(std::optional<Upstream> upstream) override;
@@ -34,6 +36,7 @@ class ReplicaControl final : public Replication {
   void Unfreeze() override;
   int64_t data_age_ms() const override;
   bool following() const override { return following_.load(std::memory_order_acquire); }
+  bool catching_up() const override { return catch_up_ != nullptr && catch_up_->active(); }
   ReplicationInfo Info() const override;
   void BeginFlow(Call& call) override;
   void ReplicaOf(Call& call) override;
@@ -44,6 +47,12 @@ class ReplicaControl final : public Replication {
   FlowSender::Counts& counts() { return counts_; }
   // The state of a flow has changed.
   void OnFlowChanged();
+  // A replica knows more than this primary, which is being fetched: it might as well take over.
+  bool fetching() const { return catch_up_ != nullptr && catch_up_->fetching(); }
+  // What every flow of this node says of it; what it has of the shard is left out.
+  LogsyncRequest Request(uint32_t shard) const;
+  // How flows reach a node; nothing if it has no address yet.
+  std::optional<Upstream> UpstreamOf(const bus::TopologyNode& node) const;
   // No further replica is served.
   void BeginStop() { stopping_.store(true); }
 
@@ -75,6 +84,7 @@ class ReplicaControl final : public Replication {
   FlowSender::Counts counts_;
   std::unique_ptr<FlowStatus[]> status_;  // by shard
   std::atomic<bool> following_, stopping_{false};
+  std::unique_ptr<CatchUp> catch_up_;  // null: there was nothing to be asked when it started
 
   mutable std::mutex mutex_;
   std::optional<Upstream> upstream_;  // changed on loop 0
@@ -82,8 +92,9 @@ class ReplicaControl final : public Replication {
   // Loop 0's own.
   uint64_t turn_ = 0;  // grows with each change of whom it follows: late steps of earlier ones end
   std::unique_ptr<Waiting> promotion_;
-  uint64_t epoch_ = 0;  // of the newest reign that was asked for
-  std::string left_;    // whom it followed before it was promoted, until the topology says that it is a primary
+  uint64_t epoch_ = 0;          // of the newest reign that was asked for
+  std::string left_;            // whom it followed before it was promoted, until the topology says that it is a primary
+  int64_t begin_again_ms_ = 0;  // after a primary that starts could not begin its reigns
   RoleGuard guard_;
   int64_t no_replica_since_ms_ = 0;
   bool backlogs_ = false;

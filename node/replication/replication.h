@@ -56,6 +56,7 @@ struct ReplicationInfo {
   };
   std::vector<Replica> replicas;
   uint64_t sync_full = 0, sync_partial_ok = 0, sync_partial_err = 0;
+  bool catching_up = false;                   // a primary that first asks its replicas for what its log may lack
   uint64_t lost_records = 0, lost_bytes = 0;  // set aside: what this node had and the primary it came back to had not
   std::string primary_id;                     // what the primary calls itself; empty: not known, or it is this node
   bool backlog_active = false;
@@ -84,6 +85,8 @@ class Replication {
   virtual int64_t data_age_ms() const = 0;
   // Whether this node follows another, or has not yet opened its reigns since.
   virtual bool following() const = 0;
+  // Whether it is a primary that first asks its replicas for what its log may lack; it is following() meanwhile.
+  virtual bool catching_up() const = 0;
   virtual ReplicationInfo Info() const = 0;
 
   // ---- A loop's thread ----------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ namespace skein::node {
 
 // The same on all loops, but for the moments that a message takes.
 struct RoleGuard {
+  bool catching_up = false;   // a primary that first asks its replicas for what its log may lack: no data at all
   bool replica = false;       // it follows another, or has not opened its reigns since: no writes
   bool stale = false;         // the link is down, and stale data is not to be served
   bool loading = false;       // some shard is being filled by a full synchronization
   bool few_replicas = false;  // too few for min-replicas-to-write
 
   bool operator==(const RoleGuard&) const = default;
-  bool any() const { return replica || stale || loading || few_replicas; }
+  bool any() const { return catching_up || replica || stale || loading || few_replicas; }
 };
 
 }  // namespace skein::node
