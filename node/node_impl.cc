@@ -115,6 +115,12 @@ absl::Status NodeImpl::Open() {
   absl::StatusOr<bus::TlsContextPtr> tls = TlsContextOf(config);
   if (!tls.ok()) return tls.status();
   tls_context_ = *std::move(tls);
+  const bus::BusOptions bus_options = BusOptionsOf(config);
+  bus::BusOptions for_flows = bus_options;
+  for_flows.tls_cluster = false;
+  absl::StatusOr<bus::BusTrust> trust = bus::LoadTrust(for_flows);
+  if (!trust.ok()) return trust.status();
+  secrets_ = std::move(trust->secrets);
   std::vector<ListenSocket> sockets;
   if (absl::Status status = Bind(config, &sockets); !status.ok()) return status;
 
@@ -128,7 +134,6 @@ absl::Status NodeImpl::Open() {
     if (!running_.load(std::memory_order_acquire)) return;
     for (auto& loop : loops_) loop->OnDurable(shard, durable);
   };
-  const bus::BusOptions bus_options = BusOptionsOf(config);
   // A primary that has replicas begins its reign when it knows that none of them has more of its log.
   const bool asks = config.cluster_enabled && bus::Bus::BeginsWithReplicas(bus_options);
   data_options.follow =
@@ -242,6 +247,11 @@ bus::TlsContextPtr NodeImpl::tls_context() const {
   return tls_context_;
 }
 
+bus::SecretsPtr NodeImpl::secrets() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return secrets_;
+}
+
 bus::TopologyPtr NodeImpl::topology() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return topology_;
@@ -264,7 +274,7 @@ absl::Status NodeImpl::ChangeConfig(const std::vector<std::pair<std::string, std
   auto next = std::make_shared<const Config>(*std::move(changed));
   const bool new_secrets = Names(pairs, "cluster-secret"), new_tls = Names(pairs, "tls-");
   bus::BusTrust trust;
-  if (bus() != nullptr && (new_secrets || new_tls)) {
+  if (new_secrets || (bus() != nullptr && new_tls)) {
     absl::StatusOr<bus::BusTrust> read = bus::LoadTrust(BusOptionsOf(*next));
     if (!read.ok())
       return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
@@ -284,6 +294,10 @@ absl::Status NodeImpl::ChangeConfig(const std::vector<std::pair<std::string, std
     tls_context_ = *std::move(made);
   }
   Spread(std::move(next));
+  if (new_secrets) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    secrets_ = trust.secrets;
+  }
   if (bus::Bus* b = bus()) {
     if (new_secrets) b->SetSecrets(std::move(trust.secrets));
     if (new_tls) b->SetTls(std::move(trust.tls));

@@ -130,6 +130,8 @@ class NodeImpl final : public Node {
   void NoteReplicaOf(std::vector<std::string> words);
   // The certificates for new connections; null if nothing uses TLS.
   bus::TlsContextPtr tls_context() const;
+  // cluster-secret; null if there is none.
+  bus::SecretsPtr secrets() const;
   uint64_t NextClientId() { return next_client_id_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t NextSlowLogId() { return next_slowlog_id_.fetch_add(1, std::memory_order_relaxed); }
   void Post(uint32_t loop, std::function<void(LoopImpl&)> fn) {
@@ -194,6 +196,7 @@ class NodeImpl final : public Node {
   mutable std::mutex mutex_;  // newest snapshots; never on the path of a command
   ConfigPtr config_;
   bus::TlsContextPtr tls_context_;
+  bus::SecretsPtr secrets_;
   bus::TopologyPtr topology_;
   std::optional<ShutdownRequest> shutdown_;
   std::mutex config_change_;  // one CONFIG SET at a time

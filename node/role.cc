@@ -73,6 +73,8 @@ NewFlow LoopImpl::Detach(ClientSession& s) {
       std::make_unique<FlowChannel>(std::exchange(s.fd, -1), s.tls != nullptr ? std::move(s.tls->stream) : nullptr);
   flow.admission = std::move(s.admission);
   flow.addr = s.st.addr;
+  flow.client_id = s.st.id;
+  flow.created_ms = s.st.created_ms;
   s.tls.reset();
   CloseSession(s);
   return flow;

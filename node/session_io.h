@@ -106,6 +106,8 @@ struct SecureChannel {
   std::string_view denial;   // what it is told after the handshake, before it is closed; empty: it is welcome
 };
 
+class FlowChallenge;  // node/replication/flow_proof.h
+
 // Why a session does not go on with its commands.
 enum class Park : uint8_t {
   kNo,
@@ -183,11 +185,12 @@ class ClientSession final : public Session {
   bool gate_registered = false;
   // By shard, the end of the last record that it wrote; empty until it has written one.
   std::vector<storage::Lsn> wrote;
-  std::unique_ptr<PendingWait> wait;  // null: it does not wait
-  bool wait_registered = false;       // in the queue of a shard, for this wait or one before
-  std::unique_ptr<Subscriber> subscriber;  // null: it has never subscribed
-  Buffer pushes;                           // what goes out behind the reply of the command that runs
-  int64_t over_soft_limit_since = 0;  // CLOCK_MONOTONIC ms; 0: below
+  std::unique_ptr<PendingWait> wait;         // null: it does not wait
+  bool wait_registered = false;              // in the queue of a shard, for this wait or one before
+  std::shared_ptr<FlowChallenge> challenge;  // of a LOGSYNC that is to be proven next; else null
+  std::unique_ptr<Subscriber> subscriber;    // null: it has never subscribed
+  Buffer pushes;                             // what goes out behind the reply of the command that runs
+  int64_t over_soft_limit_since = 0;         // CLOCK_MONOTONIC ms; 0: below
 
   Park park = Park::kNo;
   uint64_t deferred_ticket = 0;

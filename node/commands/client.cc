@@ -17,6 +17,7 @@
 #include "node/config/config.h"
 #include "node/loop.h"
 #include "node/node.h"
+#include "node/replication/replication.h"
 #include "node/session.h"
 
 namespace skein::node {
@@ -53,6 +54,17 @@ std::string Line(Session& session, int64_t now_mono_ms) {
       c.resp, c.lib_name, c.lib_ver);
 }
 
+// Of a flow of replication.
+std::string Line(const FlowClient& f, int64_t now_mono_ms) {
+  return fmt::format(
+      "id={} addr={} laddr={} fd={} name= age={} idle={} flags={} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 "
+      "argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events={} cmd=logsync user={} redir=-1 resp=2 "
+      "lib-name= lib-ver=",
+      f.id, f.addr, f.laddr, f.fd, std::max<int64_t>(0, now_mono_ms - f.created_ms) / 1000,
+      std::max<int64_t>(0, now_mono_ms - f.last_io_ms) / 1000, f.to_replica ? "S" : "M", f.output, f.output,
+      f.output == 0 ? "r" : "rw", f.to_replica ? "default" : "(superuser)");
+}
+
 uint64_t LineId(std::string_view line) {
   uint64_t id = 0;
   std::from_chars(line.data() + 3, line.data() + line.size(), id);  // behind "id="
@@ -70,6 +82,12 @@ std::optional<ClientType> ParseType(std::string_view word) {
 }
 
 ClientType TypeOf(const ClientState& c) { return c.subscribed() ? ClientType::kPubsub : ClientType::kNormal; }
+
+ClientType TypeOf(const FlowClient& f) { return f.to_replica ? ClientType::kReplica : ClientType::kPrimary; }
+
+std::vector<FlowClient> FlowsOf(const Node& node, Loop& loop) {
+  return node.replication() == nullptr ? std::vector<FlowClient>() : node.replication()->Flows(loop);
+}
 
 void UnknownType(Call& call, std::string_view word) {
   call.reply->Error(fmt::format("ERR Unknown client type '{}'", word));
@@ -95,7 +113,7 @@ void ClientList(Call& call) {
   }
   call.node->GatherLoops(
       call,
-      [ids, wanted](Loop& loop) {
+      [ids, wanted, node = call.node](Loop& loop) {
         std::string lines;
         loop.ForEachSession([&](Session& session) {
           if (!ids->empty() && !ids->contains(session.state().id)) return;
@@ -103,6 +121,12 @@ void ClientList(Call& call) {
           lines += Line(session, loop.now_mono_ms());
           lines += '\n';
         });
+        for (const FlowClient& flow : FlowsOf(*node, loop)) {
+          if (!ids->empty() && !ids->contains(flow.id)) continue;
+          if (wanted.has_value() && *wanted != TypeOf(flow)) continue;
+          lines += Line(flow, loop.now_mono_ms());
+          lines += '\n';
+        }
         return lines;
       },
       [](ReplyWriter& reply, const std::vector<std::string>& parts) {
@@ -140,6 +164,13 @@ struct KillFilter {
     if (addr.has_value() && c.addr != *addr) return false;
     if (laddr.has_value() && c.laddr != *laddr) return false;
     return !skip_me || c.id != me;
+  }
+  bool Matches(const FlowClient& f) const {
+    if (id.has_value() && f.id != *id) return false;
+    if (type.has_value() && *type != TypeOf(f)) return false;
+    if (user.has_value() && !f.to_replica) return false;  // the primary's link is nobody's
+    if (addr.has_value() && f.addr != *addr) return false;
+    return !laddr.has_value() || f.laddr == *laddr;
   }
 };
 
@@ -196,13 +227,18 @@ void ClientKill(Call& call) {
   }
   call.node->GatherLoops(
       call,
-      [filter](Loop& loop) {
+      [filter, node = call.node](Loop& loop) {
         int64_t killed = 0;
         loop.ForEachSession([&](Session& session) {
           if (!filter.Matches(session.state())) return;
           ++killed;
           session.Close(/*after_replies=*/session.state().id == filter.me);
         });
+        for (const FlowClient& flow : FlowsOf(*node, loop)) {
+          if (!filter.Matches(flow)) continue;
+          ++killed;
+          node->replication()->CloseFlow(loop, flow.id);
+        }
         return std::to_string(killed);
       },
       [old_form](ReplyWriter& reply, const std::vector<std::string>& parts) {

@@ -85,6 +85,7 @@ std::string ReplicationFields(const Node& node, const Config& config, const Repl
           info.backlog_active ? offset - std::min(offset, info.backlog_bytes) + 1 : 0);
   out.Add("repl_backlog_histlen:{}", info.backlog_bytes);
   out.Add("master_catching_up:{}", info.catching_up ? 1 : 0);
+  out.Add("flows_unproven:{}", info.flows_unproven);
   out.Add("lost_records:{}", info.lost_records);
   out.Add("lost_bytes:{}", info.lost_bytes);
   for (size_t shard = 0; shard < info.flows.size(); ++shard) {

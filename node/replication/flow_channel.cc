@@ -1,6 +1,7 @@
 #include "node/replication/flow_channel.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,18 @@ FlowChannel::~FlowChannel() {
   if (tls_ != nullptr) tls_->Shutdown();
   tls_.reset();
   close(fd_);
+}
+
+std::string FlowChannel::Address(bool peer) const {
+  sockaddr_storage at{};
+  socklen_t size = sizeof at;
+  auto* const address = reinterpret_cast<sockaddr*>(&at);
+  char host[NI_MAXHOST], port[NI_MAXSERV];
+  if ((peer ? getpeername(fd_, address, &size) : getsockname(fd_, address, &size)) != 0 ||
+      getnameinfo(address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return {};
+  }
+  return at.ss_family == AF_INET6 ? "[" + std::string(host) + "]:" + port : std::string(host) + ":" + port;
 }
 
 ssize_t FlowChannel::Read(void* to, size_t length) {

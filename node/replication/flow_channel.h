@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -27,6 +28,8 @@ class FlowChannel {
   FlowChannel& operator=(const FlowChannel&) = delete;
 
   int fd() const { return fd_; }
+  // "ip:port" of the other end, or of this one; empty if it is gone.
+  std::string Address(bool peer) const;
   bus::TlsStream* tls() const { return tls_.get(); }
   void set_tls(std::unique_ptr<bus::TlsStream> tls) { tls_ = std::move(tls); }
   // Bytes moved, 0 at the end of the stream (Read), or a negative errno; -EAGAIN: nothing now.

@@ -148,7 +148,10 @@ void FlowDial::ShakeHands() {
 
 void FlowDial::Greet() {
   const Config& config = loop_->config();
-  if (config.masterauth.empty()) return Ask();
+  if (config.masterauth.empty()) {
+    Ask();
+    return;
+  }
   step_ = Step::kAuth;
   std::vector<std::string> words{"AUTH"};
   if (!config.masteruser.empty()) words.push_back(config.masteruser);
@@ -156,9 +159,13 @@ void FlowDial::Greet() {
   Say(Words(words));
 }
 
-void FlowDial::Ask() {
+bool FlowDial::Ask() {
   step_ = Step::kAnswer;
-  Say(Words(EncodeLogsync(callbacks_.request())));
+  const LogsyncRequest request = callbacks_.request();
+  std::vector<std::string> words = EncodeLogsync(request);
+  const std::string text = Words(words);
+  prover_ = std::make_unique<FlowProver>(std::move(words), request.replica_id, loop_->node().secrets());
+  return Say(text);
 }
 
 bool FlowDial::Say(const std::string& words) {
@@ -193,12 +200,17 @@ void FlowDial::Read() {
       std::string line = in_.substr(0, end);
       in_.erase(0, end + 1);
       if (line.ends_with('\r')) line.pop_back();
+      if (step_ == Step::kAnswer && line.starts_with('+') && FlowProver::IsChallenge(line.substr(1))) {
+        absl::StatusOr<std::vector<std::string>> proof = prover_->Answer(line.substr(1));
+        if (!proof.ok()) return Fail(std::string(proof.status().message()));
+        if (!Say(Words(*proof))) return;
+        continue;
+      }
       if (step_ == Step::kAnswer) return OnLine(line);
       if (!line.starts_with('+')) {
         return Fail("it does not take masterauth: " + line.substr(line.starts_with('-') ? 1 : 0, kMaxEndText));
       }
-      step_ = Step::kAnswer;
-      if (!Say(Words(EncodeLogsync(callbacks_.request())))) return;
+      if (!Ask()) return;
       continue;
     }
     if (in_.size() > kMaxAnswer) return Fail("its answer is no line");
@@ -218,7 +230,11 @@ void FlowDial::OnLine(std::string_view line) {
     if (line.starts_with('-')) line.remove_prefix(1);
     return Fail("it refuses: " + std::string(line.substr(0, kMaxEndText)));
   }
-  absl::StatusOr<LogsyncAnswer> answer = DecodeAnswer(line.substr(1));
+  line.remove_prefix(1);
+  if (absl::Status proven = prover_->Check(&line, FlowProver::AcceptorId(line)); !proven.ok()) {
+    return Fail(std::string(proven.message()));
+  }
+  absl::StatusOr<LogsyncAnswer> answer = DecodeAnswer(line);
   if (!answer.ok()) return Fail(std::string(answer.status().message()));
   step_ = Step::kEnded;
   watch_.Close();

@@ -11,6 +11,7 @@
 
 #include "node/buffer.h"
 #include "node/replication/flow_channel.h"
+#include "node/replication/flow_proof.h"
 #include "node/replication/logsync.h"
 #include "node/replication/replication.h"
 
@@ -52,8 +53,8 @@ class FlowDial {
   void OnConnected();
   void ShakeHands();
   void Greet();
-  void Ask();
-  // Both return false if the dial has ended, and is perhaps gone.
+  // All three return false if the dial has ended, and is perhaps gone.
+  bool Ask();
   bool Say(const std::string& words);
   bool Flush();
   void Read();
@@ -70,6 +71,7 @@ class FlowDial {
   std::unique_ptr<FlowChannel> channel_;
   FlowWatch watch_;
   std::string out_, in_;
+  std::unique_ptr<FlowProver> prover_;  // of the LOGSYNC that has been said
 };
 
 }  // namespace skein::node

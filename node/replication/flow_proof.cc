@@ -13,7 +13,7 @@ namespace {
 // Each word with its length before it, so that no two lists of words have the same digest.
 std::string DigestOf(Args words) {
   std::string text;
-  for (const std::string_view word : words) absl::StrAppend(&text, word.size(), ":", word);
+  for (const std::string_view word : words) text.append(std::to_string(word.size())).append(":").append(word);
   uint8_t digest[32];
   unsigned size = 0;
   CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) == 1 && size == sizeof digest);
@@ -113,8 +113,8 @@ absl::Status FlowProver::Check(std::string_view* line, const std::string& accept
   const size_t at = line->rfind(' ');
   bus::Proof proof;
   if (at == std::string_view::npos || !FromHex(line->substr(at + 1), &proof) ||
-      secrets_->Check(bus::TrustRole::kAcceptor,
-                      AboutFlow(Views(words_), dialler_id_, *nonce_, *theirs_, acceptor_id), proof) < 0) {
+      secrets_->Check(bus::TrustRole::kAcceptor, AboutFlow(Views(words_), dialler_id_, *nonce_, *theirs_, acceptor_id),
+                      proof) < 0) {
     return absl::PermissionDeniedError("it does not prove that it knows cluster-secret");
   }
   *line = line->substr(0, at);

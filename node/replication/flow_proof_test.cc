@@ -111,8 +111,9 @@ TEST(FlowProof, OtherWordsAreNotProven) {
   other[8] = "7";
   const std::vector<std::string_view> views(other.begin(), other.end());
   const bus::Nonce nonce{};
-  EXPECT_NE(AboutFlow(views, kReplica, nonce, nonce, "").purpose,
-            AboutFlow(std::vector<std::string_view>(e.words.begin(), e.words.end()), kReplica, nonce, nonce, "").purpose);
+  EXPECT_NE(
+      AboutFlow(views, kReplica, nonce, nonce, "").purpose,
+      AboutFlow(std::vector<std::string_view>(e.words.begin(), e.words.end()), kReplica, nonce, nonce, "").purpose);
 }
 
 TEST(FlowProof, WhoHasASecretTakesNoLessThanAProof) {

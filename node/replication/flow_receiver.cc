@@ -55,6 +55,22 @@ void FlowReceiver::SetState(FlowState state) {
   if (changed) loop_->node().OnFlowChanged();
 }
 
+std::optional<FlowClient> FlowReceiver::Client() const {
+  if (channel_ == nullptr) return std::nullopt;
+  return FlowClient{.id = client_id_,
+                    .addr = channel_->Address(/*peer=*/true),
+                    .laddr = channel_->Address(/*peer=*/false),
+                    .fd = channel_->fd(),
+                    .created_ms = connected_ms_,
+                    .last_io_ms = heard_ms_,
+                    .to_replica = false,
+                    .output = out_.size()};
+}
+
+void FlowReceiver::Kill() {
+  if (channel_ != nullptr) Fail("CLIENT KILL");
+}
+
 uint32_t FlowReceiver::shard() const { return host_->index; }
 
 // ---- The connection -------------------------------------------------------------------------------------------------
@@ -138,6 +154,8 @@ void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
     return Part(answer.common);
   }
   channel_ = std::move(answered.channel);
+  client_id_ = loop_->node().NextClientId();
+  connected_ms_ = heard_ms_;
   if (!watch_.Open(loop_->uv(), channel_->fd(), [this](int events) { OnReady(events); })) {
     return Fail("its descriptor cannot be watched");
   }

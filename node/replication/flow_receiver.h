@@ -59,6 +59,10 @@ class FlowReceiver {
   void Resume();
   // The log is durable up to what was asked for.
   void OnDurable();
+  // Nothing while there is no connection.
+  std::optional<FlowClient> Client() const;
+  // Its connection ends; it dials again.
+  void Kill();
   uint64_t id() const { return id_; }
   uint32_t shard() const;
 
@@ -117,8 +121,10 @@ class FlowReceiver {
   uint64_t rest_needs_ = 0;  // bytes of it before it is worth another look
   bool waits_ = false;       // for room, or for the reload: nothing is read
   std::unique_ptr<storage::ShardReload> reload_;
-  bool fed_ = false;   // the whole base
-  bool anew_ = false;  // only a full synchronization helps
+  bool fed_ = false;        // the whole base
+  bool anew_ = false;       // only a full synchronization helps
+  uint64_t client_id_ = 0;  // of the connection
+  int64_t connected_ms_ = 0;
   int64_t heard_ms_ = 0, acked_ms_ = 0;
   AckPayload acked_, asked_;
 };

@@ -36,6 +36,17 @@ storage::Backlog* FlowSender::backlog() const {
   return log == nullptr ? nullptr : log->backlog();
 }
 
+FlowClient FlowSender::Client() const {
+  return {.id = flow_.client_id,
+          .addr = flow_.addr,
+          .laddr = flow_.channel->Address(/*peer=*/false),
+          .fd = flow_.channel->fd(),
+          .created_ms = flow_.created_ms,
+          .last_io_ms = std::max(heard_ms_, sent_ms_),
+          .to_replica = true,
+          .output = cursor_ == nullptr ? 0 : cursor_->lag()};
+}
+
 // ---- From where -----------------------------------------------------------------------------------------------------
 
 void FlowSender::Refuse(std::string_view error) {
@@ -85,7 +96,7 @@ void FlowSender::Start() {
 }
 
 void FlowSender::Answer(const LogsyncAnswer& answer) {
-  const std::string line = "+" + EncodeAnswer(answer) + "\r\n";
+  const std::string line = Line(answer);
   // Its first bytes: there is room, or will be when it asks again.
   constexpr int kRoom = 256 << 10;
   setsockopt(flow_.channel->fd(), SOL_SOCKET, SO_SNDBUF, &kRoom, sizeof kRoom);
@@ -97,11 +108,15 @@ void FlowSender::Answer(const LogsyncAnswer& answer) {
   }
 }
 
+std::string FlowSender::Line(const LogsyncAnswer& answer) const {
+  return "+" + EncodeAnswer(answer) + (flow_.proof.empty() ? "" : " " + flow_.proof) + "\r\n";
+}
+
 std::string FlowSender::Head(LogsyncAnswer::Kind kind) const {
   LogsyncAnswer answer;
   answer.kind = kind;
   answer.primary_id = loop_->node().replication_id();
-  return "+" + EncodeAnswer(answer) + "\r\n";
+  return Line(answer);
 }
 
 void FlowSender::Continue(storage::Lsn from) {

@@ -18,6 +18,7 @@
 #include "node/replication/flow_feed.h"
 #include "node/replication/flow_frame.h"
 #include "node/replication/logsync.h"
+#include "node/replication/replication.h"
 #include "storage/backlog.h"
 #include "storage/types.h"
 
@@ -31,14 +32,17 @@ struct NewFlow {
   std::unique_ptr<FlowChannel> channel;
   Admission admission;
   LogsyncRequest request;
-  std::string addr;  // where it comes from, for the log
+  uint64_t client_id = 0;
+  int64_t created_ms = 0;  // CLOCK_MONOTONIC
+  std::string addr;        // where it comes from, for the log
+  std::string proof;       // of cluster-secret, to be shown to the replica with the answer; empty: none was asked for
 };
 
 class FlowSender {
  public:
   // What senders of a node count, for INFO.
   struct Counts {
-    std::atomic<uint64_t> full{0}, partial{0}, partial_refused{0};
+    std::atomic<uint64_t> full{0}, partial{0}, partial_refused{0}, unproven{0};
   };
 
   FlowSender(LoopImpl* loop, ShardHost* host, NewFlow flow, AckBoard::Seat seat, uint64_t id, Counts* counts);
@@ -60,6 +64,7 @@ class FlowSender {
   // Closes if a feed is under way, and waits for it.
   void EndFeed();
 
+  FlowClient Client() const;
   uint64_t id() const { return id_; }
   const ShardHost& host() const { return *host_; }
   const std::string& replica() const { return flow_.request.replica_id; }
@@ -79,6 +84,7 @@ class FlowSender {
   void Refuse(std::string_view error);
   void Answer(const LogsyncAnswer& answer);
   // The line before the frames.
+  std::string Line(const LogsyncAnswer& answer) const;
   std::string Head(LogsyncAnswer::Kind kind) const;
   // Where the replica's log and this one part; by that, what is sent.
   void Continue(storage::Lsn from);

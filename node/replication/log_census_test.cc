@@ -40,7 +40,7 @@ TEST(LogCensus, EveryShardIsTakenFromWhomKnowsMostOfIt) {
   EXPECT_FALSE(census.complete());
   census.Hear(0, 2, {90, {kFirst}});  // said again
   EXPECT_FALSE(census.complete());
-  census.Hear(1, 2, {20, {kFirst}});
+  census.Hear(1, 2, {80, {kFirst}});
   EXPECT_TRUE(census.complete());
   EXPECT_TRUE(census.knows_more());
   ASSERT_TRUE(census.sources()[0] && census.sources()[1]);

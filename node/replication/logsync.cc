@@ -138,7 +138,7 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
   if (a.kind == LogsyncAnswer::Kind::kParted) {
     if (!Number(line, &a.common)) return bad();
   } else if (a.kind == LogsyncAnswer::Kind::kKnows) {
-    if (!Number(TakeUntil(&line, ' '), &a.end) || !ParseHistory(line, &a.history)) return bad();
+    if (!Number(TakeUntil(&line, ' '), &a.end) || line.empty() || !ParseHistory(line, &a.history)) return bad();
   } else if (!line.empty()) {
     return bad();
   }

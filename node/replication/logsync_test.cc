@@ -42,7 +42,11 @@ TEST(Logsync, ComesBackAsItWasSaid) {
     EXPECT_EQ(back->whole, r.whole);
     EXPECT_EQ(back->end, r.end);
     EXPECT_EQ(back->history, r.history);
+    EXPECT_FALSE(back->asks);
   }
+  LogsyncRequest r = Sample();
+  r.asks = true;
+  EXPECT_TRUE(Decode(EncodeLogsync(r))->asks);
 }
 
 TEST(Logsync, RefusesWhatIsNone) {
@@ -101,6 +105,21 @@ TEST(Logsync, AnswersComeBack) {
     EXPECT_EQ(back->kind, a.kind);
     EXPECT_EQ(back->common, a.common);
     EXPECT_EQ(back->primary_id, a.primary_id);
+  }
+  a.kind = LogsyncAnswer::Kind::kKnows;
+  a.common = 0;
+  for (const auto& history : {std::vector<storage::Reign>{}, Sample().history}) {
+    a.end = history.empty() ? 0 : 1234;
+    a.history = history;
+    const auto back = DecodeAnswer(EncodeAnswer(a));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(back->kind, a.kind);
+    EXPECT_EQ(back->end, a.end);
+    EXPECT_EQ(back->history, a.history);
+    EXPECT_EQ(back->primary_id, a.primary_id);
+  }
+  for (const char* rest : {"", " ", " 5", " 5 ", " x -", " 5 0:0", " 5 - -"}) {
+    EXPECT_FALSE(DecodeAnswer("KNOWS 1 " + a.primary_id + rest).ok()) << rest;
   }
   for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -", "PARTED 1 x 5"}) {
     EXPECT_FALSE(DecodeAnswer(line).ok()) << line;

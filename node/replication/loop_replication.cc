@@ -113,6 +113,27 @@ void LoopReplication::Fetch(const std::vector<std::optional<Upstream>>& from) {
   }
 }
 
+std::vector<FlowClient> LoopReplication::Clients() const {
+  std::vector<FlowClient> clients;
+  for (const auto& s : senders_) {
+    if (!s->closed()) clients.push_back(s->Client());
+  }
+  for (const auto& r : receivers_) {
+    if (std::optional<FlowClient> client = r->Client()) clients.push_back(*std::move(client));
+  }
+  return clients;
+}
+
+void LoopReplication::CloseFlow(uint64_t client_id) {
+  for (const auto& s : senders_) {
+    if (!s->closed() && s->Client().id == client_id) return s->Close("CLIENT KILL");
+  }
+  for (const auto& r : receivers_) {
+    const std::optional<FlowClient> client = r->Client();
+    if (client && client->id == client_id) return r->Kill();
+  }
+}
+
 void LoopReplication::OnDurable(uint32_t shard) {
   for (const auto& r : receivers_) {
     if (r->shard() == shard) r->OnDurable();

@@ -50,6 +50,8 @@ class LoopReplication {
   void DestroyLater(std::unique_ptr<storage::ShardReload> reload) { done_reloads_.push_back(std::move(reload)); }
 
   // ---- Both
+  std::vector<FlowClient> Clients() const;
+  void CloseFlow(uint64_t client_id);
   void Tick();
   void OnProgress();
   // In each turn of the loop.

@@ -148,6 +148,17 @@ void ReplicaControl::Promote(uint64_t epoch, Done done) {
   node_->Post(0, [this, epoch, done = std::move(done)](LoopImpl&) { DoPromote(epoch, done); });
 }
 
+absl::Status ReplicaControl::CheckWhole() const {
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+    if (status_[i].whole.load()) continue;
+    return absl::FailedPreconditionError(fmt::format(
+        "shard {} has been synchronized in part only: let it follow a primary until it is whole, or restart it with "
+        "what it had before",
+        i));
+  }
+  return absl::OkStatus();
+}
+
 void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
   if (!following() && epoch_ == epoch && promotion_ == nullptr) {
     if (done) done(absl::OkStatus());
@@ -159,6 +170,13 @@ void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
       return;
     }
     EndPromotion(absl::AbortedError("another epoch was asked for"));
+  }
+  // Nothing of what it does, following above all, changes for a promotion that cannot be.
+  if (absl::Status whole = CheckWhole(); !whole.ok()) {
+    LOG(ERROR) << "this node cannot become a primary: " << whole.message();
+    begin_again_ms_ = MonoMs() + kBeginAgainMs;
+    if (done) done(whole);
+    return;
   }
   if (catching_up()) catch_up_->Begin();
   LOG(INFO) << "becoming a primary" << (epoch != 0 ? ", with epoch " + std::to_string(epoch) : "");
@@ -308,8 +326,30 @@ int64_t ReplicaControl::data_age_ms() const {
 // ---- Commands -------------------------------------------------------------------------------------------------------
 
 void ReplicaControl::BeginFlow(Call& call) {
-  absl::StatusOr<LogsyncRequest> request = DecodeLogsync(call.argv);
-  if (!request.ok()) return call.reply->Error(TextOf(request.status()));
+  auto& session = static_cast<ClientSession&>(*call.session);
+  const bus::SecretsPtr secrets = node_->secrets();
+  const std::shared_ptr<FlowChallenge> challenge = std::move(session.challenge);
+  std::string proof;
+  absl::StatusOr<LogsyncRequest> request = absl::InvalidArgumentError("");
+  if (SameName(call.argv[1], "prove")) {
+    const std::optional<std::string> shown = challenge == nullptr || secrets == nullptr
+                                                 ? std::nullopt
+                                                 : challenge->Prove(call.argv, *secrets, node_->replication_id());
+    if (!shown) {
+      LOG(WARNING) << "a flow from " << session.st.addr
+                   << " is refused: it does not prove that it knows cluster-secret";
+      return call.reply->Error("NOPERM LOGSYNC: this is no proof of this node's cluster-secret");
+    }
+    proof = *shown;
+    request = challenge->request();
+  } else {
+    request = DecodeLogsync(call.argv);
+    if (!request.ok()) return call.reply->Error(TextOf(request.status()));
+    if (secrets != nullptr) {
+      session.challenge = std::make_shared<FlowChallenge>(call.argv, *request, &counts_.unproven);
+      return call.reply->Status(session.challenge->Line());
+    }
+  }
   if (stopping_.load() || node_->data().flows() == nullptr) return call.reply->Error("LOADING the node is stopping");
   if (request->replica_id == node_->replication_id())
     return call.reply->Error("ERR LOGSYNC: this node is the replica itself");
@@ -328,7 +368,6 @@ void ReplicaControl::BeginFlow(Call& call) {
         call.config->databases, request->databases));
   }
   auto& loop = static_cast<LoopImpl&>(*call.loop);
-  auto& session = static_cast<ClientSession&>(*call.session);
   if (request->ip.empty()) {
     const std::string& from = session.st.addr;
     request->ip = from.substr(0, from.rfind(':'));
@@ -345,6 +384,7 @@ void ReplicaControl::BeginFlow(Call& call) {
   auto moving = std::make_shared<Moving>();
   moving->flow = loop.Detach(session);
   moving->flow.request = *std::move(request);
+  moving->flow.proof = std::move(proof);
   moving->seat = std::move(seat);
   const uint32_t shard = moving->flow.request.shard;
   const bool asks = moving->flow.request.asks;
@@ -389,6 +429,12 @@ void ReplicaControl::ReplicaOf(Call& call) {
   Follow(upstream);
   call.reply->Ok();
 }
+
+std::vector<FlowClient> ReplicaControl::Flows(Loop& loop) const {
+  return static_cast<LoopImpl&>(loop).replication().Clients();
+}
+
+void ReplicaControl::CloseFlow(Loop& loop, uint64_t id) { static_cast<LoopImpl&>(loop).replication().CloseFlow(id); }
 
 // ---- Figures --------------------------------------------------------------------------------------------------------
 
@@ -445,6 +491,7 @@ ReplicationInfo ReplicaControl::Info() const {
   info.sync_full = counts_.full.load();
   info.sync_partial_ok = counts_.partial.load();
   info.sync_partial_err = counts_.partial_refused.load();
+  info.flows_unproven = counts_.unproven.load();
   const ConfigPtr config = node_->config();
   info.good_replicas = board_.CountSince(now - int64_t{config->min_replicas_max_lag} * 1000);
   return info;

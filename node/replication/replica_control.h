@@ -40,6 +40,8 @@ class ReplicaControl final : public Replication {
   ReplicationInfo Info() const override;
   void BeginFlow(Call& call) override;
   void ReplicaOf(Call& call) override;
+  std::vector<FlowClient> Flows(Loop& loop) const override;
+  void CloseFlow(Loop& loop, uint64_t id) override;
 
   // ---- Any thread
   AckBoard& board() { return board_; }
@@ -72,6 +74,8 @@ class ReplicaControl final : public Replication {
   void DialAll(uint64_t turn);
   // 0: the epoch behind each log's last.
   void DoPromote(uint64_t epoch, Done done);
+  // An error: what some shard holds is a part of a snapshot.
+  absl::Status CheckWhole() const;
   void Promoted(uint64_t turn, const absl::Status& status);
   void EndPromotion(const absl::Status& status);
   void UpdateGuard();

@@ -56,12 +56,23 @@ struct ReplicationInfo {
   };
   std::vector<Replica> replicas;
   uint64_t sync_full = 0, sync_partial_ok = 0, sync_partial_err = 0;
+  uint64_t flows_unproven = 0;                // LOGSYNCs of those who did not prove that they know cluster-secret
   bool catching_up = false;                   // a primary that first asks its replicas for what its log may lack
   uint64_t lost_records = 0, lost_bytes = 0;  // set aside: what this node had and the primary it came back to had not
   std::string primary_id;                     // what the primary calls itself; empty: not known, or it is this node
   bool backlog_active = false;
   uint64_t backlog_bytes = 0;  // of all shards
   int64_t good_replicas = 0;   // that min-replicas-max-lag lets count
+};
+
+// A flow's connection, for CLIENT LIST.
+struct FlowClient {
+  uint64_t id = 0;  // one of the clients' ids
+  std::string addr, laddr;
+  int fd = -1;
+  int64_t created_ms = 0, last_io_ms = 0;  // CLOCK_MONOTONIC
+  bool to_replica = true;                  // else to this node's primary
+  uint64_t output = 0;                     // bytes that wait for it
 };
 
 class Replication {
@@ -92,6 +103,9 @@ class Replication {
   // ---- A loop's thread ----------------------------------------------------------------------------------------------
   // LOGSYNC: answers, and takes the session's connection away from it.
   virtual void BeginFlow(Call& call) = 0;
+  // The flows of this loop, and an end of the one with this id: CLIENT LIST and KILL. A replica's end comes again.
+  virtual std::vector<FlowClient> Flows(Loop& loop) const = 0;
+  virtual void CloseFlow(Loop& loop, uint64_t id) = 0;
   // REPLICAOF with cluster-enabled no: writes the reply.
   virtual void ReplicaOf(Call& call) = 0;
 };

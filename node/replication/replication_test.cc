@@ -9,9 +9,12 @@
 #include <string>
 #include <thread>
 
+#include "bus/state_file.h"
 #include "glog/logging.h"
 #include "node/node_testing.h"
 #include "node/replication/replica_control.h"
+#include "proto/bus.pb.h"
+#include "proto/node_state.pb.h"
 #include "storage/slot.h"
 
 namespace skein::node {
@@ -24,6 +27,7 @@ class Live {
     bool logs = true;
     uint32_t loops = 2, shards = 1;
     std::function<void(Config*)> configure;
+    std::function<void(bus::Topology*)> topology = nullptr;  // at the start, of a cluster
   };
   explicit Live(Options options) : options_(std::move(options)) {
     char name[] = "/tmp/replication-test-XXXXXX";
@@ -50,13 +54,14 @@ class Live {
     o.start_bus = [this](bus::BusOptions, bus::BusCallbacks callbacks) -> absl::StatusOr<std::unique_ptr<bus::Bus>> {
       auto bus = std::make_unique<HandBus>(std::move(callbacks));
       bus_ = bus.get();
-      bus->Change([](bus::Topology* t) {
+      bus->Change([this](bus::Topology* t) {
         t->ok = true;
         t->nodes.resize(1);
         t->nodes[0].id = std::string(40, 'a');
         t->nodes[0].ip = "127.0.0.1";
         t->nodes[0].myself = true;
         t->owner.fill(0);
+        if (options_.topology) options_.topology(t);
       });
       return bus;
     };
@@ -65,6 +70,26 @@ class Live {
     node_ = *std::move(node);
   }
   void Stop() { node_.reset(); }
+  // It has persisted that a node on this port is its replica.
+  void KnowReplica(uint16_t port) {
+    proto::NodeRecord own, other;
+    own.set_id(std::string(20, '\xaa'));
+    other.set_id(std::string(20, '\xbb'));
+    other.set_primary_id(own.id());
+    proto::NodeState state;
+    state.set_format(1);
+    state.set_own_record(own.SerializeAsString());
+    state.add_nodes()->set_record(other.SerializeAsString());
+    ASSERT_TRUE(bus::SaveState(bus::StatePath(dir_, "nodes.conf"), state).ok());
+    options_.topology = [port](bus::Topology* t) {
+      t->nodes.resize(2);
+      t->nodes[1].id = std::string(40, 'b');
+      t->nodes[1].ip = "127.0.0.1";
+      t->nodes[1].port = port;
+      t->nodes[1].primary = false;
+      t->nodes[1].primary_index = 0;
+    };
+  }
   NodeImpl& node() { return *node_; }
   HandBus& bus() { return *bus_; }
   ReplicationInfo Info() { return node_->replication()->Info(); }
@@ -204,6 +229,81 @@ TEST_P(ReplicationOf, NodesStopWhateverTheirFlowsDo) {
   replica.Follow(primary);
   primary.Stop();
   EXPECT_FALSE(replica.linked() && replica.node().replication()->data_age_ms() < 0);
+}
+
+// Not by files, which tests/e2e/test_catch_up.py loses; by memory, which every restart loses.
+TEST(Replication, APrimaryThatRestartsTakesFromItsReplicasWhatItLacks) {
+  const Live::Options options{.cluster = true, .logs = false, .loops = 2, .shards = 3, .configure = [](Config* c) {
+                                c->cluster_node_timeout = 5000;
+                              }};
+  Live primary(options), replica(options);
+  {
+    TestClient client(primary.node().port());
+    for (int i = 0; i < 500; ++i) ASSERT_EQ(Set(client, i), "+OK\r\n");
+    replica.Follow(primary);
+    ASSERT_TRUE(Await([&] { return replica.linked() && replica.offset() == primary.offset(); }));
+  }
+  primary.Stop();
+  primary.KnowReplica(replica.node().port());
+  primary.Start();
+  ASSERT_TRUE(Await([&] { return !primary.node().replication()->following(); }));
+  EXPECT_FALSE(primary.node().replication()->catching_up());
+  TestClient client(primary.node().port());
+  ASSERT_TRUE(Await([&] { return client.Ask({"DBSIZE"}) == ":500\r\n"; })) << client.Ask({"DBSIZE"});
+  EXPECT_EQ(Set(client, 1000), "+OK\r\n");
+}
+
+TEST(Replication, APrimaryWhoseReplicasAreSilentWaitsAndRefusesMeanwhile) {
+  uint16_t nobody = 0;
+  {
+    Live gone({.configure = {}});
+    nobody = gone.node().port();
+  }
+  Live primary({.cluster = true, .shards = 2, .configure = [](Config* c) { c->cluster_node_timeout = 1500; }});
+  primary.Stop();
+  primary.KnowReplica(nobody);
+  primary.Start();
+  TestClient client(primary.node().port());
+  EXPECT_TRUE(Set(client, 1).starts_with("-CLUSTERDOWN ")) << "before it has asked";
+  EXPECT_TRUE(client.Ask({"GET", "a"}).starts_with("-CLUSTERDOWN "));
+  EXPECT_EQ(client.Ask({"PING"}), "+PONG\r\n");
+  LogsyncRequest request;
+  request.replica_id = std::string(40, 'c');
+  request.shards = 2;
+  EXPECT_TRUE(client.Ask(EncodeLogsync(request)).starts_with("-LOADING "));
+  ASSERT_TRUE(Await([&] { return !primary.node().replication()->catching_up(); }));
+  ASSERT_TRUE(Await([&] { return Set(client, 1) == "+OK\r\n"; }));
+
+  // Stopped, or told to follow somebody, in the middle of it.
+  primary.Stop();
+  primary.Start();
+  primary.Stop();
+  primary.Start();
+  Live other({.cluster = true, .shards = 2, .configure = {}});
+  primary.Follow(other);
+  EXPECT_FALSE(primary.node().replication()->catching_up());
+  EXPECT_TRUE(primary.node().replication()->following());
+  ASSERT_TRUE(Await([&] { return primary.linked(); }));
+}
+
+TEST(Replication, WhatAnybodyIsToldOfALogBeforeItIsFollowed) {
+  Live node({.configure = {}});
+  TestClient client(node.node().port());
+  ASSERT_EQ(Set(client, 1), "+OK\r\n");
+  LogsyncRequest request;
+  request.replica_id = std::string(40, 'c');
+  request.asks = true;
+  TestClient flow(node.node().port());
+  flow.Send(TestClient::Encode(EncodeLogsync(request)));
+  const std::string line = flow.ReadLine();
+  const auto answer = DecodeAnswer(std::string_view(line).substr(1));
+  ASSERT_TRUE(answer.ok()) << line;
+  EXPECT_EQ(answer->kind, LogsyncAnswer::Kind::kKnows);
+  EXPECT_GT(answer->end, 0u);
+  EXPECT_LE(answer->end, node.offset());
+  EXPECT_EQ(answer->history.size(), 1u);
+  EXPECT_EQ(flow.ReadToEnd(), "");
+  EXPECT_TRUE(node.Info().replicas.empty());
 }
 
 TEST(Replication, GarbageOnAFlowClosesItAndNothingElse) {

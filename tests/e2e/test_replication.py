@@ -108,6 +108,7 @@ class Wire(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.whole = True
+        self.limit = None  # bytes that a connection carries each way before it stands still
         self.open = []
         self.start()
 
@@ -125,11 +126,14 @@ class Wire(threading.Thread):
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
 
-    @staticmethod
-    def carry(source, sink):
+    def carry(self, source, sink):
+        carried = 0
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
+                carried += len(data)
+                while self.limit is not None and carried > self.limit:
+                    time.sleep(0.02)
         except OSError:
             pass
         for one in (source, sink):
@@ -439,3 +443,54 @@ def test_replicaof_is_remembered_and_refused_where_it_cannot_be(make, make_node)
     other = make_node(cluster_enabled="yes").start()
     with pytest.raises(resp.Error, match="REPLICAOF not allowed in cluster mode"):
         other.call("REPLICAOF", "127.0.0.1", primary.port)
+
+
+def clients(node, *words):
+    return [dict(field.split("=", 1) for field in line.split(" "))
+            for line in node.call("CLIENT", "LIST", *words).decode().splitlines()]
+
+
+def test_flows_stand_among_the_clients_and_can_be_killed(make_node):
+    primary, replica = (make_node(cluster_enabled="no", client_loops=2).start() for _ in range(2))
+    follow(replica, primary)
+    for node, kind, flag, other in ((primary, "replica", "S", "master"), (replica, "master", "M", "slave")):
+        found = clients(node, "TYPE", kind)
+        assert len(found) == 1 and all(one["flags"] == flag and one["cmd"] == "logsync" for one in found), found
+        assert clients(node, "TYPE", other) == []
+        assert {one["id"] for one in found} < {one["id"] for one in clients(node)}
+        assert clients(node, "ID", found[0]["id"])[0]["addr"] == found[0]["addr"]
+    # The two ends of a connection name each other.
+    assert ({(one["addr"], one["laddr"]) for one in clients(primary, "TYPE", "slave")}
+            == {(one["laddr"], one["addr"]) for one in clients(replica, "TYPE", "primary")})
+    for node, kind in ((primary, "slave"), (replica, "master")):
+        before = {one["id"] for one in clients(node, "TYPE", kind)}
+        assert node.call("CLIENT", "KILL", "TYPE", kind) == 1
+        await_that(lambda: linked(replica) and len(clients(node, "TYPE", kind)) == 1 and
+                   not before & {one["id"] for one in clients(node, "TYPE", kind)}, lambda: clients(node))
+    primary.call("SET", "a", "1")
+    same(primary, replica)
+    one = clients(primary, "TYPE", "replica")[0]
+    assert primary.call("CLIENT", "KILL", "ADDR", one["addr"]) == 1
+    await_that(lambda: linked(replica))
+    assert primary.call("CLIENT", "KILL", "ID", 999999) == 0
+
+
+def test_a_replica_that_has_a_part_is_not_promoted(make_node):
+    primary, replica = (make_node(cluster_enabled="no", client_loops=1).start() for _ in range(2))
+    with primary.client() as client:
+        client.pipeline([("SET", "key:%d" % i, "x" * 10000) for i in range(5000)])
+    wire = Wire(primary.port)
+    wire.limit = 1 << 20
+    replica.call("REPLICAOF", "127.0.0.1", wire.port)
+    await_that(lambda: "whole=0" in replication(replica)["flow0"])
+    with pytest.raises(resp.Error, match="synchronized in part only"):
+        replica.call("REPLICAOF", "NO", "ONE")
+    with pytest.raises(resp.Error, match="READONLY|LOADING"):
+        replica.call("SET", "a", "1")
+    # Nothing of what it did has changed: it goes on following, and is whole in the end.
+    assert replication(replica)["role"] == "slave" and int(replication(replica)["master_port"]) == wire.port
+    wire.limit = None
+    await_that(lambda: linked(replica), lambda: replica.log_text()[-2000:])
+    same(primary, replica)
+    assert replica.call("REPLICAOF", "NO", "ONE") == b"OK"
+    assert replica.call("SET", "a", "1") == b"OK"
