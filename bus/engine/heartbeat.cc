@@ -217,7 +217,9 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   pong->set_seq(ping.seq());
   pong->set_stalled_ms(StalledMs());
   pong->set_your_version(from->record.version);
-  pong->set_withheld(Withheld(*from));
+  // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
+  const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
+  pong->set_withheld(stalled || Withheld(*from));
   pong->set_no_mandate(self_->owner() && from->owner() && !from->record.own_electorate && mandate_ms_ <= now());
   // Also if this node does not decide about it: it may be about to make it a witness.
   if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, 0, {}});

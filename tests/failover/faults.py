@@ -266,14 +266,15 @@ def slow_disk(groups):
 
 
 def hanging_disk(groups):
-    """Given up or not: whoever serves afterwards has what was acknowledged, but for what no replica had."""
-    primary, replica = _pick_pair(groups)
-    groups.disks[primary].slow(groups.timeout_ms * 2)
-    _timeouts(groups, 2.5)
+    """Its data plane stands still, and that is reason enough to be replaced."""
+    primary = _pick_primary(groups)
+    began = time.monotonic()
+    groups.disks[primary].slow(groups.timeout_ms * 4)
+    heir = groups.await_new_primary(primary)
+    took = time.monotonic() - began
     groups.disks[primary].says()
-    groups.await_well()
-    return "each sync of node %d took two timeouts, now %s serves" % (
-        primary.index, replica.index if replica in groups.roles() else primary.index)
+    return "each sync of node %d took four timeouts, %d took over after %.2f s, well after %.1f s" % (
+        primary.index, heir.index, took, groups.await_well())
 
 
 def _await_refusals(groups, node):
