@@ -23,6 +23,12 @@ class AofReader {
 
   const FileHeader& header() const { return header_; }
 
+  // Goes on at an offset where a record, or a mark before one, is known to start, at `lsn`. Before the first Next.
+  void Seek(uint64_t offset, Lsn lsn) {
+    offset_ = offset;
+    lsn_ = lsn;
+  }
+
   enum class Found : uint8_t {
     kRecord,  // record() and body(), checked, valid until the next call
     kEnd,     // the file ends after a whole record

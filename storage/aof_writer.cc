@@ -150,6 +150,7 @@ void AofWriter::WriteGroup(Lsn published) {
   Gather(published);
   if (!WriteUntilDone()) return;
   writes_.fetch_add(1, std::memory_order_relaxed);
+  places_.Note({.lsn = written(), .offset = file_.size, .salt = file_.salt});
   file_.size += group_size_;
   if (group_marked_) file_.marked = durable();
   file_size_.store(file_.size, std::memory_order_relaxed);

@@ -24,6 +24,7 @@
 #include "storage/log.h"
 #include "storage/log_tail.h"
 #include "storage/parker.h"
+#include "storage/place_index.h"
 #include "storage/record.h"
 
 namespace skein::storage {
@@ -148,8 +149,12 @@ class AofWriter {
   // Which life of the log this is: one more with every restart. Any thread.
   uint64_t life() const { return lives_.load(std::memory_order_seq_cst); }
   // Waits until everything before `lsn`, which has been published in this life, has been written. As WaitDurable,
-  // without a sync; Cancelled if the life is another.
-  absl::Status WaitWritten(Lsn lsn, uint64_t life);
+  // without a sync; Cancelled if the life is another, or once `cancelled`, which may be null, is true: whoever makes it
+  // so calls WakeWaiters.
+  absl::Status WaitWritten(Lsn lsn, uint64_t life, const std::atomic<bool>* cancelled = nullptr);
+  void WakeWaiters();
+  // Where records start in the files that this writer has written.
+  const PlaceIndex& places() const { return places_; }
 
   // Asks the thread to write and sync what has been published, and to end.
   void Stop();
@@ -180,12 +185,11 @@ class AofWriter {
   absl::Status StartRestart(Request* request);
   // Takes over the file that a request has made, at `lsn`.
   void Adopt(AofFile file, Lsn lsn);
-  absl::Status Wait(Lsn lsn, uint64_t life, const std::function<Lsn()>& reached);
+  absl::Status Wait(Lsn lsn, uint64_t life, const std::atomic<bool>* cancelled, const std::function<Lsn()>& reached);
   void Answer(absl::Status status);
   // After a rotation that failed: until it works, or gives up because the writer is to end.
   void SettleUntilDone(const FileChange& change);
   absl::Status Post(Request* request);
-  void WakeWaiters();
   // After something failed with `status`: waits a little. False if it is not to be tried again: the writer is to end.
   bool TryAgain(const absl::Status& status, int* tries_when_stopping, std::chrono::nanoseconds* pause);
 
@@ -227,6 +231,7 @@ class AofWriter {
   std::atomic<uint64_t> file_size_, writes_{0}, write_errors_{0}, fsyncs_{0}, fsync_errors_{0}, delayed_fsync_{0},
       revivals_{0};
   std::atomic<Lsn> sync_asked_{0};
+  PlaceIndex places_;
   mutable std::mutex reason_mutex_;  // only when writes are off
   std::string reason_;
   std::string last_reason_;

@@ -22,21 +22,23 @@ absl::Status AofWriter::WaitDurable(Lsn lsn) {
   waiters_.fetch_add(1, std::memory_order_seq_cst);
   const uint64_t life = this->life();
   AskSync(lsn);
-  absl::Status status = Wait(lsn, life, [this] { return durable(); });
+  absl::Status status = Wait(lsn, life, nullptr, [this] { return durable(); });
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
   return status;
 }
 
-absl::Status AofWriter::WaitWritten(Lsn lsn, uint64_t life) {
+absl::Status AofWriter::WaitWritten(Lsn lsn, uint64_t life, const std::atomic<bool>* cancelled) {
   waiters_.fetch_add(1, std::memory_order_seq_cst);
-  absl::Status status = Wait(lsn, life, [this] { return written(); });
+  absl::Status status = Wait(lsn, life, cancelled, [this] { return written(); });
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
   return status;
 }
 
-absl::Status AofWriter::Wait(Lsn lsn, uint64_t life, const std::function<Lsn()>& reached) {
+absl::Status AofWriter::Wait(Lsn lsn, uint64_t life, const std::atomic<bool>* cancelled,
+                             const std::function<Lsn()>& reached) {
   std::unique_lock<std::mutex> lock(wait_mutex_);
   while (true) {
+    if (cancelled != nullptr && cancelled->load(std::memory_order_acquire)) return absl::CancelledError("cancelled");
     if (this->life() != life) return absl::CancelledError("the log has been replaced");
     if (reached() >= lsn) return absl::OkStatus();
     if (state() != State::kOk) return absl::FailedPreconditionError(Reason());
@@ -184,6 +186,7 @@ void AofWriter::Adopt(AofFile file, Lsn lsn) {
   file_ = std::move(file);
   file_size_.store(file_.size, std::memory_order_relaxed);
   dropped_ = true;
+  places_.Clear();
   written_.store(lsn, std::memory_order_seq_cst);
   durable_.store(lsn, std::memory_order_seq_cst);
   result_ = absl::OkStatus();

@@ -12,19 +12,33 @@ Backlog::~Backlog() {
   for (Cursor* const cursor : cursors_) cursor->backlog_ = nullptr;
 }
 
-void Backlog::Append(std::string_view bytes) {
+void Backlog::AddBlock() {
   if (blocks_.empty()) first_ = end_;
+  blocks_.push_back(spare_ != nullptr ? std::move(spare_) : std::unique_ptr<Block>(new Block));
+}
+
+void Backlog::Append(std::string_view bytes) {
   while (!bytes.empty()) {
-    const auto used = static_cast<size_t>(end_ - first_ - (blocks_.empty() ? 0 : (blocks_.size() - 1) * kBlockSize));
-    if (blocks_.empty() || used == kBlockSize) {
-      blocks_.push_back(spare_ != nullptr ? std::move(spare_) : std::unique_ptr<Block>(new Block));
-      continue;
-    }
-    const size_t n = std::min(bytes.size(), kBlockSize - used);
-    std::memcpy(blocks_.back()->data + used, bytes.data(), n);
+    if (blocks_.empty() || used() == kBlockSize) AddBlock();
+    const size_t at = used();
+    const size_t n = std::min(bytes.size(), kBlockSize - at);
+    std::memcpy(blocks_.back()->data + at, bytes.data(), n);
     end_ += n;
     bytes.remove_prefix(n);
   }
+  Trim();
+}
+
+char* Backlog::Reserve(size_t size) {
+  if (size > kBlockSize) return nullptr;
+  if (blocks_.empty() || used() == kBlockSize) AddBlock();
+  const size_t at = used();
+  return size <= kBlockSize - at ? blocks_.back()->data + at : nullptr;
+}
+
+void Backlog::Advance(size_t size) {
+  DCHECK_LE(size, kBlockSize - used());
+  end_ += size;
   Trim();
 }
 

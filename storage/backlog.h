@@ -32,6 +32,10 @@ class Backlog {
 
   // Whole records follow each other here; a call may bring any part of one.
   void Append(std::string_view bytes);
+  // Room at the end for `size` bytes in one piece, to be filled and then taken with Advance; null if the block that is
+  // being filled has less.
+  char* Reserve(size_t size);
+  void Advance(size_t size);
 
   // What is held: [begin, end).
   Lsn begin() const { return begin_; }
@@ -73,6 +77,11 @@ class Backlog {
   struct Block {
     char data[kBlockSize];
   };
+  // Bytes of the last block.
+  size_t used() const {
+    return static_cast<size_t>(end_ - first_ - (blocks_.empty() ? 0 : (blocks_.size() - 1) * kBlockSize));
+  }
+  void AddBlock();
   void Trim();
 
   uint64_t limit_;

@@ -59,6 +59,25 @@ TEST(Backlog, KeepsTheLimitAndWhatIsPinned) {
   EXPECT_EQ(backlog.Pin(0), nullptr);
 }
 
+TEST(Backlog, IsFilledInPlaceAsFarAsABlockReaches) {
+  Backlog backlog(100, 1);
+  const auto cursor = backlog.Pin(100);
+  constexpr size_t kPiece = 50'000;
+  for (int i = 0; i < 2; ++i) {
+    char* const at = backlog.Reserve(kPiece);
+    ASSERT_NE(at, nullptr);
+    std::fill(at, at + kPiece, static_cast<char>('a' + i));
+    EXPECT_EQ(backlog.Reserve(kPiece), at) << "the same until it is taken";
+    backlog.Advance(kPiece);
+  }
+  EXPECT_EQ(backlog.Reserve(kPiece), nullptr);
+  EXPECT_EQ(backlog.Reserve(Backlog::kBlockSize + 1), nullptr);
+  EXPECT_EQ(backlog.end(), 100 + 2 * kPiece);
+  backlog.Append(std::string(kPiece, 'c'));
+  ASSERT_NE(backlog.Reserve(kPiece), nullptr) << "in the next block";
+  EXPECT_EQ(Read(cursor.get(), 9), std::string(kPiece, 'a') + std::string(kPiece, 'b') + std::string(kPiece, 'c'));
+}
+
 TEST(Backlog, ACursorOutlivesIt) {
   auto backlog = std::make_unique<Backlog>(5, 100);
   backlog->Append("abc");

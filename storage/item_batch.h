@@ -16,7 +16,7 @@ namespace skein::storage {
 class ItemBatch {
  public:
   // Full with so many items or bytes of keys and values; a larger item goes alone.
-  ItemBatch(size_t items, size_t bytes) : most_items_(items), least_bytes_(bytes) {}
+  ItemBatch(size_t items, size_t bytes) : most_items_(items), least_bytes_(bytes) { items_.reserve(items); }
 
   // Copies the item. False, and nothing has been taken, if it is full.
   bool Add(const RdbItem& item) {

@@ -1,5 +1,6 @@
 #include "storage/log_feed.h"
 
+#include <optional>
 #include <utility>
 
 #include "storage/record.h"
@@ -25,7 +26,18 @@ absl::StatusOr<std::unique_ptr<LogFeed>> LogFeed::Open(std::shared_ptr<LogSet> l
   }
   if (feed->held_.empty()) return absl::NotFoundError("rewrites have removed the files of that time");
   if (absl::Status status = feed->OpenFirst(); !status.ok()) return status;
+  AofReader& reader = *feed->reader_;
+  const PlaceIndex& places = feed->logs_->log(shard).writer().places();
+  if (const std::optional<PlaceIndex::Place> place = places.Find(reader.header().salt, from)) {
+    reader.Seek(place->offset, place->lsn);
+  }
+  feed->opened_at_ = reader.offset();
   return feed;
+}
+
+void LogFeed::Cancel() {
+  cancelled_.store(true, std::memory_order_release);
+  logs_->log(shard_).writer().WakeWaiters();
 }
 
 void LogFeed::HoldFrom(const Manifest::Shard& listed) {
@@ -81,12 +93,14 @@ absl::Status LogFeed::ReadOne() {
 
 absl::StatusOr<std::string_view> LogFeed::Next(Lsn to, size_t max_bytes) {
   bytes_.clear();
+  if (cancelled_.load(std::memory_order_acquire)) return absl::CancelledError("cancelled");
   if (lsn_ >= to) return std::string_view();
   AofWriter& writer = logs_->log(shard_).writer();
-  if (absl::Status status = writer.WaitWritten(to, life_); !status.ok()) return status;
+  if (absl::Status status = writer.WaitWritten(to, life_, &cancelled_); !status.ok()) return status;
   // Whatever rewrites begin while this one is being read, the file behind it is kept.
   HoldFrom(logs_->Listed(shard_));
   while (reader_->lsn() < to && bytes_.size() < max_bytes) {
+    if (cancelled_.load(std::memory_order_acquire)) return absl::CancelledError("cancelled");
     if (absl::Status status = ReadOne(); !status.ok()) return status;
     const RecordHeader& record = reader_->record();
     if (record.end() <= lsn_) continue;  // before what was asked for

@@ -5,6 +5,7 @@
 #ifndef SKEIN_STORAGE_LOG_FEED_H_
 #define SKEIN_STORAGE_LOG_FEED_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -31,10 +32,14 @@ class LogFeed {
   // The next records that end at or before `to`, where one ends: whole ones, with their checksums, about `max_bytes`
   // (at least one). Waits until they have been written. Empty once lsn() is `to`. The view lives until the next call.
   // NotFound if rewrites have overtaken it, FailedPrecondition if the disk fails while it waits, Cancelled if the log
-  // ends or its shard is replaced.
+  // ends or its shard is replaced, and after Cancel.
   absl::StatusOr<std::string_view> Next(Lsn to, size_t max_bytes);
+  // Next returns Cancelled from now on, and wakes for it. Any thread.
+  void Cancel();
   // Where the next record starts.
   Lsn lsn() const { return lsn_; }
+  // Where in the first file it has begun to read.
+  uint64_t opened_at() const { return opened_at_; }
 
  private:
   LogFeed(std::shared_ptr<LogSet> logs, uint32_t shard, Lsn from);
@@ -54,6 +59,8 @@ class LogFeed {
   };
   std::deque<HeldFile> held_;  // the first one is being read
   std::unique_ptr<AofReader> reader_;
+  uint64_t opened_at_ = 0;
+  std::atomic<bool> cancelled_{false};
   std::string bytes_;
 };
 

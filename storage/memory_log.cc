@@ -1,6 +1,8 @@
 #include "storage/memory_log.h"
 
 #include <algorithm>
+#include <cstring>
+#include <string>
 #include <utility>
 
 #include "glog/logging.h"
@@ -9,15 +11,11 @@
 namespace skein::storage {
 namespace {
 
-// Room that is kept for the next batch.
+// Room for records that is kept.
 constexpr size_t kKeep = size_t{1} << 20;
-
-void AppendText(std::initializer_list<std::string_view> argv, std::string* out) {
-  const size_t size = out->size();
-  out->resize(size + EffectBound(argv));
-  const char* const end = PutEffect(out->data() + size, argv);
-  out->resize(static_cast<size_t>(end - out->data()));
-}
+// How far ahead of the record that is being written its successors' memory is fetched.
+constexpr size_t kFetchAhead = 256;
+constexpr size_t kCacheLine = 64;
 
 }  // namespace
 
@@ -25,30 +23,71 @@ MemoryLog::MemoryLog(Lsn end, std::vector<Reign> history) : end_(end), timed_(en
 
 void MemoryLog::AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) {
   DCHECK(!follows_);
-  if (!open_) {
-    open_ = true;
-    record_at_ = fresh_.size();
-    fresh_.append(kRecordHeaderSize, '\0');
+  if (record_ == nullptr) {
+    MakeRoom(kRecordHeaderSize + EffectBound(argv));
+    for (size_t line = 0; line < 2; ++line) __builtin_prefetch(record_ + kFetchAhead + line * kCacheLine, /*rw=*/1);
+    record_size_ = kRecordHeaderSize;
     record_db_ = current_db_ = db;
     record_slot_ = slot;
   } else {
     if (slot != record_slot_) record_slot_ = kNoSlot;
-    if (db != current_db_) AppendText({"SELECT", std::to_string(db)}, &fresh_);
+    if (db != current_db_) Encode({"SELECT", std::to_string(db)});
     current_db_ = db;
   }
-  AppendText(argv, &fresh_);
+  Encode(argv);
+}
+
+void MemoryLog::Encode(std::initializer_list<std::string_view> argv) {
+  MakeRoom(EffectBound(argv));
+  record_size_ = static_cast<size_t>(PutEffect(record_ + record_size_, argv) - record_);
+}
+
+void MemoryLog::MakeRoom(size_t more) {
+  const size_t size = record_size_ + more;
+  if (size <= room_) return;
+  if (backlog_ != nullptr && (record_ == nullptr || in_backlog_)) {
+    if (char* const at = backlog_->Reserve(size)) {
+      record_ = at;
+      room_ = size;
+      in_backlog_ = true;
+      return;
+    }
+  }
+  if (size > scratch_size_) {
+    const size_t larger = std::max(size, 2 * scratch_size_);
+    auto scratch = std::make_unique_for_overwrite<char[]>(larger);
+    if (record_size_ != 0) std::memcpy(scratch.get(), record_, record_size_);
+    scratch_ = std::move(scratch);
+    scratch_size_ = larger;
+  } else if (in_backlog_) {
+    std::memcpy(scratch_.get(), record_, record_size_);
+  }
+  record_ = scratch_.get();
+  room_ = scratch_size_;
+  in_backlog_ = false;
 }
 
 Lsn MemoryLog::EndRecord(UnixMillis time) {
-  if (!open_) return 0;
-  open_ = false;
+  if (record_ == nullptr) return 0;
   RecordHeader header;
   header.db = static_cast<uint16_t>(record_db_);
   header.slot = record_slot_;
   header.lsn = end();
   header.time = time;
-  header.body_size = fresh_.size() - record_at_ - kRecordHeaderSize;
-  EncodeRecordHeaderUnsummed(header, fresh_.data() + record_at_);
+  header.body_size = record_size_ - kRecordHeaderSize;
+  EncodeRecordHeaderUnsummed(header, record_);
+  if (in_backlog_) {
+    backlog_->Advance(record_size_);
+  } else if (backlog_ != nullptr) {
+    backlog_->Append({record_, record_size_});
+  }
+  if (scratch_size_ > kKeep) {
+    scratch_.reset();
+    scratch_size_ = 0;
+  }
+  record_ = nullptr;
+  record_size_ = room_ = 0;
+  in_backlog_ = false;
   latest_ = std::max(latest_, time);
   end_.store(header.end(), std::memory_order_relaxed);
   return header.end();
@@ -66,15 +105,8 @@ void MemoryLog::AppendTime(UnixMillis now) {
   timed_ = end();
 }
 
-void MemoryLog::Kick() {
-  if (fresh_.empty()) return;
-  if (backlog_ != nullptr) backlog_->Append(fresh_);
-  fresh_.clear();
-  if (fresh_.capacity() > kKeep) fresh_.shrink_to_fit();
-}
-
 absl::Status MemoryLog::AppendRecords(std::string_view records) {
-  DCHECK(!open_) << "inside a record";
+  DCHECK(record_ == nullptr) << "inside a record";
   taken_.clear();
   begun_.clear();
   if (absl::Status status = TakeRecords(records, end(), &taken_, &begun_); !status.ok()) return status;
@@ -84,7 +116,7 @@ absl::Status MemoryLog::AppendRecords(std::string_view records) {
 }
 
 Lsn MemoryLog::BeginReign(uint64_t epoch, UnixMillis now) {
-  DCHECK(!open_) << "inside a record";
+  DCHECK(record_ == nullptr) << "inside a record";
   const Reign reign = NewReign(epoch, end());
   const UnixMillis time = std::max(latest_, now);
   PutRecord(time, EncodeReignRecord(reign, time));
@@ -93,26 +125,25 @@ Lsn MemoryLog::BeginReign(uint64_t epoch, UnixMillis now) {
 }
 
 void MemoryLog::PutRecord(UnixMillis time, std::string_view bytes) {
-  fresh_.append(bytes);
+  if (backlog_ != nullptr) backlog_->Append(bytes);
   latest_ = std::max(latest_, time);
   end_.store(end() + bytes.size(), std::memory_order_relaxed);
 }
 
 void MemoryLog::KeepBacklog(uint64_t bytes) {
+  DCHECK(record_ == nullptr) << "inside a record";
   if (bytes == 0) {
     backlog_.reset();
   } else if (backlog_ != nullptr) {
     backlog_->set_limit(bytes);
   } else {
-    Kick();
     backlog_ = std::make_unique<Backlog>(end(), bytes);
   }
 }
 
 void MemoryLog::Restart(Lsn end, std::vector<Reign> history) {
-  DCHECK(!open_) << "inside a record";
+  DCHECK(record_ == nullptr) << "inside a record";
   KeepBacklog(0);
-  fresh_.clear();
   end_.store(end, std::memory_order_relaxed);
   timed_ = end;
   history_.Set(std::move(history));

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,7 +30,7 @@ class MemoryLog final : public Log {
   void AppendEffect(uint32_t db, uint16_t slot, std::initializer_list<std::string_view> argv) override;
   Lsn EndRecord(UnixMillis time) override;
   void AppendTime(UnixMillis now) override;
-  void Kick() override;
+  void Kick() override {}  // the backlog has it as soon as a record ends
   Lsn end() const override { return end_.load(std::memory_order_relaxed); }
   Lsn durable() const override { return 0; }
   Lsn written() const override { return end(); }
@@ -50,16 +49,22 @@ class MemoryLog final : public Log {
 
  private:
   void PutRecord(UnixMillis time, std::string_view bytes);
+  void Encode(std::initializer_list<std::string_view> argv);
+  // Makes the open record's room so many bytes more than it holds; opens it, if there is none.
+  void MakeRoom(size_t more);
 
   std::atomic<Lsn> end_;
   bool follows_ = false;
-  bool open_ = false;  // a record is
   uint32_t record_db_ = 0, current_db_ = 0;
   uint16_t record_slot_ = kNoSlot;
-  size_t record_at_ = 0;  // in fresh_
+  // The open record, in place at the backlog's end or, if there is no room in one piece, in scratch_.
+  char* record_ = nullptr;
+  size_t record_size_ = 0, room_ = 0;
+  bool in_backlog_ = false;
+  std::unique_ptr<char[]> scratch_;
+  size_t scratch_size_ = 0;
   Lsn timed_;
   UnixMillis latest_ = 0;
-  std::string fresh_;  // appended since the last Kick
   ReignList history_;
   std::unique_ptr<Backlog> backlog_;
   std::vector<RecordView> taken_;  // of AppendRecords, kept for its room

@@ -11,6 +11,8 @@ namespace skein::storage {
 namespace {
 
 constexpr size_t kMostOnTheirWay = 4;
+// Items whose memory is fetched together.
+constexpr size_t kFetched = 64;
 
 }  // namespace
 
@@ -47,21 +49,40 @@ void ShardFeeder::Cancel() {
   changed_.notify_all();
 }
 
+std::shared_ptr<ItemBatch> ShardFeeder::TakeBatch() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!spare_.empty()) {
+      std::shared_ptr<ItemBatch> batch = std::move(spare_.back());
+      spare_.pop_back();
+      return batch;
+    }
+  }
+  return std::make_shared<ItemBatch>(kBatchItems, kBatchBytes);
+}
+
+absl::Status ShardFeeder::PostItems(std::shared_ptr<ItemBatch> batch) {
+  return Post([this, batch = std::move(batch)](Shard& shard) {
+    std::span<const RdbItem> items = batch->items();
+    for (; items.size() > kFetched; items = items.subspan(kFetched)) shard.LoadItems(items.first(kFetched));
+    shard.LoadItems(items);
+    batch->Clear();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (spare_.size() < kMostOnTheirWay) spare_.push_back(batch);
+    return absl::OkStatus();
+  });
+}
+
 absl::Status FeedingSink::Load(const RdbItem& item) {
-  if (batch_.Add(item)) return absl::OkStatus();
+  if (batch_->Add(item)) return absl::OkStatus();
   if (absl::Status status = Flush(); !status.ok()) return status;
-  CHECK(batch_.Add(item));
+  CHECK(batch_->Add(item));
   return absl::OkStatus();
 }
 
 absl::Status FeedingSink::Flush() {
-  const auto full =
-      std::make_shared<ItemBatch>(std::exchange(batch_, ItemBatch(ShardFeeder::kBatchItems, ShardFeeder::kBatchBytes)));
-  if (full->items().empty()) return absl::OkStatus();
-  return feeder_->Post([full](Shard& shard) {
-    shard.LoadItems(full->items());
-    return absl::OkStatus();
-  });
+  if (batch_->items().empty()) return absl::OkStatus();
+  return feeder_->PostItems(std::exchange(batch_, feeder_->TakeBatch()));
 }
 
 absl::Status FeedingSink::Apply(uint32_t db, UnixMillis time, std::string_view body) {

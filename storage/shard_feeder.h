@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "storage/data_set.h"
@@ -30,6 +31,10 @@ class ShardFeeder : public std::enable_shared_from_this<ShardFeeder> {
   // Runs on the shard's thread, unless it is cancelled before. Waits while too many are on their way. Cancelled, or the
   // error of one that has failed before.
   absl::Status Post(std::function<absl::Status(Shard&)> fn);
+  // Loads them, as Post. The batch comes back through TakeBatch, empty.
+  absl::Status PostItems(std::shared_ptr<ItemBatch> batch);
+  // One that is empty.
+  std::shared_ptr<ItemBatch> TakeBatch();
   // Waits for all of them.
   absl::Status Await() { return AwaitAtMost(0); }
   // Nothing more happens to the shard. On its thread: from now on; else at most what is being done there now.
@@ -45,13 +50,15 @@ class ShardFeeder : public std::enable_shared_from_this<ShardFeeder> {
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t on_their_way_ = 0;
+  std::vector<std::shared_ptr<ItemBatch>> spare_;  // at most as many as may be on their way
   absl::Status status_;
 };
 
 // Recovery's sink, for a shard that has a thread.
 class FeedingSink final : public RecordSink {
  public:
-  explicit FeedingSink(std::shared_ptr<ShardFeeder> feeder) : feeder_(std::move(feeder)) {}
+  explicit FeedingSink(std::shared_ptr<ShardFeeder> feeder)
+      : feeder_(std::move(feeder)), batch_(feeder_->TakeBatch()) {}
   absl::Status Load(const RdbItem& item) override;
   void LoadEnd() override { ended_ = Flush(); }
   absl::Status Apply(uint32_t db, UnixMillis time, std::string_view body) override;
@@ -61,7 +68,7 @@ class FeedingSink final : public RecordSink {
   absl::Status Flush();
 
   const std::shared_ptr<ShardFeeder> feeder_;
-  ItemBatch batch_{ShardFeeder::kBatchItems, ShardFeeder::kBatchBytes};
+  std::shared_ptr<ItemBatch> batch_;
   absl::Status ended_;
 };
 

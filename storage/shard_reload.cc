@@ -127,29 +127,39 @@ void ShardReload::Work::Cancel() {
 }
 
 absl::StatusOr<size_t> ShardReload::Work::Read(char* out, size_t size) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return !fed_.empty() || finished_ || cancelled(); });
-  if (cancelled()) return absl::CancelledError("cancelled");
   size_t got = 0;
-  while (got < size && !fed_.empty()) {
-    const std::string& first = fed_.front();
-    const size_t n = std::min(size - got, first.size() - taken_);
-    std::memcpy(out + got, first.data() + taken_, n);
+  while (got < size) {
+    if (taken_ == current_.size()) {
+      const absl::StatusOr<bool> more = TakeFed(/*wait=*/got == 0);
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+    }
+    const size_t n = std::min(size - got, current_.size() - taken_);
+    std::memcpy(out + got, current_.data() + taken_, n);
     got += n;
     taken_ += n;
-    if (taken_ < first.size()) break;
-    fed_.pop_front();
-    taken_ = 0;
   }
-  fed_bytes_ -= got;
-  if (told_full_ && fed_bytes_ < kQueueLimit / 2) {
-    told_full_ = false;
-    lock.unlock();
+  return got;
+}
+
+absl::StatusOr<bool> ShardReload::Work::TakeFed(bool wait) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (wait) changed_.wait(lock, [this] { return !fed_.empty() || finished_ || cancelled(); });
+  if (cancelled()) return absl::CancelledError("cancelled");
+  if (fed_.empty()) return false;
+  const std::string before = std::exchange(current_, std::move(fed_.front()));  // freed without the lock
+  taken_ = 0;
+  fed_.pop_front();
+  fed_bytes_ -= current_.size();
+  const bool room = told_full_ && fed_bytes_ < kQueueLimit / 2;
+  if (room) told_full_ = false;
+  lock.unlock();
+  if (room) {
     env_.run_on_shard(env_.shard, [self = shared_from_this()](Shard&) {
       if (!self->cancelled() && self->callbacks_.on_room) self->callbacks_.on_room();
     });
   }
-  return got;
+  return true;
 }
 
 // ---- The thread ----------------------------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ class ShardReload::Work : public std::enable_shared_from_this<ShardReload::Work>
  private:
   // `head`: what the base says of itself.
   absl::Status Replace(BaseHead* head);
+  // The next piece that was fed, as current_. False: there is none; with `wait`, nor will be.
+  absl::StatusOr<bool> TakeFed(bool wait);
 
   const Env env_;
   const Callbacks callbacks_;  // called on the shard's thread only
@@ -103,8 +105,10 @@ class ShardReload::Work : public std::enable_shared_from_this<ShardReload::Work>
   std::condition_variable changed_;
   std::deque<std::string> fed_;
   size_t fed_bytes_ = 0;
-  size_t taken_ = 0;  // of the first
   bool finished_ = false, told_full_ = false;
+  // The thread's own: copied from without the lock, which the shard's thread waits for.
+  std::string current_;
+  size_t taken_ = 0;  // of it
 };
 
 }  // namespace skein::storage

@@ -72,10 +72,10 @@ def compare(primary, replica):
 # ---- Full synchronisation -------------------------------------------------------------------------------------------
 
 def spent(server):
-    """Seconds of CPU, with that of children which have ended."""
+    """Seconds of CPU, with that of threads and children which have ended."""
     with open("/proc/%d/stat" % server.process.pid, encoding="ascii") as file:
         words = file.read().rpartition(")")[2].split()
-    return server.cpu() + (int(words[13]) + int(words[14])) / os.sysconf("SC_CLK_TCK")
+    return sum(int(word) for word in words[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def one_fullsync(primary, replica, keys, calm_seconds, writes):
