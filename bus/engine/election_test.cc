@@ -388,6 +388,23 @@ TEST(Election, AStoppingPrimaryHandsOverOrSaysWhyNot) {
   EXPECT_EQ(k.rig.ReplyTo(request)->text, "ERR no replica has taken over in time");
 }
 
+TEST(Election, AStoppingPrimaryDoesNotWaitForAReplicaThatHasGone) {
+  Cluster k(true);
+  Peer mine(7, "10.1.0.8");
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  k.rig.Join(&mine);
+  const uint64_t request = k.rig.Command(HandOverCommand{});
+  k.rig.Tick();
+  EXPECT_EQ(k.rig.ReplyTo(request), nullptr);
+  k.rig.Step(LinkDownEvent{mine.out});
+  k.rig.Tick();
+  EXPECT_EQ(k.rig.ReplyTo(request), nullptr);
+  k.rig.Step(LinkDownEvent{mine.in});
+  k.rig.Tick();
+  ASSERT_NE(k.rig.ReplyTo(request), nullptr);
+  EXPECT_EQ(k.rig.ReplyTo(request)->text, "ERR the replica that was to take over has gone");
+}
+
 // A slot that was moved here stays, though the giver's epoch has risen meanwhile: else, when the giver is told of the
 // move, nobody has it.
 TEST(Election, AMovedSlotIsNotLostToTheGiversNewEpoch) {

@@ -63,6 +63,7 @@ struct PastElectorate {
 struct HandOver {
   uint64_t request = 0;  // 0: none
   int64_t until_ms = 0;
+  NodeId to;
 };
 
 // To whom of a group this node has given its word, by a vote or by confirming a primary. For a node timeout it is given

@@ -84,7 +84,7 @@ void EngineCore::On(uint64_t request, const HandOverCommand&) {
     if (best == nullptr || node->offset > best->offset) best = node.get();
   }
   if (best == nullptr) return Fail(request, "ERR no replica can take over");
-  hand_over_ = {request, now() + kHandOverMs};
+  hand_over_ = {request, now() + kHandOverMs, best->id()};
   SendHandOver(*best, proto::HAND_OVER_STAND, 0);
   Note(EventKind::kRole, absl::StrCat("hands over to ", Name(*best)));
 }
@@ -174,8 +174,13 @@ void EngineCore::TendHandOver() {
     freeze_ = Freeze();
   }
   if (hand_over_.request != 0) {
+    const Node* to = table_.Find(hand_over_.to);
     if (!own_.primary_id().empty()) {
       WaitDurable(hand_over_.request);
+      hand_over_ = {};
+    } else if (to == nullptr || to->link() == 0) {
+      // It is stopping as well, say: when all are, nobody waits for anybody.
+      Fail(hand_over_.request, "ERR the replica that was to take over has gone");
       hand_over_ = {};
     } else if (now() >= hand_over_.until_ms) {
       Fail(hand_over_.request, "ERR no replica has taken over in time");

@@ -48,7 +48,8 @@ def one(groups, name, seed, calm):
     groups.await_well()
     verdict = history.judge(load.registers, load.journals, load.reads, load.final())
     gone = groups.excuse or fault.gone
-    unsynced = gone == faults.UNSYNCED and groups.directives["appendfsync"] != "always"
+    synced = groups.directives["appendfsync"] == "always" or groups.directives.get("write-commit") == "disk"
+    unsynced = gone == faults.UNSYNCED and not synced
     found = verdict.unexplained(may_lose=unsynced or gone == faults.UNREPLICATED, replicas_too=unsynced)
     groups.await_agreement()
     for words_of_one in disk.compare_with_disk(groups.nodes, groups.folder, groups.binary):
