@@ -45,8 +45,11 @@ void LoopImpl::ApplyGating() {
 }
 
 absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
-  if (frozen_until_ms_ != 0) [[unlikely]]
+  if (frozen_until_ms_ != 0) [[unlikely]] {
+    // A node that stops waits for nobody to take over; its clients ask again elsewhere.
+    if (draining_) return absl::FailedPreconditionError("CLUSTERDOWN this node is stopping");
     return absl::UnavailableError("frozen");
+  }
   if (saver_ != nullptr && saver_->refuses_writes()) [[unlikely]]
     return absl::FailedPreconditionError(saver_->refusal());
   return host.shard->MayWrite();

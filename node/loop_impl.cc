@@ -466,6 +466,7 @@ void LoopImpl::BeginDrain() {
     if (s->park != Park::kDeferred) s->park = Park::kNo;
     Flush(*s);
   }
+  if (frozen_until_ms_ != 0) RunStalled();
   CheckDrained();
 }
 

@@ -131,14 +131,16 @@ def kill_everything(groups):
 
 def restart_everything(groups):
     """SIGTERM to all at once: whoever would take over is ending, too."""
+    began = time.monotonic()
     for node in groups.nodes:
         node.process.send_signal(signal.SIGTERM)
     for node in groups.nodes:
         code = node.process.wait(60)
         if code != 0:
             raise Unexpected("node %d stopped with exit code %d:\n%s" % (node.index, code, node.log_text()[-2000:]))
+    took = time.monotonic() - began
     _bring_back(groups, *groups.nodes)
-    return "all %d ended together, well after %.1f s" % (len(groups.nodes), groups.await_well())
+    return "all %d ended together, in %.2f s, well after %.1f s" % (len(groups.nodes), took, groups.await_well())
 
 
 def terminate_primary(groups):
