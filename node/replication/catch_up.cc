@@ -19,6 +19,7 @@ CatchUp::CatchUp(NodeImpl* node, FlowStatus* flows, std::function<void()> begin)
     : node_(node), flows_(flows), begin_(std::move(begin)) {}
 
 void CatchUp::OnTopology(const bus::Topology& topology) {
+  id_ = topology.me().id;
   const Step step = step_.load();
   if (step != Step::kWait && step != Step::kAsk) return;
   std::vector<Upstream> peers;
@@ -68,11 +69,13 @@ void CatchUp::Inquire(uint64_t turn, std::vector<LogKnowledge> mine) {
   census_.emplace(std::move(mine), peers_.size());
   for (uint32_t i = 0; i < node_->loop_count(); ++i) {
     node_->Post(i, [this, turn, peers = peers_](LoopImpl& loop) {
-      loop.replication().Inquire(peers, [this, turn](size_t peer, uint32_t shard, LogKnowledge theirs) {
-        node_->Post(0, [this, turn, peer, shard, theirs = std::move(theirs)](LoopImpl&) mutable {
-          Hear(turn, peer, shard, std::move(theirs));
-        });
-      });
+      loop.replication().Inquire(
+          peers, [this, turn, me = id_](size_t peer, uint32_t shard, LogKnowledge theirs, std::string follows) {
+            theirs.elsewhere = follows != me;
+            node_->Post(0, [this, turn, peer, shard, theirs = std::move(theirs)](LoopImpl&) mutable {
+              Hear(turn, peer, shard, std::move(theirs));
+            });
+          });
     });
   }
   if (census_->complete()) Settle();

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "bus/topology.h"
@@ -59,6 +60,7 @@ class CatchUp {
   const std::function<void()> begin_;
   std::atomic<Step> step_{Step::kWait};
   uint64_t turn_ = 0;  // late answers to an earlier round are none
+  std::string id_;     // of this node
   std::vector<Upstream> peers_;
   std::optional<LogCensus> census_;
   std::vector<storage::Lsn> goals_;  // by shard; 0: nothing is fetched

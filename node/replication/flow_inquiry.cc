@@ -34,20 +34,21 @@ void FlowInquiry::Begin() {
     r.asks = true;
     return r;
   };
-  dial_ = std::make_unique<FlowDial>(loop_, peer_,
-                                     FlowDial::Callbacks{.request = request,
-                                                         .state = [](FlowState) {},
-                                                         .failed = failed,
-                                                         .answered =
-                                                             [this, failed](FlowDial::Answered answered) {
-                                                               LogsyncAnswer& a = answered.answer;
-                                                               if (a.kind != LogsyncAnswer::Kind::kKnows) {
-                                                                 return failed("it answers what it was not asked");
-                                                               }
-                                                               dial_.reset();
-                                                               const Done done = std::exchange(done_, nullptr);
-                                                               done({a.end, std::move(a.history)});
-                                                             }});
+  dial_ =
+      std::make_unique<FlowDial>(loop_, peer_,
+                                 FlowDial::Callbacks{.request = request,
+                                                     .state = [](FlowState) {},
+                                                     .failed = failed,
+                                                     .answered =
+                                                         [this, failed](FlowDial::Answered answered) {
+                                                           LogsyncAnswer& a = answered.answer;
+                                                           if (a.kind != LogsyncAnswer::Kind::kKnows) {
+                                                             return failed("it answers what it was not asked");
+                                                           }
+                                                           dial_.reset();
+                                                           const Done done = std::exchange(done_, nullptr);
+                                                           done({a.end, std::move(a.history)}, std::move(a.follows));
+                                                         }});
   dial_->Start();
 }
 

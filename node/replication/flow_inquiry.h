@@ -14,7 +14,8 @@ namespace skein::node {
 
 class FlowInquiry {
  public:
-  using Done = std::function<void(LogKnowledge)>;
+  // `follows`: whom that node follows, by its id in the cluster; empty: nobody.
+  using Done = std::function<void(LogKnowledge, std::string follows)>;
 
   // `done`: once, if ever.
   FlowInquiry(LoopImpl* loop, uint32_t shard, Upstream peer, Done done);

@@ -11,6 +11,7 @@
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
 #include "node/replication/loop_replication.h"
+#include "node/replication/replica_control.h"
 #include "storage/history.h"
 
 namespace skein::node {
@@ -61,18 +62,20 @@ void FlowSender::Refuse(std::string_view error) {
 
 void FlowSender::Start() {
   storage::Log* const log = host_->log();
-  if (flow_.request.asks && !host_->shard->loading()) {
+  const std::optional<std::string> follows = loop_->node().control().follows_id();
+  if (flow_.request.asks && !host_->shard->loading() && follows) {
     LogsyncAnswer answer;
     answer.kind = LogsyncAnswer::Kind::kKnows;
     if (log != nullptr) {
       answer.end = log->end();
       answer.history = log->history();
     }
+    answer.follows = *follows;
     answer.primary_id = loop_->node().replication_id();
     Answer(answer);
     return Close({});
   }
-  if (log == nullptr || host_->shard->loading()) {
+  if (log == nullptr || host_->shard->loading() || flow_.request.asks) {
     return Refuse("LOADING the shard is being synchronized with its own primary, or has no log; try again");
   }
   const Config& config = loop_->config();

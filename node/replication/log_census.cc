@@ -9,6 +9,7 @@ namespace skein::node {
 
 Knows Compare(const LogKnowledge& mine, const LogKnowledge& theirs) {
   if (theirs.history.empty()) return Knows::kNothingMore;
+  if (theirs.elsewhere) return Knows::kOther;
   if (mine.history.empty()) return Knows::kMore;
   const std::optional<storage::Lsn> common = storage::CommonPoint(mine.history, mine.end, theirs.history, theirs.end);
   if (common == theirs.end) return Knows::kNothingMore;

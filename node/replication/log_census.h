@@ -15,12 +15,14 @@ namespace skein::node {
 struct LogKnowledge {
   storage::Lsn end = 0;
   std::vector<storage::Reign> history;
+  bool elsewhere = false;  // whoever has it follows another primary now, or none
 };
 
 enum class Knows : uint8_t {
   kNothingMore,  // what it has, this log has
   kMore,         // all that this log has, and records beyond: or this log has nothing
-  kOther,        // each has records that the other lacks; whose count is not to be found out from the logs
+  kOther,  // each has records that the other lacks, or it is not of this primary any more: whose count is not to be
+           // found out from the logs
 };
 Knows Compare(const LogKnowledge& mine, const LogKnowledge& theirs);
 

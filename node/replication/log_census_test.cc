@@ -29,6 +29,13 @@ TEST(LogCensus, WhoHasNoHistoryKnowsNothing) {
   EXPECT_EQ(Compare({900, {}}, {100, {kFirst}}), Knows::kMore);
 }
 
+// It has been given to another primary meanwhile, or others have elected one: the bus will say.
+TEST(LogCensus, WhoFollowsAnotherIsNotTakenFrom) {
+  EXPECT_EQ(Compare({0, {}}, {900, {kThird}, /*elsewhere=*/true}), Knows::kOther);
+  EXPECT_EQ(Compare({100, {kFirst}}, {900, {kFirst}, /*elsewhere=*/true}), Knows::kOther);
+  EXPECT_EQ(Compare({100, {kFirst}}, {0, {}, /*elsewhere=*/true}), Knows::kNothingMore);
+}
+
 TEST(LogCensus, EveryShardIsTakenFromWhomKnowsMostOfIt) {
   LogCensus census({{100, {kFirst}}, {100, {kFirst}}, {100, {kFirst}}}, 2);
   EXPECT_FALSE(census.complete());

@@ -113,7 +113,8 @@ std::string EncodeAnswer(const LogsyncAnswer& a) {
   constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED", "KNOWS"};
   std::string line = fmt::format("{} {} {}", kKinds[static_cast<size_t>(a.kind)], a.version, a.primary_id);
   if (a.kind == LogsyncAnswer::Kind::kParted) absl::StrAppend(&line, " ", a.common);
-  if (a.kind == LogsyncAnswer::Kind::kKnows) absl::StrAppend(&line, " ", a.end, " ", HistoryText(a.history));
+  if (a.kind == LogsyncAnswer::Kind::kKnows)
+    absl::StrAppend(&line, " ", a.end, " ", HistoryText(a.history), " ", a.follows.empty() ? "-" : a.follows);
   return line;
 }
 
@@ -138,7 +139,11 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
   if (a.kind == LogsyncAnswer::Kind::kParted) {
     if (!Number(line, &a.common)) return bad();
   } else if (a.kind == LogsyncAnswer::Kind::kKnows) {
-    if (!Number(TakeUntil(&line, ' '), &a.end) || line.empty() || !ParseHistory(line, &a.history)) return bad();
+    if (!Number(TakeUntil(&line, ' '), &a.end)) return bad();
+    const std::string_view history = TakeUntil(&line, ' ');
+    if (history.empty() || !ParseHistory(history, &a.history)) return bad();
+    if (line != "-" && !IsId(line)) return bad();
+    if (line != "-") a.follows = line;
   } else if (!line.empty()) {
     return bad();
   }

@@ -47,6 +47,7 @@ struct LogsyncAnswer {
   storage::Lsn common = 0;  // kParted
   storage::Lsn end = 0;     // kKnows, and the history
   std::vector<storage::Reign> history;
+  std::string follows;     // kKnows: the node in the cluster that it follows, 40 hex digits; empty: none
   std::string primary_id;  // 40 hex digits
 };
 // A line without its end, as a status reply holds it.

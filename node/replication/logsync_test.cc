@@ -49,7 +49,7 @@ TEST(Logsync, ComesBackAsItWasSaid) {
   EXPECT_TRUE(Decode(EncodeLogsync(r))->asks);
 }
 
-TEST(Logsync, RefusesWhatIsNone) {
+TEST(Logsync, L42_RefusesWhatIsNone) {
   const std::vector<std::string> good = EncodeLogsync(Sample());
   const std::vector<std::pair<size_t, std::string>> bad = {{1, "0"},
                                                            {1, "x"},
@@ -111,14 +111,17 @@ TEST(Logsync, AnswersComeBack) {
   for (const auto& history : {std::vector<storage::Reign>{}, Sample().history}) {
     a.end = history.empty() ? 0 : 1234;
     a.history = history;
+    a.follows = history.empty() ? "" : std::string(40, 'c');
     const auto back = DecodeAnswer(EncodeAnswer(a));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(back->kind, a.kind);
     EXPECT_EQ(back->end, a.end);
     EXPECT_EQ(back->history, a.history);
+    EXPECT_EQ(back->follows, a.follows);
     EXPECT_EQ(back->primary_id, a.primary_id);
   }
-  for (const char* rest : {"", " ", " 5", " 5 ", " x -", " 5 0:0", " 5 - -"}) {
+  for (const char* rest :
+       {"", " ", " 5", " 5 ", " 5 -", " 5 - ", " 5  -", " x - -", " 5 0:0 -", " 5 - x", " 5 - - -"}) {
     EXPECT_FALSE(DecodeAnswer("KNOWS 1 " + a.primary_id + rest).ok()) << rest;
   }
   for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -", "PARTED 1 x 5"}) {

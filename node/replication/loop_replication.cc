@@ -87,15 +87,18 @@ void LoopReplication::Follow(const std::optional<Upstream>& upstream) {
   }
 }
 
-void LoopReplication::Inquire(const std::vector<Upstream>& peers,
-                              std::function<void(size_t peer, uint32_t shard, LogKnowledge)> heard) {
+void LoopReplication::Inquire(
+    const std::vector<Upstream>& peers,
+    std::function<void(size_t peer, uint32_t shard, LogKnowledge, std::string follows)> heard) {
   inquiries_.clear();
   if (drain_until_ms_ != 0) return;
   for (ShardHost* const host : loop_->own_hosts()) {
     for (size_t peer = 0; peer < peers.size(); ++peer) {
-      inquiries_.push_back(std::make_unique<FlowInquiry>(
-          loop_, host->index, peers[peer],
-          [heard, peer, shard = host->index](LogKnowledge theirs) { heard(peer, shard, std::move(theirs)); }));
+      inquiries_.push_back(
+          std::make_unique<FlowInquiry>(loop_, host->index, peers[peer],
+                                        [heard, peer, shard = host->index](LogKnowledge theirs, std::string follows) {
+                                          heard(peer, shard, std::move(theirs), std::move(follows));
+                                        }));
       inquiries_.back()->Begin();
     }
   }

@@ -128,6 +128,13 @@ std::optional<Upstream> ReplicaControl::UpstreamOf(const bus::TopologyNode& node
   return Upstream{node.ip, tls ? node.tls_port : node.port, tls, node.id};
 }
 
+std::optional<std::string> ReplicaControl::follows_id() const {
+  if (!following() || catching_up()) return std::string();
+  const std::lock_guard lock(mutex_);
+  if (!upstream_) return std::nullopt;
+  return upstream_->id;
+}
+
 LogsyncRequest ReplicaControl::Request(uint32_t shard) const {
   const ConfigPtr config = node_->config();
   LogsyncRequest r;

@@ -49,6 +49,8 @@ class ReplicaControl final : public Replication {
   FlowSender::Counts& counts() { return counts_; }
   // The state of a flow has changed.
   void OnFlowChanged();
+  // Whom this node follows, by its id in the cluster; empty: none, or one without. Nullopt: it is not yet known.
+  std::optional<std::string> follows_id() const;
   // A replica knows more than this primary, which is being fetched: it might as well take over.
   bool fetching() const { return catch_up_ != nullptr && catch_up_->fetching(); }
   // What every flow of this node says of it; what it has of the shard is left out.

@@ -105,9 +105,10 @@ class Live {
     } else {
       bus_->Change([&](bus::Topology* t) {
         t->nodes.resize(2);
+        t->nodes[0].id = std::string(40, 'b');
         t->nodes[0].primary = false;
         t->nodes[0].primary_index = 1;
-        t->nodes[1].id = std::string(40, 'b');
+        t->nodes[1].id = std::string(40, 'a');  // as every node here begins
         t->nodes[1].ip = "127.0.0.1";
         t->nodes[1].port = primary.node().port();
         t->nodes[1].primary = true;
@@ -144,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(All, ReplicationOf, testing::Combine(testing::Bool(), t
   return std::string(std::get<0>(info.param) ? "Cluster" : "Alone") + (std::get<1>(info.param) ? "Files" : "Memory");
 });
 
-TEST_P(ReplicationOf, WhatIsWrittenIsThereAndSurvivesAPromotion) {
+TEST_P(ReplicationOf, L09_WhatIsWrittenIsThereAndSurvivesAPromotion) {
   Live primary(options_), replica(options_);
   TestClient client(primary.node().port());
   for (int i = 0; i < 300; ++i) ASSERT_EQ(Set(client, i), "+OK\r\n");
@@ -251,6 +252,26 @@ TEST(Replication, APrimaryThatRestartsTakesFromItsReplicasWhatItLacks) {
   TestClient client(primary.node().port());
   ASSERT_TRUE(Await([&] { return client.Ask({"DBSIZE"}) == ":500\r\n"; })) << client.Ask({"DBSIZE"});
   EXPECT_EQ(Set(client, 1000), "+OK\r\n");
+}
+
+TEST(Replication, NothingIsTakenFromAReplicaThatFollowsAnotherByNow) {
+  const Live::Options options{.cluster = true, .logs = false, .loops = 1, .shards = 1, .configure = [](Config* c) {
+                                c->cluster_node_timeout = 1000;
+                              }};
+  Live primary(options), replica(options);
+  {
+    TestClient client(primary.node().port());
+    ASSERT_EQ(Set(client, 1), "+OK\r\n");
+    replica.Follow(primary);
+    ASSERT_TRUE(Await([&] { return replica.linked() && replica.offset() == primary.offset(); }));
+  }
+  primary.Stop();
+  replica.bus().Change([](bus::Topology* t) { t->nodes[1].id = std::string(40, 'c'); });
+  primary.KnowReplica(replica.node().port());
+  primary.Start();
+  ASSERT_TRUE(Await([&] { return !primary.node().replication()->following(); }));
+  TestClient client(primary.node().port());
+  ASSERT_TRUE(Await([&] { return client.Ask({"DBSIZE"}) == ":0\r\n"; })) << client.Ask({"DBSIZE"});
 }
 
 TEST(Replication, APrimaryWhoseReplicasAreSilentWaitsAndRefusesMeanwhile) {
