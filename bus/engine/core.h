@@ -134,10 +134,15 @@ class EngineCore final : public Engine {
   // heartbeat.cc
   void OnTick();
   void TendNode(Node* node);
-  void Ping(Node* node, bool with_view);
+  // What a ping carries: nothing, what we believe, or also how fresh others are.
+  enum class Tell : uint8_t { kNothing, kDigest, kAll };
+  void Ping(Node* node, Tell tell);
+  // In large clusters how fresh others are is told by the rounds of pings alone.
+  Tell TellIfSmall() const { return table_.size() <= options_.small_cluster ? Tell::kAll : Tell::kDigest; }
   void PingRound();
   void LeaseRound();
-  void FillView(proto::View* view);
+  void FillView(proto::View* view, Tell tell);
+  void FillAges(proto::View* view);
   void OnPing(Node* from, LinkId link, const proto::Heartbeat& ping);
   void TakeStall(Node* from, uint64_t ms);
   void OnPong(Node* from, const proto::Heartbeat& pong);
@@ -145,7 +150,7 @@ class EngineCore final : public Engine {
   void TakeAges(Node* from, const proto::View& view);
   void Heard(Node* node);
   // Something happened to `node` that the next sweep must look at.
-  void Stir(const Node* node) { table_.pulse(*node).quiet_ms = 0; }
+  void Stir(const Node* node) { table_.quiet_ms(*node) = 0; }
   int64_t Lease() const;
   void UpdateLease();
   uint64_t StalledMs() const;
@@ -176,6 +181,8 @@ class EngineCore final : public Engine {
   // gossip.cc
   enum class Taken : uint8_t { kRefused, kOld, kNew };
   Taken TakeRecord(std::string_view bytes, Node* from);
+  // Whether a member's record is known as new as `bytes`, told by their beginning alone; false: perhaps not.
+  bool Known(std::string_view bytes) const;
   bool EpochPlausible(uint64_t epoch);
   void SawOwnRecord(const Record& record);
   void StartSync(Node* peer);
@@ -238,7 +245,7 @@ class EngineCore final : public Engine {
 
   // roles.cc
   void On(uint64_t request, const ReplicateCommand& c);
-  Node* Primary() const;  // of this replica; null if unknown, or if this is a primary
+  Node* Primary();  // of this replica; null if unknown, or if this is a primary
   void Follow(Node* primary, const std::string& why);
   void TendRole();
   void StandDown();
@@ -287,6 +294,7 @@ class EngineCore final : public Engine {
 
   // migration.cc
   void TendMigration();
+  bool Orphaned(const Node& primary) const;
 
   // electorate.cc
   const Node* BallotOf(const Node& node) const;
@@ -298,7 +306,7 @@ class EngineCore final : public Engine {
   void LeaveElectorates(const NodeId& gone);
   bool Confirmed(bool own, const std::vector<NodeId>& witnesses);
   void InheritElectorate(const Node& primary);
-  int64_t LeaseFrom(const std::vector<const Node*>& others, size_t count,
+  int64_t LeaseFrom(const std::vector<uint16_t>& others, size_t count,
                     int64_t NodeTable::Pulse::*when = &NodeTable::Pulse::confirmed_ms) const;
   bool Withheld(const Node& primary) const;
 
@@ -350,6 +358,7 @@ class EngineCore final : public Engine {
   int64_t lease_ms_ = -1;    // last WritableUntil
   int64_t mandate_ms_ = -1;  // until when this owner may confirm others: nobody can have been elected in its place
   int64_t next_lease_look_ms_ = 0;
+  uint32_t lease_wants_ = 0;  // so many confirmations more, at least, before the lease can be anything but over
   bool lease_dirty_ = true;
   bool lapsed_ = false;                           // the lease, when the state was last looked at
   std::vector<uint16_t> suspects_;                // Node::index of those suspected or failed, by then
@@ -370,7 +379,8 @@ class EngineCore final : public Engine {
   std::map<uint16_t, Override> overrides_;
   bool owners_dirty_ = true;
   uint32_t voters_ = 0, owners_ = 0, unassigned_ = kSlots;
-  std::vector<Node*> own_voters_;  // but this node: those who decide about it, or its primary
+  std::vector<Node*> own_voters_;           // but this node: those who decide about it, or its primary
+  std::vector<uint16_t> own_voter_places_;  // Node::index of each
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;
@@ -416,9 +426,14 @@ class EngineCore final : public Engine {
   // Not so: elected, and those who decide may not know it yet; who takes the place of one of them has not promised what
   // that one has, so as many others are needed as for an election.
   bool established_ = true;
+  Node* primary_ = nullptr;  // what Primary() found when table_.comings() was `primary_found_`
+  uint64_t primary_found_ = UINT64_MAX;
   bool lonely_ = false;  // has a replica, but too few for a failover
   int64_t data_age_ms_ = -1, data_age_at_ms_ = 0;
   int64_t next_migration_look_ms_ = 0;
+  // Something changed in who follows whom, works and owns; and whether, by the last look, a primary had lost its
+  // replicas.
+  bool groups_changed_ = true, orphans_ = false;
   // Whether an operator took us over a primary that may not know it: no writes before this, unless it has given way.
   NodeId replaced_;
   int64_t hold_writes_until_ms_ = 0;

@@ -79,7 +79,7 @@ void EngineCore::TendElection() {
     why_not_stand_ = std::move(why);
     if (!why_not_stand_.empty()) return;
     for (const auto& node : table_.all()) {
-      if (!node->self && node->record.primary_id == primary->id() && !node->fail) Ping(node.get(), true);
+      if (!node->self && node->record.primary_id == primary->id() && !node->fail) Ping(node.get(), Tell::kAll);
     }
     e.phase = Election::kWaiting;
     e.primary = primary->id();

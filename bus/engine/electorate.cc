@@ -40,11 +40,14 @@ void EngineCore::CountElectors() {
     }
   }
   own_voters_.clear();
+  own_voter_places_.clear();
   const Node* ballot = BallotOf(*self_);
   for (const auto& node : table_.all()) {
     voters_ += node->elector;
     if (node->self) continue;
-    if (Decides(*node, ballot)) own_voters_.push_back(node.get());
+    if (!Decides(*node, ballot)) continue;
+    own_voters_.push_back(node.get());
+    own_voter_places_.push_back(node->index);
   }
 }
 
@@ -126,12 +129,13 @@ void EngineCore::LeaveElectorates(const NodeId& gone) {
 // Whether those who are to decide confirm this node already, so that it need not stop in between. Asks those who do
 // not.
 bool EngineCore::Confirmed(bool own, const std::vector<NodeId>& witnesses) {
-  std::vector<const Node*> others;
+  std::vector<uint16_t> others;
   for (const auto& node : table_.all()) {
     bool in = own ? std::find(witnesses.begin(), witnesses.end(), node->id()) != witnesses.end() : node->owner();
     if (node->self || !in) continue;
-    others.push_back(node.get());
-    if (node->ping_sent_ms == 0 && now() - table_.pulse(*node).confirmed_ms > timeout() / 3) Ping(node.get(), false);
+    others.push_back(node->index);
+    if (node->ping_sent_ms == 0 && now() - table_.pulse(*node).confirmed_ms > timeout() / 3)
+      Ping(node.get(), Tell::kNothing);
   }
   return LeaseFrom(others, others.size()) > now() + timeout() / 2;
 }
@@ -148,14 +152,14 @@ void EngineCore::InheritElectorate(const Node& primary) {
 }
 
 // Until when a majority of this node and `others` has confirmed it.
-int64_t EngineCore::LeaseFrom(const std::vector<const Node*>& others, size_t count,
+int64_t EngineCore::LeaseFrom(const std::vector<uint16_t>& others, size_t count,
                               int64_t NodeTable::Pulse::*when) const {
   size_t need = (count + 1) / 2;
   if (need == 0) return INT64_MAX;
   if (need > others.size()) return 0;
   std::vector<int64_t> sent;
   sent.reserve(others.size());
-  for (const Node* node : others) sent.push_back(table_.pulse(*node).*when);
+  for (uint16_t place : others) sent.push_back(table_.pulses()[place].*when);
   std::nth_element(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(need - 1), sent.end(),
                    std::greater<int64_t>());
   // None of them suspects us before a timeout has passed since what it answered.
@@ -198,11 +202,11 @@ int64_t EngineCore::Lease() const {
     if (replaced != nullptr && !replaced->record.claims.empty()) return 0;
   }
   const uint32_t more = established_ || self_->record.own_electorate ? 0 : 2;
-  int64_t lease = LeaseFrom({own_voters_.begin(), own_voters_.end()}, Voters(self_) - 1 + more);
+  int64_t lease = LeaseFrom(own_voter_places_, Voters(self_) - 1 + more);
   for (const PastElectorate& past : past_) {
-    std::vector<const Node*> others;
+    std::vector<uint16_t> others;
     for (const NodeId& id : past.others) {
-      if (Node* node = table_.Find(id); node != nullptr) others.push_back(node);
+      if (Node* node = table_.Find(id); node != nullptr) others.push_back(node->index);
     }
     lease = std::min(lease, LeaseFrom(others, past.others.size()));
   }
@@ -212,14 +216,22 @@ int64_t EngineCore::Lease() const {
 void EngineCore::UpdateLease() {
   lease_dirty_ = false;
   if (self_->owner()) {
-    auto knows = [&](const Node* node) { return node->knows_version >= primary_since_; };
-    established_ |= voters_ <= kFewOwners || std::count_if(own_voters_.begin(), own_voters_.end(), knows) >=
-                                                 static_cast<std::ptrdiff_t>(Quorum(self_));
-    mandate_ms_ = Withheld(*self_) ? 0
-                                   : LeaseFrom({own_voters_.begin(), own_voters_.end()}, Voters(self_) - 1,
-                                               &NodeTable::Pulse::agreed_ms);
+    if (!established_) {
+      auto knows = [&](const Node* node) { return node->knows_version >= primary_since_; };
+      established_ = voters_ <= kFewOwners || std::count_if(own_voters_.begin(), own_voters_.end(), knows) >=
+                                                  static_cast<std::ptrdiff_t>(Quorum(self_));
+    }
+    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voter_places_, Voters(self_) - 1, &NodeTable::Pulse::agreed_ms);
   }
   int64_t lease = Lease();
+  lease_wants_ = 0;
+  if (lease <= now() && voters_ > options_.small_cluster) {
+    auto counts = [&](uint16_t place) {
+      return table_.pulses()[place].confirmed_ms + timeout() - timeout() / 16 > now();
+    };
+    auto have = static_cast<uint32_t>(std::count_if(own_voter_places_.begin(), own_voter_places_.end(), counts));
+    lease_wants_ = std::max(Quorum(self_) - 1, have) - have;
+  }
   if (lease == lease_ms_) return;
   lease_ms_ = lease;
   out_->push_back(WritableUntilEffect{lease});

@@ -6,6 +6,9 @@
 #include "bus/engine/core.h"
 
 namespace skein::bus {
+namespace {
+constexpr int64_t kGatherMembersMs = 500;
+}  // namespace
 
 std::unique_ptr<Engine> Engine::Create(const EngineOptions& options, StatePtr state) {
   return std::make_unique<EngineCore>(options, std::move(state));
@@ -121,7 +124,9 @@ void EngineCore::Finish() {
   if (owners_ <= kFewOwners || own_.own_electorate() || !past_.empty()) TendElectorate();
   RecheckAsked();
   bool idle = persists_.empty() && retry_persist_ms_ == 0;
-  if (own_dirty_ || ((members_dirty_ || vote_dirty_) && idle)) PersistNow();
+  // What is written grows with the members, so many of them that join or move are written together.
+  bool gathered = table_.size() <= options_.small_cluster || now() - last_persist_ms_ >= kGatherMembersMs;
+  if (own_dirty_ || (vote_dirty_ && idle) || (members_dirty_ && idle && gathered)) PersistNow();
   if (push_own_) PushOwnRecord();
   if (confirm_now_) {
     confirm_now_ = false;
@@ -131,13 +136,15 @@ void EngineCore::Finish() {
   SendReports();
   SendFailed(false);
   if (lease_dirty_) UpdateLease();
-  if (publish_ || check_state_) UpdateState();
-  publish_pending_ |= publish_;
-  publish_ = false;
   // A snapshot costs its size, so in a storm of news only some are made; what this node does itself is shown at once,
   // and before the answer that tells of it.
   int64_t pause = std::min<int64_t>(500, 5 + static_cast<int64_t>(table_.size()) / 4);
-  if (publish_pending_ && (urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause)) Publish();
+  auto due = [&] { return urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause; };
+  publish_pending_ |= publish_;
+  if (check_state_ || (publish_pending_ && due()) || (publish_ && table_.size() <= options_.small_cluster)) UpdateState();
+  publish_pending_ |= publish_;
+  publish_ = false;
+  if (publish_pending_ && due()) Publish();
   for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
   replies_.clear();
 }

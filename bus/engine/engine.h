@@ -60,6 +60,9 @@ struct EngineOptions {
   bool allow_replica_migration = true;
   // cluster-seeds: where members may be found when no known address answers; resolved again and again.
   std::vector<Seed> seeds;
+  // Up to so many members, or voters, everything is looked at in each step; of more, what a step has not changed waits
+  // for a tick, and what is sent to all says less. Tests lower it, so that both ways are tried.
+  size_t small_cluster = 64;
   uint64_t max_epoch_jump = 1u << 20;  // an epoch from the wire further ahead than this is refused and counted
 };
 

@@ -49,7 +49,7 @@ void EngineCore::CheckSilence(Node* node) {
 }
 
 void EngineCore::Suspect(Node* node, std::string why) {
-  node->pfail = publish_ = true;
+  node->pfail = publish_ = check_state_ = true;
   Stir(node);
   Note(EventKind::kSuspect, absl::StrCat("node ", Name(*node), " is possibly failing: ", why));
   Report(*node, false);
@@ -69,14 +69,14 @@ void EngineCore::Returned(Node* node) {
   if (contested && now() - node->fail_ms <= 2 * timeout()) return;
   node->fail = false;
   node->reports.clear();
-  publish_ = true;
+  publish_ = check_state_ = true;
   Note(EventKind::kReturn, absl::StrCat("node ", Name(*node), " is reachable again: no longer failed"));
 }
 
 void EngineCore::Unsuspect(Node* node) {
   node->pfail = false;
   node->unanswered_ms = 0;
-  publish_ = true;
+  publish_ = check_state_ = true;
   Note(EventKind::kReturn, absl::StrCat("node ", Name(*node), " answers again"));
   Report(*node, true);
 }
@@ -90,7 +90,7 @@ void EngineCore::TakeReport(Node* from, std::string_view suspect) {
   if (node->fail && node->reports.size() >= kReportsKept) return;
   node->reports[from->id()] = now();
   if (!node->pfail) {
-    if (node->ping_sent_ms == 0) Ping(node, false);
+    if (node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
   } else if (!node->fail) {
     TryFail(node);
   }
@@ -135,7 +135,7 @@ void EngineCore::TryFail(Node* node) {
 
 void EngineCore::MarkFailed(Node* node, const std::string& why) {
   if (node->fail) return;
-  node->fail = node->pfail = publish_ = true;
+  node->fail = node->pfail = publish_ = check_state_ = true;
   Stir(node);
   node->fail_ms = now();
   if (node->reports.size() > kReportsKept) node->reports.clear();

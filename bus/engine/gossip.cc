@@ -18,8 +18,24 @@ bool EngineCore::EpochPlausible(uint64_t epoch) {
   return false;
 }
 
+// Records come several times each, and most of the cost of one is taking it apart. They begin with id and version.
+bool EngineCore::Known(std::string_view bytes) const {
+  constexpr size_t kVersionAt = 2 + 20 + 1;
+  if (bytes.size() <= kVersionAt || bytes[0] != '\x0a' || bytes[1] != 20 || bytes[kVersionAt - 1] != '\x10')
+    return false;
+  auto id = NodeId::FromBytes(bytes.substr(2, 20));
+  Node* node = id ? table_.Find(*id) : nullptr;
+  if (node == nullptr || node->self) return false;
+  uint64_t version = 0;
+  for (size_t i = kVersionAt, shift = 0; i < bytes.size() && shift < 63; ++i, shift += 7) {
+    version |= static_cast<uint64_t>(bytes[i] & 0x7f) << shift;
+    if ((bytes[i] & 0x80) == 0) return version != 0 && version <= node->record.version;
+  }
+  return false;
+}
+
 EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
-  if (from != nullptr && from->record.bytes == bytes) return Taken::kOld;
+  if ((from != nullptr && from->record.bytes == bytes) || Known(bytes)) return Taken::kOld;
   absl::StatusOr<Record> read = ReadRecord(bytes);
   if (!read.ok()) {
     ++stats_.records_refused;
@@ -51,7 +67,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     table_.pulse(*node).heard_ms = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
     node->out.next_try_ms = now();
-    members_dirty_ = true;
+    members_dirty_ = groups_changed_ = true;
     owners_dirty_ |= !node->record.claims.empty();
     Note(EventKind::kJoin, absl::StrCat("node ", Name(*node), " joined: told by ", Name(*from)));
     TendLink(node);
@@ -72,7 +88,8 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     table_.SetRecord(node, std::move(record));
   }
   news_.push_back(node->id());
-  state_dirty_ = publish_ = lease_dirty_ = true;
+  state_dirty_ = publish_ = true;
+  lease_dirty_ |= table_.size() <= options_.small_cluster;  // else by the tick, or when owners change
   return Taken::kNew;
 }
 

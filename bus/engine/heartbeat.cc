@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "bus/engine/core.h"
+#include "glog/logging.h"
 
 namespace skein::bus {
 namespace {
@@ -37,14 +38,14 @@ void EngineCore::OnTick() {
   TendHandshakes();
   TendSeeds();
   // Everyone is looked at once in a sixteenth of the timeout, so large clusters spread the work over ticks.
-  size_t n = table_.size();
+  const size_t n = table_.places();
   int64_t sweep = std::max<int64_t>(1, timeout() / 16);
   size_t share = std::min(n, static_cast<size_t>(static_cast<int64_t>(n) * std::max<int64_t>(gap, 1) / sweep + 8));
   for (size_t i = 0; i < share; ++i) {
-    if (++tend_cursor_ >= table_.size()) tend_cursor_ = 0;
-    if (now() <= table_.pulses()[table_.order()[tend_cursor_]].quiet_ms) continue;
-    Node* node = table_.all()[tend_cursor_].get();
-    if (!node->self) TendNode(node);
+    if (++tend_cursor_ >= n) tend_cursor_ = 0;
+    if (now() <= table_.quiet_ms(tend_cursor_)) continue;
+    Node* node = table_.At(static_cast<uint16_t>(tend_cursor_));
+    if (node != nullptr && !node->self) TendNode(node);
   }
   CheckWatched();
   SendFailed(true);
@@ -59,7 +60,10 @@ void EngineCore::OnTick() {
     for (const auto& [slot, o] : overrides_) owners_dirty_ |= now() >= o.until_ms;
   }
   if (now() >= next_lease_look_ms_ || lease_ms_ <= now()) {
-    next_lease_look_ms_ = now() + (voters_ <= 16 ? 0 : timeout() / 32);
+    // With many voters a look costs their number, and while the lease is long nothing depends on it.
+    bool plenty =
+        voters_ > options_.small_cluster && lease_ms_ > now() + timeout() / 4 && mandate_ms_ > now() + timeout() / 4;
+    next_lease_look_ms_ = now() + (voters_ <= 16 ? 0 : timeout() / (plenty ? 8 : 32));
     lease_dirty_ = true;
   }
   check_state_ |= must_sync_ || lapsed_ != (lease_ms_ <= now());
@@ -81,16 +85,16 @@ void EngineCore::TendNode(Node* node) {
   const int64_t heard = table_.pulse(*node).heard_ms;
   bool due = now() - heard > timeout() / 2;
   bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
-  if ((due && node->ping_sent_ms == 0) || lost) Ping(node, false);
+  if ((due && node->ping_sent_ms == 0) || lost) Ping(node, Tell::kNothing);
   Watch(node);
   CheckSilence(node);
   bool quiet = node->out.state == OutLink::kBound && node->out.asked_ms == 0 && node->ping_sent_ms == 0 &&
                node->unanswered_ms == 0 && !node->pfail && !node->fail &&
                node->stalled_ms < static_cast<uint64_t>(timeout());
-  if (quiet) table_.pulse(*node).quiet_ms = heard + timeout() / 2;
+  if (quiet) table_.quiet_ms(*node) = heard + timeout() / 2;
 }
 
-void EngineCore::Ping(Node* node, bool with_view) {
+void EngineCore::Ping(Node* node, Tell tell) {
   if (node->out.state != OutLink::kBound) return;
   Stir(node);
   auto m = std::make_shared<proto::BusMessage>();
@@ -104,7 +108,7 @@ void EngineCore::Ping(Node* node, bool with_view) {
   }
   ping->set_seq(node->ping_seq);
   ping->set_stalled_ms(StalledMs());
-  if (with_view) FillView(ping->mutable_view());
+  if (tell != Tell::kNothing) FillView(ping->mutable_view(), tell);
   Send(node->out.id, std::move(m));
 }
 
@@ -123,7 +127,7 @@ void EngineCore::PingRound() {
     Node* node = table_.Find(round_.back());
     round_.pop_back();
     if (node != nullptr && node->out.state == OutLink::kBound && node->ping_sent_ms == 0) {
-      Ping(node, true);
+      Ping(node, Tell::kAll);
       return;
     }
   }
@@ -142,42 +146,58 @@ void EngineCore::LeaseRound() {
       if (node->out.state != OutLink::kBound) continue;
       --left;
       if (node->synced_ms >= must_sync_since_ms_) continue;
-      if (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000) Ping(node, true);
+      if (node->ping_sent_ms == 0 || now() - node->ping_sent_ms > 1000) Ping(node, TellIfSmall());
     }
     sync_cursor_ += 1 + own_voters_.size() / 8;
   }
   if (!self_->owner() || (own_voters_.empty() && past_.empty()) || now() < next_lease_ms_) return;
-  next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
+  const bool many = voters_ > options_.small_cluster;
+  next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / (many ? 16 : 32), 20, many ? 1000 : 500);
+  // Those that have answered last, so that no more are asked than needed; of many, others than those who are late.
+  const int64_t late = std::max<int64_t>(timeout() / 16, 100);
   std::vector<std::pair<int64_t, Node*>> voters;
   voters.reserve(own_voters_.size());
-  for (Node* node : own_voters_) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
+  for (Node* node : own_voters_) {
+    bool useless = many && (node->out.state != OutLink::kBound || node->pfail || node->fail ||
+                            (node->ping_sent_ms != 0 && now() - node->ping_sent_ms >= late));
+    if (!useless) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
+  }
   if (voters.size() > enough) {
     std::nth_element(voters.begin(), voters.begin() + static_cast<std::ptrdiff_t>(enough), voters.end(),
                      [](const auto& a, const auto& b) {
-                       return a.first != b.first ? a.first > b.first : a.second->id() < b.second->id();
+                       return a.first != b.first ? a.first > b.first : a.second->index < b.second->index;
                      });
     voters.resize(enough);
   }
   // With many voters a few late answers do not matter.
-  const int64_t fresh = voters_ <= 64 ? timeout() / 3 : timeout() / 2;
+  const int64_t fresh = many ? timeout() * 5 / 8 : timeout() / 3;
   for (const auto& [confirmed, node] : voters) {
-    if (now() - confirmed > fresh && node->ping_sent_ms == 0) Ping(node, false);
+    if (now() - confirmed > fresh && node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
   }
   for (const PastElectorate& past : past_) {
     for (const NodeId& id : past.others) {
       Node* node = table_.Find(id);
-      if (node != nullptr && node->ping_sent_ms == 0) Ping(node, false);
+      if (node != nullptr && node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
     }
   }
 }
 
-void EngineCore::FillView(proto::View* view) {
+void EngineCore::FillView(proto::View* view, Tell tell) {
   view->set_digest(table_.digest());
   view->set_members(table_.members());
   view->set_node_count(static_cast<uint32_t>(table_.size()));
   view->set_current_epoch(current_epoch_);
   view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record.version);
   for (uint64_t p : positions_) view->add_positions(p);
+  for (size_t i = 0; i < std::min(suspects_.size(), kSuspectsInView); ++i) {
+    if (++suspect_cursor_ >= suspects_.size()) suspect_cursor_ = 0;
+    const Node* node = table_.At(suspects_[suspect_cursor_]);
+    if (node != nullptr && (node->pfail || node->fail)) view->add_suspects(node->id().Bytes());
+  }
+  if (tell == Tell::kAll) FillAges(view);
+}
+
+void EngineCore::FillAges(proto::View* view) {
   const int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
   const std::vector<uint16_t>& order = table_.order();
   const std::vector<NodeTable::Pulse>& pulses = table_.pulses();
@@ -196,11 +216,6 @@ void EngineCore::FillView(proto::View* view) {
     const auto age = static_cast<int64_t>(static_cast<double>(now() - heard + unit - 1) * per_ms + 1e-9);
     (*out)[i / 2] |= static_cast<char>(std::clamp<int64_t>(age, 0, kAgeOld) << (i % 2 * 4));
     if (++pulse_cursor_ == order.size()) pulse_cursor_ = 0;
-  }
-  for (size_t i = 0; i < std::min(suspects_.size(), kSuspectsInView); ++i) {
-    if (++suspect_cursor_ >= suspects_.size()) suspect_cursor_ = 0;
-    const Node* node = table_.At(suspects_[suspect_cursor_]);
-    if (node != nullptr && (node->pfail || node->fail)) view->add_suspects(node->id().Bytes());
   }
 }
 
@@ -223,7 +238,7 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   pong->set_no_mandate(self_->owner() && from->owner() && !from->record.own_electorate && mandate_ms_ <= now());
   // Also if this node does not decide about it: it may be about to make it a witness.
   if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, 0, {}});
-  if (ping.has_view()) FillView(pong->mutable_view());
+  if (ping.has_view()) FillView(pong->mutable_view(), ping.view().age_count() == 0 ? Tell::kDigest : Tell::kAll);
   Send(link, std::move(m));
   if (ping.has_view()) OnView(from, ping.view(), true);
 }
@@ -241,8 +256,10 @@ void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
     }
     from->ping_sent_ms = 0;
     from->unanswered_ms = 0;
-    // With many voters the next tick is soon enough.
-    lease_dirty_ |= voters_ <= 16 || lease_ms_ <= now();
+    // With many voters the next tick is soon enough, unless writes wait for this answer.
+    if (lease_wants_ > 0) --lease_wants_;
+    DCHECK(lease_wants_ == 0 || lease_dirty_ || lease_ms_ > now() || Lease() <= now());
+    lease_dirty_ |= voters_ <= 16 || (lease_ms_ <= now() && lease_wants_ == 0);
   }
   if (pong.has_view()) OnView(from, pong.view(), false);
 }

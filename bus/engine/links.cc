@@ -282,7 +282,7 @@ void EngineCore::Bound(Node* node) {
   node->unanswered_ms = 0;
   node->ping_sent_ms = 0;
   publish_ = true;
-  Ping(node, true);
+  Ping(node, TellIfSmall());
 }
 
 // A stranger's address must be acceptable, and there must be room.
@@ -401,6 +401,7 @@ void EngineCore::DropNode(Node* node, const char* reason) {
     for (const auto& other : table_.all()) other->reports.erase(node->id());
   }
   std::erase(own_voters_, node);
+  std::erase(own_voter_places_, node->index);
   table_.Remove(node);
   owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
 }

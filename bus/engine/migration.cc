@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "bus/engine/core.h"
+#include "glog/logging.h"
 
 namespace skein::bus {
 namespace {
@@ -12,11 +13,24 @@ constexpr int64_t kLookMs = 500;
 constexpr int64_t kOrphanMs = 5000;
 }  // namespace
 
+// What TendMigration finds by counting once for all.
+bool EngineCore::Orphaned(const Node& primary) const {
+  if (!primary.owner() || !primary.had_replicas || primary.fail) return false;
+  return std::none_of(table_.all().begin(), table_.all().end(), [&](const auto& node) {
+    return node->record.primary_id == primary.id() && !node->fail && !node->pfail;
+  });
+}
+
 // Of the primaries with the most working replicas, the replica with the smallest id moves, one at a time: all who see
 // the same choose the same.
 void EngineCore::TendMigration() {
   if (now() < next_migration_look_ms_) return;
   next_migration_look_ms_ = now() + kLookMs;
+  if (!groups_changed_ && !orphans_ && table_.size() > options_.small_cluster) {
+    DCHECK(std::none_of(table_.all().begin(), table_.all().end(), [&](const auto& n) { return Orphaned(*n); }));
+    return;
+  }
+  groups_changed_ = orphans_ = false;
   std::vector<uint32_t> working(table_.places(), 0);
   uint32_t most = 0;
   for (const auto& node : table_.all()) {
@@ -28,6 +42,7 @@ void EngineCore::TendMigration() {
   Node* orphan = nullptr;
   for (const auto& node : table_.all()) {
     bool is = node->owner() && node->had_replicas && working[node->index] == 0 && !node->fail;
+    orphans_ |= is;
     if (!is) {
       node->orphan_since_ms = 0;
     } else if (node->orphan_since_ms == 0) {

@@ -61,7 +61,7 @@ void EngineCore::RebuildOwners() {
   }
   CountElectors();
   if (owner_ != before) publish_ = true;
-  lease_dirty_ = check_state_ = true;
+  lease_dirty_ = check_state_ = groups_changed_ = true;
   if (lost.any()) {
     Note(EventKind::kSlots, absl::StrCat(lost.count(), " slots go to nodes that claim them with a higher epoch"));
     stand_down_ |= (own_claims_ & ~closing_ & ~lost).none() && GroupOwner() != nullptr;

@@ -36,6 +36,7 @@ bool EngineCore::Synced() const {
 
 void EngineCore::UpdateState() {
   check_state_ = false;
+  groups_changed_ = true;
   lapsed_ = lease_ms_ <= now();
   suspects_.clear();
   for (const auto& node : table_.all()) {

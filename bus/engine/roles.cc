@@ -1,6 +1,7 @@
 // Whom this node follows: CLUSTER REPLICATE, a primary that was replaced, a primary that stands down.
 #include "absl/strings/str_cat.h"
 #include "bus/engine/core.h"
+#include "glog/logging.h"
 
 namespace skein::bus {
 
@@ -16,9 +17,14 @@ void EngineCore::On(uint64_t request, const ReplicateCommand& c) {
   WaitDurable(request);
 }
 
-Node* EngineCore::Primary() const {
+Node* EngineCore::Primary() {
   const NodeId& id = self_->record.primary_id;
-  return id.empty() || !started() ? nullptr : table_.Find(id);
+  if (id.empty() || !started()) return nullptr;
+  bool found = primary_found_ == table_.comings() && primary_ != nullptr && primary_->id() == id;
+  if (!found) primary_ = table_.Find(id);
+  primary_found_ = table_.comings();
+  DCHECK_EQ(primary_, table_.Find(id));
+  return primary_;
 }
 
 void EngineCore::Follow(Node* primary, const std::string& why) {
@@ -59,8 +65,8 @@ void EngineCore::StandDown() {
 
 // A replica stays with its group: it follows whoever took its primary's place, and never another replica.
 void EngineCore::TendRole() {
-  Node* primary = own_.primary_id() == self_->record.primary_id.bytes() ? Primary() : nullptr;
-  if (primary == nullptr || promote_epoch_ != 0) return;
+  Node* primary = Primary();
+  if (primary == nullptr || promote_epoch_ != 0 || own_.primary_id() != primary->id().bytes()) return;
   if (!primary->record.primary()) {
     Node* next = table_.Find(primary->record.primary_id);
     if (next != nullptr && !next->self && next->record.primary()) {

@@ -23,6 +23,7 @@ uint64_t NodeTable::digest() const {
 
 Node* NodeTable::Add(Record record) {
   if (nodes_.size() >= kMaxNodes) return nullptr;
+  ++comings_;
   auto node = std::make_unique<Node>();
   node->record = std::move(record);
   Node* raw = node.get();
@@ -31,9 +32,11 @@ Node* NodeTable::Add(Record record) {
   if (free == places_.end()) {
     places_.push_back(raw);
     pulses_.emplace_back();
+    quiet_ms_.push_back(0);
   } else {
     *free = raw;
     pulses_[raw->index] = Pulse();
+    quiet_ms_[raw->index] = 0;
   }
   auto place = std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess);
   order_.insert(order_.begin() + (place - nodes_.begin()), raw->index);
@@ -44,6 +47,7 @@ Node* NodeTable::Add(Record record) {
 }
 
 void NodeTable::Remove(Node* node) {
+  ++comings_;
   Count(*node, false);
   by_id_.erase(node->id());
   places_[node->index] = nullptr;

@@ -43,13 +43,19 @@ class NodeTable {
     int64_t heard_ms = 0;      // last sign of life, its own or by others' word
     int64_t confirmed_ms = 0;  // when the newest ping was sent that it has answered with its confirmation of us
     int64_t agreed_ms = 0;     // the same, though nobody has confirmed it itself
-    int64_t quiet_ms = 0;      // nothing needs to be done for it until then, if nothing happens
   };
   Pulse& pulse(const Node& node) { return pulses_[node.index]; }
   const Pulse& pulse(const Node& node) const { return pulses_[node.index]; }
+  // By Node::index: nothing needs to be done for it until then, if nothing happens. Every place is looked at a few
+  // times a second, hence apart.
+  int64_t& quiet_ms(const Node& node) { return quiet_ms_[node.index]; }
+  int64_t quiet_ms(size_t place) const { return quiet_ms_[place]; }
+  // Grows when a member comes or goes.
+  uint64_t comings() const { return comings_; }
   // Node::index of all(), in its order.
   const std::vector<uint16_t>& order() const { return order_; }
   std::vector<Pulse>& pulses() { return pulses_; }
+  const std::vector<Pulse>& pulses() const { return pulses_; }
 
  private:
   void Count(const Node& node, bool in);
@@ -59,6 +65,8 @@ class NodeTable {
   std::vector<Node*> places_;
   std::vector<uint16_t> order_;
   std::vector<Pulse> pulses_;
+  std::vector<int64_t> quiet_ms_;
+  uint64_t comings_ = 0;
   std::array<uint64_t, kBuckets> buckets_{};
   uint64_t members_ = 0;
 };

@@ -1,4 +1,7 @@
 // What must hold after every step, and what must hold in the end.
+#include <string_view>
+#include <unordered_map>
+
 #include "bus/engine/limits.h"
 #include "proto/bus.pb.h"
 #include "tests/sim/world_parts.h"
@@ -179,6 +182,7 @@ std::string World::Stray(int n, const bus::Topology& t) const {
 std::string World::Disagreement(bool need_ok) const {
   const bus::Topology* first = nullptr;
   int first_n = 0;
+  std::unordered_map<std::string_view, uint16_t> place;  // id -> index in the first
   size_t alive = 0;
   for (const auto& node : nodes_) alive += node->up;
   for (int n = 0; n < size(); ++n) {
@@ -198,28 +202,30 @@ std::string World::Disagreement(bool need_ok) const {
     if (first == nullptr) {
       first = t.get();
       first_n = n;
+      for (size_t i = 0; i < t->nodes.size(); ++i) place.emplace(t->nodes[i].id, static_cast<uint16_t>(i));
       continue;
     }
     std::string pair = "nodes " + std::to_string(first_n) + " and " + std::to_string(n) + " differ in ";
     if (t->current_epoch != first->current_epoch) return pair + "the current epoch";
     std::vector<uint16_t> same_as(t->nodes.size(), bus::kNobody);  // index there -> index in the first
     for (size_t i = 0; i < t->nodes.size(); ++i) {
-      for (size_t j = 0; j < first->nodes.size(); ++j) {
-        if (t->nodes[i].id == first->nodes[j].id) same_as[i] = static_cast<uint16_t>(j);
-      }
+      if (auto it = place.find(t->nodes[i].id); it != place.end()) same_as[i] = it->second;
     }
     for (uint32_t s = 0; s < kSlots; ++s) {
       uint16_t owner = t->owner[s] == bus::kNobody ? bus::kNobody : same_as[t->owner[s]];
       if (owner != first->owner[s]) return pair + "the owner of slot " + std::to_string(s);
     }
-    for (const bus::TopologyNode& x : first->nodes) {
-      bool same = false;
-      for (const bus::TopologyNode& y : t->nodes) {
-        same |= x.id == y.id && x.primary == y.primary && x.ip == y.ip && x.config_epoch == y.config_epoch &&
-                x.shard_id == y.shard_id;
+    size_t same = 0;
+    for (size_t i = 0; i < t->nodes.size(); ++i) {
+      const bus::TopologyNode& y = t->nodes[i];
+      if (same_as[i] == bus::kNobody) continue;
+      const bus::TopologyNode& x = first->nodes[same_as[i]];
+      if (x.primary != y.primary || x.ip != y.ip || x.config_epoch != y.config_epoch || x.shard_id != y.shard_id) {
+        return pair + "what they know of " + x.id;
       }
-      if (!same) return pair + "what they know of " + x.id;
+      ++same;
     }
+    if (same != first->nodes.size()) return pair + "who is a member";
   }
   return "";
 }

@@ -335,7 +335,8 @@ int64_t Form(World* world, int n, int primaries, int64_t limit_ms, bool with_epo
   world->Run(100);
   int64_t start = world->now();
   for (int i = 1; i < n; ++i) world->Command(i, bus::MeetCommand{world->ip(0), 7000, 17000});
-  auto agree = [&] { return world->Disagreement().empty(); };
+  // Looking at all of a large cluster takes longer than its life between two looks.
+  auto agree = [&] { return (n <= 100 || world->now() % 100 == 0) && world->Disagreement().empty(); };
   if (!world->RunUntil(limit_ms, agree)) return -1;
   int64_t formed = world->now() - start;
   if (replicas > 0) {

@@ -140,6 +140,7 @@ Plan MakePlan(uint64_t seed, int nodes) {
   plan.options.node_timeout_ms = kTimeouts[seed % 8];
   plan.options.require_full_coverage = seed % 3 != 0;
   plan.options.seeds = seed % 2 == 0 ? std::vector<bus::Seed>{{"skein", 17000}} : std::vector<bus::Seed>{};
+  plan.options.small_cluster = seed % 5 == 0 ? 1 : 64;
   plan.with_epochs = random.Below(2) == 0;
   plan.primaries = 1 + static_cast<int>(random.Below(5));
   plan.replicas = random.Below(6) == 0 ? 0 : 1 + static_cast<int>(random.Below(plan.primaries < 3 ? 3 : 2));

@@ -82,8 +82,8 @@ struct Plan {
   uint64_t seed = 0;
   int primaries = 3, replicas = 1, spare = 0;  // replicas of each primary; spare: without slots or primary
   bool with_epochs = true;
-  bool made = false;  // it begins as a whole cluster, and is not put together first
-  bus::EngineOptions options;
+  bool made = false;           // it begins as a whole cluster, and is not put together first
+  bus::EngineOptions options;  // with a low small_cluster at times, so that the ways of large clusters are tried
   std::vector<Entry> entries;  // by time
   int64_t end = 0;             // of the trouble
 

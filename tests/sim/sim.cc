@@ -1,7 +1,7 @@
 // sim --seed N                       replays a seed; on failure with its trace and the least that makes it fail
 // sim --rounds N | --minutes M       random seeds from --seed on, over --jobs threads; prints a table
 // sim --calm --nodes N --hours H     an idle cluster: how fast, and what a node sends
-// sim --figures                      detection, promotion, false accusations, bytes, formation
+// sim --figures [--only NAME --nodes N]  promotion, false accusations, bytes, formation, many failures at once
 // sim --plant NAME|all               an error planted on purpose: how many seeds until it is seen
 #include <gflags/gflags.h>
 
@@ -25,7 +25,7 @@ DEFINE_double(hours, 0, "with --calm");
 DEFINE_int32(replicas, 2, "of each primary, with --calm");
 DEFINE_int64(timeout, 15000, "node timeout with --calm, ms");
 DEFINE_bool(figures, false, "measure and print the table of figures");
-DEFINE_string(only, "", "the figure whose name contains this");
+DEFINE_string(only, "", "one figure: formation, promotion, accusations, bytes or many; at --nodes, if given");
 DEFINE_string(plant, "", "an error to plant, or all");
 DEFINE_bool(storms, false, "with --rounds, --minutes and --plant: storms; seeds from 1000000000 on are");
 DEFINE_bool(shrink, true, "look for the least that fails");
@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
     double seconds = FLAGS_hours * 3600 + FLAGS_minutes * 60;
     return skein::sim::Calm(FLAGS_nodes, FLAGS_replicas, FLAGS_timeout, seconds, FLAGS_seed);
   }
-  if (FLAGS_figures) return skein::sim::Figures(FLAGS_only, FLAGS_seed);
+  if (FLAGS_figures) return skein::sim::Figures(FLAGS_only, FLAGS_nodes, FLAGS_seed);
   if (!FLAGS_plant.empty()) return skein::sim::Plants();
   if (FLAGS_rounds > 0 || FLAGS_minutes > 0) return skein::sim::Campaign();
   return skein::sim::Replay(FLAGS_seed);

@@ -140,5 +140,46 @@ TEST(Sim, AWriterCutOffStopsBeforeItIsDeclaredFailed) {
   }
 }
 
+// More voters than are looked at in each step: a primary that dies is replaced as soon as in a small cluster, one that
+// has lost its replica gets another's, and those that live on may write all the time although a third is gone.
+TEST(Sim, ManyVotersLoseAThird) {
+  constexpr int kPrimaries = 72, kTimeout = 2000;
+  bus::EngineOptions options;
+  options.node_timeout_ms = kTimeout;
+  World world(1, options);
+  world.AddCluster(kPrimaries, kPrimaries);
+  ASSERT_TRUE(world.RunUntil(10000, [&] { return world.now() % 500 == 0 && world.Disagreement().empty(); }))
+      << world.Disagreement() << world.failure();
+  world.Run(kTimeout);
+  int64_t begin = world.now();
+  world.Crash(0);
+  ASSERT_TRUE(world.RunUntil(kTimeout * 3 / 2, [&] { return world.Accepts(kPrimaries); }));
+  EXPECT_LE(world.now() - begin, kTimeout * 5 / 4);
+  begin = world.now();
+  for (int n = 1; n <= kPrimaries / 3; ++n) world.Crash(n);
+  bool written = true;
+  auto all = [&] {
+    for (int n = kPrimaries / 3 + 1; n < kPrimaries; ++n) written &= world.writable_until(n) > world.clock(n);
+    for (int n = 0; n <= kPrimaries / 3; ++n) {
+      if (!world.Accepts(kPrimaries + n)) return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(world.RunUntil(4 * kTimeout, all));
+  EXPECT_TRUE(written);
+  EXPECT_EQ(world.failure(), "");
+}
+
+TEST(Sim, AReplicaMovesToAnOrphanAmongMany) {
+  bus::EngineOptions options;
+  options.node_timeout_ms = 1000;
+  World world(1, options);
+  world.AddCluster(35, 36);  // the first primary has two replicas
+  world.RunUntil(10000, [&] { return world.now() % 500 == 0 && world.Disagreement().empty(); });
+  ASSERT_EQ(world.Disagreement(), "");
+  world.Crash(35 + 7);
+  EXPECT_TRUE(world.RunUntil(12000, [&] { return world.Follows(35, 7) || world.Follows(70, 7); }));
+}
+
 }  // namespace
 }  // namespace skein::sim

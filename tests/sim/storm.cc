@@ -16,6 +16,7 @@ class Storm {
     plan_.replicas = plan_.primaries == 1 ? 2 : 1 + static_cast<int>(Below(2));
     plan_.options.node_timeout_ms = timeout_ = Below(8) == 0 ? 1000 : 500;
     plan_.options.require_full_coverage = Below(2) == 0;
+    plan_.options.small_cluster = seed % 3 == 0 ? 1 : 64;
   }
 
   Plan Make() {
