@@ -26,7 +26,7 @@ bool EngineCore::Orphaned(const Node& primary) const {
 void EngineCore::TendMigration() {
   if (now() < next_migration_look_ms_) return;
   next_migration_look_ms_ = now() + kLookMs;
-  if (!groups_changed_ && !orphans_ && table_.size() > options_.small_cluster) {
+  if (!groups_changed_ && !check_state_ && !orphans_ && table_.size() > options_.small_cluster) {
     DCHECK(std::none_of(table_.all().begin(), table_.all().end(), [&](const auto& n) { return Orphaned(*n); }));
     return;
   }
