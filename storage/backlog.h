@@ -43,6 +43,11 @@ class Backlog {
   uint64_t bytes() const { return end_ - begin_; }
   // Memory that it takes.
   uint64_t memory() const { return blocks_.size() * sizeof(Block); }
+  // The part of it that is there only because a cursor lags.
+  uint64_t extra_memory() const {
+    const uint64_t own = (limit_ / kBlockSize + 2) * sizeof(Block);
+    return memory() > own ? memory() - own : 0;
+  }
   uint64_t limit() const { return limit_; }
   void set_limit(uint64_t bytes);
 

@@ -47,6 +47,8 @@ TEST(Backlog, KeepsTheLimitAndWhatIsPinned) {
   for (int i = 0; i < 200; ++i) backlog.Append(piece);
   EXPECT_EQ(backlog.begin(), 0u) << "pinned";
   EXPECT_EQ(cursor->lag(), 2'000'000u);
+  EXPECT_GT(backlog.extra_memory(), 2'000'000u - kLimit - 3 * Backlog::kBlockSize);
+  EXPECT_LT(backlog.extra_memory(), backlog.memory() - kLimit);
   cursor->Skip(1'000'000);
   EXPECT_GT(backlog.begin(), 1'000'000u - Backlog::kBlockSize - 1);
   EXPECT_LE(backlog.begin(), 1'000'000u);
@@ -54,6 +56,7 @@ TEST(Backlog, KeepsTheLimitAndWhatIsPinned) {
   EXPECT_GE(backlog.bytes(), kLimit);
   EXPECT_LT(backlog.bytes(), kLimit + Backlog::kBlockSize);
   EXPECT_LT(backlog.memory(), kLimit + 3 * Backlog::kBlockSize);
+  EXPECT_EQ(backlog.extra_memory(), 0u);
   backlog.set_limit(0);
   EXPECT_LE(backlog.bytes(), Backlog::kBlockSize);
   EXPECT_EQ(backlog.Pin(0), nullptr);

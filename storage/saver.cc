@@ -21,11 +21,6 @@ absl::Status Stopping() { return absl::FailedPreconditionError("the node is stop
 
 }  // namespace
 
-void SaverImpl::BackOff::Failed(std::chrono::milliseconds first, std::chrono::milliseconds last) {
-  wait = wait.count() == 0 ? first : std::min(wait * 2, last);
-  next = Clock::now() + wait;
-}
-
 SaverImpl::SaverImpl(SaverEnv env, const SaveOptions& options)
     : env_(std::move(env)), logs_(env_.logs), changes_(std::make_shared<Changes>(env_.shards)) {
   status_.last_save = WallClock();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "storage/back_off.h"
 #include "storage/save_run.h"
 #include "storage/saver.h"
 
@@ -57,14 +58,6 @@ class SaverImpl final : public Saver {
     std::vector<Callbacks> callbacks;
     bool reviving = false;
     SaverLogs* first = nullptr;  // of the first rewrite
-  };
-  // When something may be tried again.
-  struct BackOff {
-    Clock::time_point next{};
-    std::chrono::milliseconds wait{0};
-    void Failed(std::chrono::milliseconds first, std::chrono::milliseconds last);
-    void Worked() { *this = BackOff(); }
-    bool Over() const { return Clock::now() >= next; }
   };
 
   void ThreadMain();

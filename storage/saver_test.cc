@@ -4,9 +4,11 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "storage/fault_file.h"
@@ -435,6 +437,31 @@ TEST(Saver, LogThatCouldNotBeSyncedIsRevived) {
   EXPECT_GT(data.data().stats().shards[0].base_size, 0u);
   EXPECT_EQ(data.data().stats().shards[1].base_size, 0u);
   EXPECT_EQ(data.Read(), before);
+}
+
+// What fails at once and again costs a snapshot of the shard each time.
+TEST(Saver, ARevivalThatFailsIsNotTriedAgainAtOnce) {
+  FaultFileSystem fs;
+  ServedData data(ServedData::OptionsOn(&fs, true, 1));
+  Fill(&data, 10, "v");
+  std::mutex mutex;
+  std::vector<std::chrono::steady_clock::time_point> tries;
+  fs.SetHook([&](Op op, const std::string& path) {
+    if (path.find("/base.") != std::string::npos && op != Op::kRemove) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      tries.push_back(std::chrono::steady_clock::now());
+      return EIO;
+    }
+    return op == Op::kSync && path.find("/incr.") != std::string::npos ? EIO : 0;
+  });
+  Fill(&data, 10, "w");
+  Await([&] {
+    const std::lock_guard<std::mutex> lock(mutex);
+    return tries.size() >= 2;
+  });
+  fs.SetHook(nullptr);
+  const std::lock_guard<std::mutex> lock(mutex);
+  EXPECT_GE(tries[1] - tries[0], std::chrono::milliseconds(990));
 }
 
 }  // namespace
