@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bus/bus_options.h"
 #include "bus/bus_thread.h"
 #include "bus/state_file.h"
 #include "proto/bus.pb.h"

@@ -17,8 +17,6 @@ using EngineFactory = std::function<std::unique_ptr<Engine>(const EngineOptions&
 // Bus::Start with an engine of the caller's choice.
 absl::StatusOr<std::unique_ptr<Bus>> StartBus(const BusOptions& options, BusCallbacks callbacks,
                                               const EngineFactory& factory);
-// Bus::Check.
-absl::Status CheckBusOptions(const BusOptions& options);
 
 }  // namespace skein::bus
 

@@ -279,7 +279,7 @@ TEST_F(WriterTest, WritesAndTruncationsThatFailAreTriedAgain) {
 TEST_F(WriterTest, L15_AFailedSyncUnderAlwaysIsFatal) {
   Open(AppendFsync::kAlways);
   EXPECT_TRUE(AwaitDurable(Append("before")));
-  fs_.SetHook([this](Op op, const std::string&) { return op == Op::kSync ? EIO : 0; });
+  fs_.SetHook([](Op op, const std::string&) { return op == Op::kSync ? EIO : 0; });
   const Lsn durable = log().durable();
   Append("lost");
   EXPECT_TRUE(progress_.Await([&] { return !Fatal().empty(); }));
@@ -322,7 +322,7 @@ TEST_F(WriterTest, L15_AFailedSyncUnderEverySecTurnsWritesOffForGood) {
 TEST_F(WriterTest, L15_ASyncThatFailsAtTheEndIsReported) {
   Open(AppendFsync::kNo);
   Append("one");
-  fs_.SetHook([this](Op op, const std::string& path) { return op == Op::kSync && path == kIncr ? EIO : 0; });
+  fs_.SetHook([](Op op, const std::string& path) { return op == Op::kSync && path == kIncr ? EIO : 0; });
   const absl::Status closed = opened_.set->Close();
   EXPECT_NE(closed.message().find("Input/output error"), std::string_view::npos) << closed;
   EXPECT_EQ(stats().fsync_errors, 1u);

@@ -41,12 +41,12 @@ def fuzz(seconds):
     if not targets:
         return counts
     # One at a time would lose time; together, one that does not build would hide the others.
-    bazel.build("--config=fuzz", "--keep_going", *targets)
-    folder = pathlib.Path(bazel.query("info", "--config=fuzz", "bazel-bin")[0])
+    bazel.build("--config=asan", "--keep_going", *targets)
+    folder = pathlib.Path(bazel.query("info", "--config=asan", "bazel-bin")[0])
     for target in targets:
         package, name = target[2:].split(":")
         binary = folder / package / name
-        if bazel.build("--config=fuzz", "--noshow_progress", "--ui_event_filters=-info,-warning", target) != 0:
+        if bazel.build("--config=asan", "--noshow_progress", "--ui_event_filters=-info,-warning", target) != 0:
             counts.fail("fuzz %s: failed to build" % target)
             continue
         with tempfile.TemporaryDirectory(prefix="skein-fuzz-") as corpus:
