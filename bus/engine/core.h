@@ -286,6 +286,7 @@ class EngineCore final : public Engine {
   void OnHandOver(Node* from, const proto::HandOver& message);
   void HoldWritesAfter(const Node& primary);
   void AskToFreeze(Node* primary);
+  bool SuccessorCanWrite(const Node& primary) const;
   void FreezeFor(Node* replica, uint64_t token);
   void Frozen();
   void SendHandOver(const Node& to, int step, uint64_t token);

@@ -372,6 +372,26 @@ TEST(Election, ThePrimaryFreezesForItsReplicaOnlyAndNotForEver) {
   EXPECT_EQ(k.rig.Last<FreezeWritesEffect>()->until_mono_ms, 0);
 }
 
+// One of three owners is dead: this primary and the other one could elect a successor, but then one voter alone would
+// be there to confirm it.
+TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
+  Cluster k(true);
+  Peer mine(7, "10.1.0.8");
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  k.rig.Join(&mine);
+  k.Fail(k.a);
+  EXPECT_TRUE(k.rig.Do(HandOverCommand{}).starts_with("ERR too few primaries are reachable"));
+  BusMessage m;
+  m.mutable_hand_over()->set_step(proto::HAND_OVER_FREEZE);
+  m.mutable_hand_over()->set_token(77);
+  size_t before = k.rig.effects.size();
+  k.rig.Receive(m, mine.in, mine.ip);
+  EXPECT_EQ(k.rig.Last<FreezeWritesEffect>(), nullptr);
+  auto sent = k.rig.Sent(BusMessage::kHandOver, before);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0]->hand_over().step(), proto::HAND_OVER_REFUSED);
+}
+
 TEST(Election, AStoppingPrimaryHandsOverOrSaysWhyNot) {
   Cluster k(true);
   EXPECT_EQ(k.rig.Do(HandOverCommand{}), "ERR no replica can take over");

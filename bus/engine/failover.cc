@@ -24,6 +24,11 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   if (agreed && (primary->fail || primary->link() == 0)) {
     return Fail(request, "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE");
   }
+  if (c.kind != FailoverKind::kTakeover && !primary->fail && !SuccessorCanWrite(*primary)) {
+    return Fail(request,
+                "ERR too few primaries are reachable to confirm another one: wait until they are back, or the slots of "
+                "this primary could not be written");
+  }
   if (promote_epoch_ != 0) return Reply(request);  // on its way already
   election_ = Election();
   by_hand_ = ByHand();
@@ -46,6 +51,16 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   Win(MaxEpoch() + 1, claims, *primary, "CLUSTER FAILOVER TAKEOVER");
   LeaveElectorates(gone);  // an operator has not waited for it, so neither do we
   WaitDurable(request);
+}
+
+// A successor is confirmed by as many others as elect one, until they know it (established_). So where another voter is
+// away, a primary that lives may be needed as one of those who vote, and then be missing among those who confirm.
+bool EngineCore::SuccessorCanWrite(const Node& primary) const {
+  if (primary.record.own_electorate) return true;
+  uint32_t others = 0;
+  for (const auto& node : table_.all())
+    others += node.get() != &primary && !node->fail && !node->pfail && Decides(*node, &primary);
+  return Voters(&primary) <= kFewOwners || others >= Quorum(&primary);
 }
 
 // Nobody has asked the primary to stop, and it may write until it hears of us or of nobody.
@@ -84,6 +99,7 @@ void EngineCore::On(uint64_t request, const HandOverCommand&) {
     if (best == nullptr || node->offset > best->offset) best = node.get();
   }
   if (best == nullptr) return Fail(request, "ERR no replica can take over");
+  if (!SuccessorCanWrite(*self_)) return Fail(request, "ERR too few primaries are reachable to confirm another one");
   hand_over_ = {request, now() + kHandOverMs, best->id()};
   SendHandOver(*best, proto::HAND_OVER_STAND, 0);
   Note(EventKind::kRole, absl::StrCat("hands over to ", Name(*best)));
@@ -120,7 +136,8 @@ void EngineCore::OnHandOver(Node* from, const proto::HandOver& m) {
 
 void EngineCore::FreezeFor(Node* replica, uint64_t token) {
   bool other = freeze_.until_ms != 0 && freeze_.replica != replica->id();
-  if (!self_->owner() || replica->record.primary_id != self_->id() || promote_epoch_ != 0 || other || token == 0) {
+  if (!self_->owner() || replica->record.primary_id != self_->id() || promote_epoch_ != 0 || other || token == 0 ||
+      !SuccessorCanWrite(*self_)) {
     return SendHandOver(*replica, proto::HAND_OVER_REFUSED, token);
   }
   bool again = freeze_.until_ms != 0;
