@@ -13,6 +13,7 @@
 #include "node/node_impl.h"
 #include "node/replication/loop_replication.h"
 #include "node/replication/replica_control.h"
+#include "storage/backlog.h"
 #include "storage/memory.h"
 
 namespace skein::node {
@@ -201,7 +202,12 @@ void LoopImpl::KickLogs() {
 void LoopImpl::PublishUsed() {
   uint64_t used = 0;
   for (const ShardHost* host : own_hosts_) {
-    used += host->shard->used_bytes() + (host->log() == nullptr ? 0 : host->log()->pending_bytes());
+    used += host->shard->used_bytes();
+    storage::Log* const log = host->log();
+    if (log == nullptr) continue;
+    used += log->pending_bytes();
+    // What replicas that lag keep beyond its limit has a limit of its own, and is not made room for by refusing writes.
+    if (const storage::Backlog* const backlog = log->backlog()) used += backlog->memory() - backlog->extra_memory();
   }
   used_.store(used, std::memory_order_relaxed);
 }

@@ -40,6 +40,14 @@ void StepLog::Kick() {
   if (automatic_) AdvanceTo(end_);
 }
 
+storage::Lsn StepLog::durable() const {
+  const storage::Lsn found = durable_.load();
+  if (looks_.load() > 0 && LoopImpl::Current() != nullptr && kicked_.load() > found && looks_.fetch_sub(1) == 1) {
+    const_cast<StepLog*>(this)->Advance();
+  }
+  return found;
+}
+
 void StepLog::AdvanceTo(storage::Lsn lsn) {
   durable_ = lsn;
   if (on_durable) on_durable(lsn);

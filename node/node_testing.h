@@ -29,7 +29,7 @@ class StepLog final : public storage::Log {
   storage::Lsn EndRecord(storage::UnixMillis time) override;
   void Kick() override;
   storage::Lsn end() const override { return end_; }
-  storage::Lsn durable() const override { return durable_.load(); }
+  storage::Lsn durable() const override;
   storage::Lsn written() const override { return durable_.load(); }
   uint64_t pending_bytes() const override { return kicked_.load() - durable_.load(); }
   void set_fsync(storage::AppendFsync) override {}
@@ -45,6 +45,10 @@ class StepLog final : public storage::Log {
   // ---- The test's thread. Each tells the loops.
   void Advance() { AdvanceTo(kicked_.load()); }
   void AdvanceTo(storage::Lsn lsn);
+  // What has been published becomes durable just after a loop has looked so many times more whether something has, as
+  // long as something has not.
+  void AdvanceAfterLooks(int looks) { looks_ = looks; }
+  int looks_left() const { return looks_.load(); }
   void SetMayWrite(absl::Status status);
   // Every Kick is durable at once.
   void set_automatic(bool yes) { automatic_ = yes; }
@@ -59,6 +63,7 @@ class StepLog final : public storage::Log {
   storage::Lsn end_ = 0;
   bool open_ = false;
   std::atomic<storage::Lsn> kicked_{0}, durable_{0}, asked_{0};
+  mutable std::atomic<int> looks_{0};
   std::atomic<bool> automatic_{true};
   mutable std::mutex mutex_;
   absl::Status may_write_;

@@ -1,6 +1,7 @@
 // Who is woken when something has become durable: whoever waits for it, and nobody else.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -141,6 +142,42 @@ TEST(Wake, L06_NoWakeUpIsLostAndNoReplyIsEarly) {
   EXPECT_EQ(early.load(), 0);
   // (Beside a busy machine a thread may wait that long for a processor once.)
   EXPECT_LE(late.load(), 2);
+}
+
+// The same, moment by moment: the writer stores what is durable just after the loop has looked, so it finds no
+// announcement, unless the loop has made it before.
+TEST(Wake, L06_TheLoopLooksOnceMoreAfterItHasAnnounced) {
+  TestNode node({.loops = 1, .shards = 1, .gated = true, .configure = [](Config* c) { c->hz = 1; }});
+  TestClient client(node);
+  StepLog& log = node.log(0);
+  constexpr int kMany = 1000;
+  int looks = kMany;
+  for (int i = 0; i < 3; ++i) {
+    log.AdvanceAfterLooks(kMany);
+    const storage::Lsn before = log.kicked();
+    client.Send("SET key 1\r\n");
+    ASSERT_TRUE(Await([&] { return log.kicked() > before; }));
+    // Until it sleeps.
+    for (int seen = -1; seen != log.looks_left();) {
+      seen = log.looks_left();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    looks = std::min(looks, kMany - log.looks_left());
+    log.AdvanceAfterLooks(0);
+    log.Advance();
+    ASSERT_EQ(client.ReadReply(), "+OK\r\n");
+  }
+  ASSERT_GE(looks, 2);
+  int late = 0;
+  for (int i = 0; i < 8; ++i) {
+    for (int look = 1; look <= looks; ++look) {
+      log.AdvanceAfterLooks(look);
+      const Clock::time_point asked = Clock::now();
+      ASSERT_EQ(client.Ask({"SET", "key", "1"}), "+OK\r\n");
+      if (Clock::now() - asked > std::chrono::milliseconds(300)) ++late;
+    }
+  }
+  EXPECT_LE(late, 2) << "of " << looks << " moments";
 }
 
 TEST(Wake, L06_ATurnToAlwaysHoldsBackReadersOfEarlierWrites) {

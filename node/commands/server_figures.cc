@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "node/loop.h"
+#include "storage/backlog.h"
 #include "storage/log.h"
 #include "storage/shard.h"
 
@@ -19,8 +20,12 @@ ShardFigures OfShard(const storage::Shard& shard) {
   f.expired_keys = shard.expired_keys();
   f.changes = shard.changes();
   f.snapshot_kept_bytes = shard.snapshot_kept_bytes();
-  if (const storage::Log* const log = shard.log(); log != nullptr) {
+  if (storage::Log* const log = shard.log(); log != nullptr) {
     f.pending_bytes = log->pending_bytes();
+    if (const storage::Backlog* const backlog = log->backlog()) {
+      f.backlog_bytes = backlog->memory();
+      f.backlog_extra_bytes = backlog->extra_memory();
+    }
     f.end = log->end();
     f.durable = log->durable();
   }
@@ -123,6 +128,12 @@ uint64_t Figures::used_bytes() const {
 }
 uint64_t Figures::pending_bytes() const {
   return SumOfShards(*this, [](const ShardFigures& s) { return s.pending_bytes; });
+}
+uint64_t Figures::backlog_bytes() const {
+  return SumOfShards(*this, [](const ShardFigures& s) { return s.backlog_bytes; });
+}
+uint64_t Figures::backlog_extra_bytes() const {
+  return SumOfShards(*this, [](const ShardFigures& s) { return s.backlog_extra_bytes; });
 }
 uint64_t Figures::expired_keys() const {
   return SumOfShards(*this, [](const ShardFigures& s) { return s.expired_keys; });

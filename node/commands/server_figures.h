@@ -24,8 +24,9 @@ struct DatabaseFigures {
 struct ShardFigures {
   uint32_t index = 0;
   uint64_t used_bytes = 0, pending_bytes = 0, expired_keys = 0, keys = 0;
-  uint64_t changes = 0;              // since the start, as save points count them
-  uint64_t snapshot_kept_bytes = 0;  // held only for a snapshot
+  uint64_t backlog_bytes = 0, backlog_extra_bytes = 0;  // memory; the second: of it, what only replicas' lag keeps
+  uint64_t changes = 0;                                 // since the start, as save points count them
+  uint64_t snapshot_kept_bytes = 0;                     // held only for a snapshot
   storage::Lsn end = 0, durable = 0;
   std::vector<DatabaseFigures> databases;
 };
@@ -50,6 +51,8 @@ struct Figures {
   std::vector<DatabaseFigures> Databases() const;
   uint64_t used_bytes() const;     // of all shards
   uint64_t pending_bytes() const;  // of all logs
+  uint64_t backlog_bytes() const;
+  uint64_t backlog_extra_bytes() const;
   uint64_t expired_keys() const;
   uint64_t keys() const;
   uint64_t changes() const;

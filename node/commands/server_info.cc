@@ -190,7 +190,12 @@ void Memory(const View& v) {
   }
   v.Line("mem_fragmentation_ratio", ratio(rss, used));
   v.Line("mem_fragmentation_bytes", static_cast<int64_t>(rss) - static_cast<int64_t>(used));
-  v.Line("mem_clients_slaves", 0);
+  // As in Redis: of what replicas are sent from, the backlog as far as its limit, and what beyond it their lag keeps.
+  const uint64_t replicas = v.figures->backlog_bytes(), extra = v.figures->backlog_extra_bytes();
+  v.Line("mem_not_counted_for_evict", extra);
+  v.Line("mem_replication_backlog", replicas - extra);
+  v.Line("mem_total_replication_buffers", replicas);
+  v.Line("mem_clients_slaves", extra);
   v.Line("mem_clients_normal", v.figures->client_bytes());
   v.Line("mem_aof_buffer", v.figures->pending_bytes());
   v.Line("mem_allocator", AllocatorName());

@@ -47,8 +47,8 @@ std::vector<Field> Describe(const Figures& figures) {
     return b == 0 ? 0.0 : static_cast<double>(a) / static_cast<double>(b);
   };
   whole("total.allocated", used);
-  whole("replication.backlog", 0);
-  whole("clients.slaves", 0);
+  whole("replication.backlog", figures.backlog_bytes() - figures.backlog_extra_bytes());
+  whole("clients.slaves", figures.backlog_extra_bytes());
   whole("clients.normal", figures.client_bytes());
   whole("aof.buffer", figures.pending_bytes());
   whole("overhead.total", used - std::min(used, data));

@@ -188,7 +188,7 @@ void AddData(std::vector<Directive>* rows) {
            .field = &Config::dbfilename,
            .help = "File of BGSAVE, SAVE and the save points, inside dir."},
           Bool("rdbcompression", &Config::rdbcompression, 0, "Compress long strings in RDB files and bases (LZF)."),
-          Bool("rdbchecksum", &Config::rdbchecksum, 0,
+          Bool("rdbchecksum", &Config::rdbchecksum, kImmutable,
                "Put a checksum at the end of RDB files (bases always have one)."),
           Bool("rdb-save-incremental-fsync", &Config::rdb_save_incremental_fsync, 0,
                "Sync an RDB file every 4 MB while it is written."),

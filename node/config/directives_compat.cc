@@ -14,6 +14,7 @@ struct Row {
   Type type;
   int64_t min = 0, max = std::numeric_limits<int64_t>::max();
   uint32_t flags = 0;
+  std::vector<std::string_view> choices = {};  // of kEnum
 };
 
 constexpr int64_t kAny = std::numeric_limits<int64_t>::min();
@@ -84,7 +85,7 @@ std::vector<Group> FileGroups() {
       {Role::kKept,
        "files are neither saved nor loaded by other ways than this",
        {{"rdb-del-sync-files", "", "no", Type::kBool},
-        {"sanitize-dump-payload", "", "no", Type::kString},
+        {"sanitize-dump-payload", "", "no", Type::kEnum, 0, 0, 0, {"no", "yes", "clients"}},
         {"rdb-key-save-delay", "", "0", Type::kInteger, kAny},
         {"key-load-delay", "", "0", Type::kInteger, kAny}}},
       {Role::kKept,
@@ -101,7 +102,7 @@ std::vector<Group> ReplicationGroups() {
   return {
       {Role::kKept,
        "a full synchronization streams the snapshot while it is made, from memory to memory, to each replica by itself",
-       {{"repl-diskless-load", "", "disabled", Type::kString},
+       {{"repl-diskless-load", "", "disabled", Type::kEnum, 0, 0, 0, {"disabled", "on-empty-db", "swapdb"}},
         {"repl-diskless-sync", "", "yes", Type::kBool},
         {"repl-diskless-sync-delay", "", "5", Type::kInteger},
         {"repl-diskless-sync-max-replicas", "", "0", Type::kInteger}}},
@@ -236,6 +237,7 @@ std::vector<Directive> CompatDirectives() {
                          .flags = row.flags,
                          .min = row.min,
                          .max = max,
+                         .choices = row.choices,
                          .standard = row.standard,
                          .why = group.why});
       }

@@ -215,10 +215,11 @@ def test_l17_replies_say_what_is(make_node):
 
 @skein_only
 def test_config_set_of_each_directive(make_node):
-    node = make_node(cluster_enabled="no", appendonly="yes").start()
+    node = make_node(cluster_enabled="no", appendonly="yes", rdbchecksum="no").start()
     with node.client() as client:
         for name, value, shown in (("save", "900 1 60 10", None), ("save", "", None), ("rdbcompression", "no", None),
-                                   ("rdbchecksum", "no", None), ("rdb-save-incremental-fsync", "no", None),
+                                   ("rdb-save-incremental-fsync", "no", None),
+                                   ("sanitize-dump-payload", "clients", None),
                                    ("aof-rewrite-incremental-fsync", "no", None),
                                    ("stop-writes-on-bgsave-error", "no", None),
                                    ("auto-aof-rewrite-percentage", "50", None),
@@ -227,6 +228,12 @@ def test_config_set_of_each_directive(make_node):
                                    ("snapshot-max-rate", "10mb", "10485760")):
             assert client.call("CONFIG", "SET", name, value) == b"OK"
             assert client.call("CONFIG", "GET", name) == [name.encode(), (shown or value).encode()]
+        with pytest.raises(resp.Error, match="can't set immutable config"):
+            client.call("CONFIG", "SET", "rdbchecksum", "yes")
+        for name, choices in (("sanitize-dump-payload", "no, yes, clients"),
+                              ("repl-diskless-load", "disabled, on-empty-db, swapdb")):
+            with pytest.raises(resp.Error, match="must be one of the following: " + choices):
+                client.call("CONFIG", "SET", name, "maybe")
         with pytest.raises(resp.Error, match="can't set protected config"):
             client.call("CONFIG", "SET", "dbfilename", "other.rdb")
         with pytest.raises(resp.Error, match="Invalid save parameters"):
@@ -236,10 +243,14 @@ def test_config_set_of_each_directive(make_node):
         assert client.call("SAVE") == b"OK"
     raw = (node.folder / "dump.rdb").read_bytes()
     assert b"a" * 10000 in raw and raw.endswith(b"\0" * 8)
-    node.call("CONFIG", "SET", "rdbcompression", "yes", "rdbchecksum", "yes")
+    node.call("CONFIG", "SET", "rdbcompression", "yes")
     node.call("SAVE")
     raw = (node.folder / "dump.rdb").read_bytes()
-    assert len(raw) < 2000 and not raw.endswith(b"\0" * 8)
+    assert len(raw) < 2000 and raw.endswith(b"\0" * 8)
+    summed = make_node(cluster_enabled="no").start()
+    summed.call("SET", "k", "v")
+    summed.call("SAVE")
+    assert not (summed.folder / "dump.rdb").read_bytes().endswith(b"\0" * 8)
 
 
 @skein_only

@@ -39,10 +39,15 @@ def test_a_backlog_that_nobody_needs_is_given_back(make):
     caught_up(primary, replica)
     await_that(lambda: replication(primary)["repl_backlog_active"] == "1" and
                int(replication(primary)["repl_backlog_histlen"]) >= 1000, lambda: str(replication(primary)))
+    memory = primary.info("memory")
+    assert int(memory["mem_replication_backlog"]) >= 1000 and memory["mem_clients_slaves"] == "0"
+    assert memory["mem_total_replication_buffers"] == memory["mem_replication_backlog"]
+    assert memory["mem_not_counted_for_evict"] == "0"
     full = stat(primary, "sync_full")
     wire.cut()
     await_that(lambda: replication(primary)["repl_backlog_active"] == "0", lambda: str(replication(primary)))
     assert replication(primary)["repl_backlog_histlen"] == "0"
+    assert primary.info("memory")["mem_total_replication_buffers"] == "0"
     primary.call("SET", "b", 1)
     wire.mend()
     await_that(lambda: linked(replica), lambda: replica.log_text()[-2000:])
