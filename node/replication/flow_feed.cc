@@ -37,6 +37,7 @@ void FlowFeed::Cancel() {
   const std::lock_guard lock(mutex_);
   cancelled_.store(true, std::memory_order_release);
   if (stream_ != nullptr) stream_->Cancel();
+  if (records_ != nullptr) records_->Cancel();
 }
 
 void FlowFeed::Run() { job_.done(job_.records ? SendRecords() : SendSnapshot()); }
@@ -46,11 +47,23 @@ absl::Status FlowFeed::WriteHead() { return job_.head.empty() ? absl::OkStatus()
 absl::StatusOr<storage::Lsn> FlowFeed::SendRecords() {
   absl::StatusOr<std::unique_ptr<storage::LogFeed>> feed = flows_->OpenFeed(job_.shard, job_.from);
   if (!feed.ok()) return feed.status();
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_.load(std::memory_order_relaxed)) return absl::CancelledError("cancelled");
+    records_ = feed->get();
+  }
+  absl::StatusOr<storage::Lsn> reached = SendFrom(**feed);
+  const std::lock_guard lock(mutex_);
+  records_ = nullptr;
+  return reached;
+}
+
+absl::StatusOr<storage::Lsn> FlowFeed::SendFrom(storage::LogFeed& feed) {
   if (absl::Status status = WriteHead(); !status.ok()) return status;
   std::string out;
   while (true) {
-    const storage::Lsn at = (*feed)->lsn();
-    absl::StatusOr<std::string_view> bytes = (*feed)->Next(job_.to, kPiece);
+    const storage::Lsn at = feed.lsn();
+    absl::StatusOr<std::string_view> bytes = feed.Next(job_.to, kPiece);
     if (!bytes.ok()) {
       // Something has been sent: nothing else may follow.
       return absl::IsNotFound(bytes.status()) ? absl::UnavailableError(bytes.status().message()) : bytes.status();

@@ -37,7 +37,7 @@ class FlowFeed {
   };
 
   FlowFeed(FlowChannel* channel, storage::Flows* flows, Job job);
-  // Cancels, and waits for the thread, which ends as soon as the disk lets it.
+  // Cancels, and waits for the thread, which ends with the read that it is in.
   ~FlowFeed();
   FlowFeed(const FlowFeed&) = delete;
   FlowFeed& operator=(const FlowFeed&) = delete;
@@ -47,6 +47,7 @@ class FlowFeed {
  private:
   void Run();
   absl::StatusOr<storage::Lsn> SendRecords();
+  absl::StatusOr<storage::Lsn> SendFrom(storage::LogFeed& feed);
   absl::StatusOr<storage::Lsn> SendSnapshot();
   absl::Status Write(std::string_view bytes) { return channel_->WriteAll(bytes, job_.timeout_ms, cancelled_); }
   absl::Status WriteHead();
@@ -56,7 +57,8 @@ class FlowFeed {
   const Job job_;
   std::atomic<bool> cancelled_{false};
   std::mutex mutex_;
-  storage::SnapshotStream* stream_ = nullptr;  // while it is read
+  storage::SnapshotStream* stream_ = nullptr;  // while it is read; so is records_
+  storage::LogFeed* records_ = nullptr;
   std::thread thread_;
 };
 
