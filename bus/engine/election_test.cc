@@ -372,10 +372,20 @@ TEST(Election, ThePrimaryFreezesForItsReplicaOnlyAndNotForEver) {
   EXPECT_EQ(k.rig.Last<FreezeWritesEffect>()->until_mono_ms, 0);
 }
 
-// One of three owners is dead: this primary and the other one could elect a successor, but then one voter alone would
-// be there to confirm it.
+// One of the owners is dead: with this primary there are enough to elect a successor, but without it too few to confirm
+// one.
 TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
-  Cluster k(true);
+  Candidate replica;  // of one of three
+  replica.Fail(replica.b);
+  EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kAgreed}).starts_with("ERR too few primaries are reachable"));
+  EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kForce}).starts_with("ERR too few primaries are reachable"));
+
+  Cluster k(false);
+  k.c.record.clear_slot_ranges();
+  k.c.Claim(10000, 11999, 4);
+  k.rig.SendRecord(k.b, k.c);
+  ASSERT_EQ(k.rig.Do(AddSlotsCommand{{{12000, 16383}}}), "OK");  // one of four
+  k.Settle();
   Peer mine(7, "10.1.0.8");
   mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
   k.rig.Join(&mine);

@@ -19,14 +19,14 @@ TEST(Sim, Seeds2) { RunSeeds(1 + SKEIN_SIM_SEEDS, SKEIN_SIM_SEEDS); }
 TEST(Sim, Storms1) { RunSeeds(kStorms, SKEIN_SIM_STORMS); }
 TEST(Sim, Storms2) { RunSeeds(kStorms + SKEIN_SIM_STORMS, SKEIN_SIM_STORMS); }
 
-#if SKEIN_SIM_STORMS >= 150  // it is about the checks, and sanitizers have nothing to find in it
-// Every error of the disk, the data plane, a clock or a peer is seen within 150 storms, so that each check is
+#if SKEIN_SIM_STORMS >= 400  // it is about the checks, and sanitizers have nothing to find in it
+// Every error of the disk, the data plane, a clock or a peer is seen within 400 storms, so that each check is
 // known to be able to fail.
 TEST(Sim, PlantedErrorsAreSeen) {
   for (int p = 1; p <= static_cast<int>(Plant::kLast); ++p) {
     Plant plant = static_cast<Plant>(p);
     bool seen = false;
-    for (uint64_t seed = 1; seed <= 150 && !seen; ++seed)
+    for (uint64_t seed = 1; seed <= 400 && !seen; ++seed)
       seen = !RunPlan(MakeStorm(kStorms + seed), plant).failure.empty();
     EXPECT_TRUE(seen) << Name(plant);
   }
