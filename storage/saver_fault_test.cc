@@ -20,7 +20,6 @@ void Fill(ServedData* data, const std::string& tag) {
   }
 }
 
-
 TEST(SaverFault, L12_RdbAtAnyFailedStepIsTheOldOrTheNewOne) {
   for (const bool from_there_on : {false, true}) {
     bool reached = true;

@@ -377,7 +377,8 @@ TEST(Election, ThePrimaryFreezesForItsReplicaOnlyAndNotForEver) {
 TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
   Candidate replica;  // of one of three
   replica.Fail(replica.b);
-  EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kAgreed}).starts_with("ERR too few primaries are reachable"));
+  EXPECT_TRUE(
+      replica.rig.Do(FailoverCommand{FailoverKind::kAgreed}).starts_with("ERR too few primaries are reachable"));
   EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kForce}).starts_with("ERR too few primaries are reachable"));
 
   Cluster k(false);

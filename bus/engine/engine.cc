@@ -141,7 +141,8 @@ void EngineCore::Finish() {
   int64_t pause = std::min<int64_t>(500, 5 + static_cast<int64_t>(table_.size()) / 4);
   auto due = [&] { return urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause; };
   publish_pending_ |= publish_;
-  if (check_state_ || (publish_pending_ && due()) || (publish_ && table_.size() <= options_.small_cluster)) UpdateState();
+  if (check_state_ || (publish_pending_ && due()) || (publish_ && table_.size() <= options_.small_cluster))
+    UpdateState();
   publish_pending_ |= publish_;
   publish_ = false;
   if (publish_pending_ && due()) Publish();
