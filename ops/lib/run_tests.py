@@ -6,6 +6,7 @@ crash matrix (tests/crash) in its short form.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -43,33 +44,40 @@ def fuzz(seconds):
     # One at a time would lose time; together, one that does not build would hide the others.
     bazel.build("--config=asan", "--keep_going", *targets)
     folder = pathlib.Path(bazel.query("info", "--config=asan", "bazel-bin")[0])
+    built = []
     for target in targets:
-        package, name = target[2:].split(":")
-        binary = folder / package / name
-        if bazel.build("--config=asan", "--noshow_progress", "--ui_event_filters=-info,-warning", target) != 0:
+        if bazel.build("--config=asan", "--noshow_progress", "--ui_event_filters=-info,-warning", target) == 0:
+            built.append(target)
+        else:
             counts.fail("fuzz %s: failed to build" % target)
-            continue
-        with tempfile.TemporaryDirectory(prefix="skein-fuzz-") as corpus:
-            options = ["-max_total_time=%d" % seconds, "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
-                       "-print_final_stats=1", "-artifact_prefix=%s/" % corpus]
-            seeds = bazel.ROOT / package / (name + "_corpus")
-            done = subprocess.run([str(binary), *options, corpus, *([str(seeds)] if seeds.is_dir() else [])],
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  timeout=seconds + 120)
-            output = done.stdout.decode(errors="replace")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for target, (code, output, artifacts) in zip(built, pool.map(lambda one: fuzz_one(folder, one, seconds), built)):
             runs = [line.rsplit(":", 1)[1].strip() for line in output.splitlines()
                     if line.startswith("stat::number_of_executed_units")]
-            if done.returncode == 0 and runs and int(runs[0]) > 0:
+            if code == 0 and runs and int(runs[0]) > 0:
                 counts.passed += 1
                 terminal.say("  %s: %s inputs" % (target, terminal.count(int(runs[0]))))
             else:
-                counts.fail("fuzz %s: exit code %d" % (target, done.returncode))
+                counts.fail("fuzz %s: exit code %d" % (target, code))
                 terminal.say(output[-6000:])
-                for artifact in sorted(os.listdir(corpus)):
-                    if artifact.split("-")[0] in ("crash", "timeout", "oom", "leak"):
-                        data = pathlib.Path(corpus, artifact).read_bytes()
-                        terminal.say("  %s (%d bytes): %s" % (artifact, len(data), data[:512].hex()))
+                for name, data in artifacts:
+                    terminal.say("  %s (%d bytes): %s" % (name, len(data), data[:512].hex()))
     return counts
+
+
+def fuzz_one(folder, target, seconds):
+    """Exit code, output and what it found, as [(name, bytes)]."""
+    package, name = target[2:].split(":")
+    with tempfile.TemporaryDirectory(prefix="skein-fuzz-") as corpus:
+        options = ["-max_total_time=%d" % seconds, "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
+                   "-print_final_stats=1", "-artifact_prefix=%s/" % corpus]
+        seeds = bazel.ROOT / package / (name + "_corpus")
+        done = subprocess.run([str(folder / package / name), *options, corpus, *([str(seeds)] if seeds.is_dir() else [])],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=seconds + 120)
+        found = [(artifact, pathlib.Path(corpus, artifact).read_bytes()) for artifact in sorted(os.listdir(corpus))
+                 if artifact.split("-")[0] in ("crash", "timeout", "oom", "leak")]
+        return done.returncode, done.stdout.decode(errors="replace"), found
 
 
 def scripts():
@@ -135,7 +143,9 @@ def e2e():
         output = pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0])
         environment["SKEIN_AOF"] = str(output / "ops" / "skein-aof")
         environment["SKEIN_FAULTY_DISK"] = str(output / "tests" / "crash" / "libfaulty_disk.so")
-        counts.add(run_pytest("e2e", environment, "-v", "--durations=10", str(bazel.ROOT / "tests" / "e2e")))
+        # Two at a time, as they mostly wait; a file's tests stay together, in their order.
+        counts.add(run_pytest("e2e", environment, "-v", "--durations=10", "-n", "2", "--dist", "loadfile",
+                              str(bazel.ROOT / "tests" / "e2e")))
     return counts
 
 

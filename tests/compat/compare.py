@@ -37,6 +37,7 @@ NEAR = {b'TTL': 2, b'EXPIRETIME': 2, b'PTTL': 2000, b'PEXPIRETIME': 2000}
 class Generator:
     def __init__(self, seed, cluster):
         self.random = random.Random(seed)
+        self.spans = []
         self.cluster = cluster
         self.templates = [(weight, words.split()) for weight, words in (
             (12, 'SET k v'), (8, 'GET k'), (3, 'SET k v setopt'), (3, 'SET k v setopt setopt'),
@@ -97,15 +98,22 @@ class Generator:
     def odd_number(self):
         return str(self.random.choice([2**63 - 1, -2**63, 2**62, 'x', '', '1.5', ' 1', '+5'])).encode()
 
+    def span(self):
+        if not self.spans:
+            self.spans = [102500 + 5000 * index for index in range(10000)]
+            self.random.shuffle(self.spans)
+        return b'%d' % self.spans.pop()
+
     def word(self, kind):
         r, now = self.random, int(time.time())
         if kind == 'k':
             return [self.key()]
         if kind == 'v':
             return [self.value()]
-        # No time that may pass while the two servers are compared: they would see it pass at different commands.
+        # No time that may pass while the two servers are compared: they would see it pass at different commands. And
+        # none twice: GT and LT would tell by a millisecond which of the two commands came later.
         if kind in ('secs', 'millis'):
-            return [r.choice([b'100000', b'5000000', b'-1', b'0', self.odd_number()])]
+            return [r.choice([self.span(), self.span(), b'-1', b'0', self.odd_number()])]
         if kind == 'at':
             return [r.choice([b'%d' % (now + 1000), b'1', b'%d' % (now - 1000), self.odd_number()])]
         if kind == 'atms':

@@ -28,14 +28,17 @@ SLOTS = 16384
 START_TIMEOUT = 30
 NODE_TIMEOUT_MS = 2000
 
-_next_port = random.randrange(11000, 20000)
+# Test processes that run side by side (pytest-xdist) have ports of their own.
+_PORTS = 9000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_FIRST_PORT = 11000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_next_port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
 
 
 def free_port():
     """A port that is free, with the bus port 10000 above it; both lie below the range of outgoing connections."""
     global _next_port
-    for _ in range(9000):
-        _next_port = 11000 + (_next_port - 11000 + 1) % 9000
+    for _ in range(_PORTS):
+        _next_port = _FIRST_PORT + (_next_port - _FIRST_PORT + 1) % _PORTS
         if ports.is_free(_next_port) and ports.is_free(_next_port + 10000):
             return _next_port
     raise RuntimeError("no free port")
@@ -204,6 +207,18 @@ def await_whole(nodes, timeout=30):
 
     assert process.wait_until(whole_or_not_yet, timeout), "the nodes do not agree:\n" + "\n".join(
         node.call("CLUSTER", "NODES").decode() for node in nodes)
+
+
+def await_voters(nodes, later_ms=500):
+    """Until every node has heard every other a while after now. Who has just joined decides alone about itself, and if it
+    dies before the others are known to confirm it, nobody can declare it failed."""
+    since = time.time() * 1000 + later_ms
+
+    def heard():
+        return all(int(line.split()[5]) >= since for node in nodes
+                   for line in node.call("CLUSTER", "NODES").decode().splitlines() if "myself" not in line)
+
+    assert process.wait_until(heard, 30), "the nodes do not hear each other"
 
 
 def slots_by_node(node):

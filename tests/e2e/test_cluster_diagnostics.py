@@ -32,6 +32,7 @@ def spans(node):
 
 def test_events_tell_what_happened_newest_first(make_cluster):
     nodes = make_cluster(3)
+    harness.await_voters(nodes)
     kinds = [event[b"kind"] for event in maps(nodes[0].call("CLUSTER", "EVENTS"))]
     assert kinds.count(b"join") == 2 and b"state" in kinds and b"epoch" in kinds
     lost = nodes[2].node_id().encode()

@@ -13,6 +13,7 @@ NODE_TIMEOUT = 1.0
 
 def test_one_of_three_killed_and_back(make_cluster):
     nodes = make_cluster(3, appendonly="yes", appendfsync="always", cluster_node_timeout=int(NODE_TIMEOUT * 1000))
+    harness.await_voters(nodes)
     ids = [node.node_id() for node in nodes]
     slots = harness.slots_by_node(nodes[0])
     key = next(key for key in ("k%d" % index for index in range(1000)) if harness.owner(nodes, key) is nodes[1])
@@ -45,6 +46,7 @@ def test_one_of_three_killed_and_back(make_cluster):
 
 def test_the_rest_is_served_without_full_coverage(make_cluster):
     nodes = make_cluster(3, cluster_node_timeout=int(NODE_TIMEOUT * 1000), cluster_require_full_coverage="no")
+    harness.await_voters(nodes)
     own = next(key for key in ("k%d" % index for index in range(1000)) if harness.owner(nodes, key) is nodes[0])
     lost = next(key for key in ("k%d" % index for index in range(1000)) if harness.owner(nodes, key) is nodes[2])
     lost_id = nodes[2].node_id()
@@ -64,6 +66,7 @@ def test_the_rest_is_served_without_full_coverage(make_cluster):
 
 def test_the_majority_lost_stops_the_minority(make_cluster):
     nodes = make_cluster(3, cluster_node_timeout=int(NODE_TIMEOUT * 1000), cluster_require_full_coverage="no")
+    harness.await_voters(nodes)
     own = next(key for key in ("k%d" % index for index in range(1000)) if harness.owner(nodes, key) is nodes[0])
     nodes[1].kill()
     nodes[2].kill()
