@@ -129,8 +129,9 @@ class AofWriter {
 
   // ---- Any thread that may wait for the disk -----------------------------------------------------------------------
   // Waits until durable() has reached `lsn`, which has been published, asking for a sync. FailedPrecondition if writes
-  // go off before, Cancelled if the writer ends.
-  absl::Status WaitDurable(Lsn lsn);
+  // go off before, Cancelled if the writer ends, or if the life is not the one that `lsn` is of.
+  absl::Status WaitDurable(Lsn lsn) { return WaitDurable(lsn, life()); }
+  absl::Status WaitDurable(Lsn lsn, uint64_t life);
   // Ends the file at a group boundary, where everything is durable, and goes on in the one that `change` makes.
   // FailedPrecondition if writes are off. After an error the log goes on in the old file. One at a time.
   struct Rotated {

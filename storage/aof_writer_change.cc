@@ -17,10 +17,9 @@ void AofWriter::AskSync(Lsn lsn) {
   if (asked < lsn) parker_.Wake(Parker::kNap);
 }
 
-absl::Status AofWriter::WaitDurable(Lsn lsn) {
+absl::Status AofWriter::WaitDurable(Lsn lsn, uint64_t life) {
   // Counted before looking, so that what happens after the look is told.
   waiters_.fetch_add(1, std::memory_order_seq_cst);
-  const uint64_t life = this->life();
   AskSync(lsn);
   absl::Status status = Wait(lsn, life, nullptr, [this] { return durable(); });
   waiters_.fetch_sub(1, std::memory_order_seq_cst);

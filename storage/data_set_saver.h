@@ -17,7 +17,9 @@ class LogSetForSaver final : public SaverLogs {
  public:
   explicit LogSetForSaver(LogSet* logs) : logs_(logs) {}
   absl::StatusOr<Lsn> Rotate(uint32_t shard) override { return logs_->Rotate(shard); }
-  absl::Status WaitDurable(uint32_t shard, Lsn lsn) override { return logs_->WaitDurable(shard, lsn); }
+  absl::Status WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) override {
+    return logs_->WaitDurable(shard, lsn, life);
+  }
   NewBase NextBase(uint32_t shard) override {
     LogSet::NewBase base = logs_->NextBase(shard);
     return {base.sequence, std::move(base.path), base.life};

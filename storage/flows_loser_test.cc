@@ -124,6 +124,19 @@ TEST(Loser, ARewriteThatWasRunningDoesNotListWhatWasCut) {
   EXPECT_EQ(again.Read(), loser.winner.Read());
 }
 
+// Its snapshot stands at an LSN that is gone when it asks for what comes before to be durable.
+TEST(Loser, ARewriteDoesNotWaitForWhatHasBeenCut) {
+  Loser loser;
+  ServedData& a = loser.old_primary;
+  SetKillPointHook([&](std::string_view name) {
+    if (name != "rewrite.base-synced") return;
+    EXPECT_TRUE(Cut(a, loser.parted).ok());
+  });
+  EXPECT_FALSE(BeginRewrite(a).get().ok());
+  SetKillPointHook(nullptr);
+  EXPECT_EQ(PlaceOf(a).end, loser.parted);
+}
+
 // The rewrite's incr begins before the cut and stays; its snapshot is of a state after it.
 TEST(Loser, ABaseThatHoldsWhatWasCutIsNotListed) {
   FaultFileSystem disk;

@@ -71,6 +71,8 @@ class LogSet {
   absl::StatusOr<Lsn> Rotate(uint32_t shard);
   // Waits until everything before `lsn` is durable, asking for a sync whatever the policy is.
   absl::Status WaitDurable(uint32_t shard, Lsn lsn);
+  // The same of an LSN of that life of the log (NewBase::life); Cancelled once the log has been replaced or cut.
+  absl::Status WaitDurable(uint32_t shard, Lsn lsn, uint64_t life);
   // Where a new base of this shard is to be written (its sequence is taken). The file is made by the caller.
   struct NewBase {
     uint64_t sequence;

@@ -156,6 +156,10 @@ absl::StatusOr<Lsn> LogSet::Rotate(uint32_t shard) {
 
 absl::Status LogSet::WaitDurable(uint32_t shard, Lsn lsn) { return logs_[shard]->writer().WaitDurable(lsn); }
 
+absl::Status LogSet::WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) {
+  return logs_[shard]->writer().WaitDurable(lsn, life);
+}
+
 // ---- New bases -----------------------------------------------------------------------------------------------------
 
 LogSet::NewBase LogSet::NextBase(uint32_t shard) {
@@ -176,7 +180,7 @@ absl::Status LogSet::MakeNameDurable(uint32_t shard, const std::string& path, ui
 
 absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) {
   uint64_t size = 0;
-  absl::Status status = WaitDurable(shard, lsn);
+  absl::Status status = WaitDurable(shard, lsn, base.life);
   if (status.ok()) AwaitReplicated(shard, lsn);
   const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
   // What the base holds may be something else's state than the log's by now.

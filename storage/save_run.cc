@@ -333,7 +333,7 @@ absl::Status SaveRun::FinishRewrite(Part& part) {
   plan_.progress->bytes_written += part.output->NewBytes();
   const Lsn lsn = part.start->lsn;
   if (!part.revive) {
-    if (absl::Status status = env_.logs->WaitDurable(part.shard, lsn); !status.ok()) return status;
+    if (absl::Status status = env_.logs->WaitDurable(part.shard, lsn, part.base.life); !status.ok()) return status;
     KillPoint("rewrite.log-durable");
   }
   if (plan_.queue->interrupted()) return absl::CancelledError("cancelled");

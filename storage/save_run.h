@@ -37,7 +37,7 @@ class SaverLogs {
     uint64_t life;
   };
   virtual absl::StatusOr<Lsn> Rotate(uint32_t shard) = 0;
-  virtual absl::Status WaitDurable(uint32_t shard, Lsn lsn) = 0;
+  virtual absl::Status WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) = 0;
   virtual NewBase NextBase(uint32_t shard) = 0;
   virtual absl::Status InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) = 0;
   virtual absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn) = 0;
