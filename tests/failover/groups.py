@@ -177,9 +177,10 @@ class Groups(fleets.Fleet):
         """Primary and replicas hold the same keys, values, expiries and log ends. No load runs."""
         def agree():
             for primary, replicas in self.roles().items():
-                ends = {resp.fields(node.call("INFO", "replication"))[
-                    "master_repl_offset" if node is primary else "slave_repl_offset"] for node in (primary, *replicas)}
-                if len(ends) != 1:
+                # Who does not see itself yet as the others do has no such field.
+                ends = {resp.fields(node.call("INFO", "replication")).get(
+                    "master_repl_offset" if node is primary else "slave_repl_offset") for node in (primary, *replicas)}
+                if len(ends) != 1 or None in ends:
                     return False
             return all(len(set(digests.values())) == 1 for _, digests in self.digests())
         self._await(agree, seconds, "a replica holds other data than its primary")
