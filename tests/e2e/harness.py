@@ -189,6 +189,13 @@ def form(nodes):
     await_whole(nodes)
 
 
+def meet(newcomer, node):
+    """A node without slots becomes the second of a cluster that is well."""
+    newcomer.call("CLUSTER", "MEET", "127.0.0.1", node.port)
+    assert process.wait_until(lambda: newcomer.cluster_info()["cluster_known_nodes"] == "2" and
+                              newcomer.cluster_info()["cluster_state"] == "ok", 30), newcomer.log_text()[-2000:]
+
+
 def await_whole(nodes, timeout=30):
     """Every node knows every other, and all see the same owners."""
     def whole():

@@ -2,6 +2,8 @@
 
 import pytest
 
+import harness
+
 import resp
 from conftest import skein_only
 from test_replication import await_that, caught_up, linked, replication
@@ -79,9 +81,7 @@ def test_in_a_cluster_bus_and_flows_share_the_secret(make_node):
     primary = make_node(cluster_bootstrap="yes", **options).start()
     primary.await_state("ok")
     replica = make_node(**options).start()
-    replica.call("CLUSTER", "MEET", "127.0.0.1", primary.port)
-    await_that(lambda: replica.cluster_info()["cluster_known_nodes"] == "2" and
-               replica.cluster_info()["cluster_state"] == "ok")
+    harness.meet(replica, primary)
     with primary.client() as client:
         client.pipeline([("SET", "key:%d" % i, "v") for i in range(500)])
     replicate(replica, primary)

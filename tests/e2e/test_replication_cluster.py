@@ -35,9 +35,7 @@ def pair(request, make_node):
     primary = make_node(cluster_bootstrap="yes", **options).start()
     primary.await_state("ok")
     replica = make_node(**options).start()
-    replica.call("CLUSTER", "MEET", "127.0.0.1", primary.port)
-    await_that(lambda: replica.cluster_info()["cluster_known_nodes"] == "2" and
-               replica.cluster_info()["cluster_state"] == "ok")
+    harness.meet(replica, primary)
     return primary, replica
 
 

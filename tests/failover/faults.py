@@ -209,25 +209,23 @@ def stop_pair(groups):
 
 def kill_primary_in_full_sync(groups):
     """Its only replica has no whole data set: it must not take over."""
-    primary, replica = _pick_pair(groups)
-    groups.fill(primary)
-    groups.without_log(replica)
-    seen = groups.await_info(replica, "replication", "master_sync_in_progress", "1", 2)
-    primary.kill()
-    _bring_back(groups, primary)
-    return "node %d killed while %d was synchronized%s, well %.1f s after its return" % (
-        primary.index, replica.index, "" if seen else " (or after)", groups.await_well())
+    return _kill_in_full_sync(groups, 0)
 
 
 def kill_replica_in_full_sync(groups):
-    primary, replica = _pick_pair(groups)
+    return _kill_in_full_sync(groups, 1)
+
+
+def _kill_in_full_sync(groups, which):
+    pair = _pick_pair(groups)
+    primary, replica = pair
     groups.fill(primary)
     groups.without_log(replica)
     seen = groups.await_info(replica, "replication", "master_sync_in_progress", "1", 2)
-    replica.kill()
-    _bring_back(groups, replica)
-    return "replica %d killed while it was synchronized%s, well %.1f s after its return" % (
-        replica.index, "" if seen else " (or after)", groups.await_well())
+    pair[which].kill()
+    _bring_back(groups, pair[which])
+    return "%s %d killed while %d was synchronized%s, well %.1f s after its return" % (
+        ("primary", "replica")[which], pair[which].index, replica.index, "" if seen else " (or after)", groups.await_well())
 
 
 def kill_primary_in_rewrite(groups):
