@@ -69,6 +69,8 @@ struct BusTrust {
 };
 // The error names the directive, and the file; never a secret. Reads files; any thread.
 absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options);
+// The secrets alone, which also count without a bus.
+absl::StatusOr<SecretsPtr> LoadSecrets(const BusOptions& options);
 
 struct DataPlane {
   std::vector<uint64_t> positions;  // where the shards' logs end
@@ -137,12 +139,10 @@ class Bus {
   // and a running node's lock, so that the configuration of a running node can be checked.
   static absl::Status Check(const BusOptions& options);
 
-  // Whether this node is to begin as a replica, or as one that takes over, by what it has persisted: then it begins no
-  // reign of its own before the bus says so. False if nothing readable is there (Start says why). Changes nothing.
-  static bool BeginsAsReplica(const BusOptions& options);
-
-  // Whether it is to begin as a primary, and has persisted that others are its replicas.
-  static bool BeginsWithReplicas(const BusOptions& options);
+  // What this node is to begin as, by what it has persisted. A replica, or one that takes over, begins no reign of its
+  // own before the bus says so. kPrimary if nothing readable is there (Start says why). Changes nothing.
+  enum class Begins : uint8_t { kPrimary, kPrimaryWithReplicas, kReplica };
+  static Begins BeginsAs(const BusOptions& options);
 
   virtual ~Bus() = default;
 

@@ -163,7 +163,8 @@ TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
   TempDir dir;
   BusOptions options;
   options.dir = dir.path();
-  EXPECT_FALSE(Bus::BeginsAsReplica(options));  // a new node
+  const auto begins = [&] { return Bus::BeginsAs(options); };
+  EXPECT_EQ(begins(), Bus::Begins::kPrimary);  // a new node
   const auto save = [&](const std::string& primary, uint64_t promoting) {
     proto::NodeRecord own;
     own.set_id(std::string(20, 'a'));
@@ -175,12 +176,11 @@ TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
     ASSERT_TRUE(SaveState(StatePath(options.dir, options.config_file), state).ok());
   };
   save("", 0);
-  EXPECT_FALSE(Bus::BeginsAsReplica(options));
-  EXPECT_FALSE(Bus::BeginsWithReplicas(options));
+  EXPECT_EQ(begins(), Bus::Begins::kPrimary);
   save(std::string(20, 'b'), 0);
-  EXPECT_TRUE(Bus::BeginsAsReplica(options));
+  EXPECT_EQ(begins(), Bus::Begins::kReplica);
   save("", 7);
-  EXPECT_TRUE(Bus::BeginsAsReplica(options));
+  EXPECT_EQ(begins(), Bus::Begins::kReplica);
 
   proto::NodeRecord own, other;
   own.set_id(std::string(20, 'a'));
@@ -194,12 +194,12 @@ TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
     ASSERT_TRUE(SaveState(StatePath(options.dir, options.config_file), state).ok());
   };
   know(std::string(20, 'b'));
-  EXPECT_FALSE(Bus::BeginsWithReplicas(options));
+  EXPECT_EQ(begins(), Bus::Begins::kPrimary);
   know(own.id());
-  EXPECT_TRUE(Bus::BeginsWithReplicas(options));
+  EXPECT_EQ(begins(), Bus::Begins::kPrimaryWithReplicas);
   own.set_primary_id(std::string(20, 'b'));
   know(own.id());
-  EXPECT_FALSE(Bus::BeginsWithReplicas(options));  // a replica that others follow
+  EXPECT_EQ(begins(), Bus::Begins::kReplica);  // that others follow
 }
 
 TEST(Bus, ASingleNodeWithAllSlotsMayWrite) {

@@ -41,8 +41,7 @@ absl::StatusOr<std::vector<std::string>> ReadSecrets(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options) {
-  BusTrust trust;
+absl::StatusOr<SecretsPtr> LoadSecrets(const BusOptions& options) {
   std::vector<std::string> words = options.secrets;
   std::string where = "'cluster-secret'";
   if (!options.secret_file.empty()) {
@@ -55,6 +54,13 @@ absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options) {
   }
   absl::StatusOr<SecretsPtr> secrets = Secrets::Create(words);
   if (!secrets.ok()) return absl::InvalidArgumentError(absl::StrCat(where, ": ", secrets.status().message()));
+  return secrets;
+}
+
+absl::StatusOr<BusTrust> LoadTrust(const BusOptions& options) {
+  BusTrust trust;
+  absl::StatusOr<SecretsPtr> secrets = LoadSecrets(options);
+  if (!secrets.ok()) return secrets.status();
   trust.secrets = *std::move(secrets);
   if (options.tls_cluster) {
     absl::StatusOr<TlsContextPtr> tls = TlsContext::Create(options.tls);

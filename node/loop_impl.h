@@ -263,7 +263,8 @@ class LoopImpl final : public Loop {
   // The logs of this loop's shards take records from others, or no longer.
   void FollowLogs(bool yes);
   void KeepBacklogs(bool yes);
-  // Begins one in the log of each shard of this loop, 0: with the epoch behind its last; where each record ends. `error` is set if a shard may not.
+  // Begins one in the log of each shard of this loop, 0: with the epoch behind its last; where each record ends.
+  // `error` is set if a shard may not.
   std::vector<std::pair<uint32_t, storage::Lsn>> BeginReigns(uint64_t epoch, std::string* error);
   // Its content is being replaced, or has been.
   void OnShardReplaced(ShardHost& host);

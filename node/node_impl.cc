@@ -116,11 +116,9 @@ absl::Status NodeImpl::Open() {
   if (!tls.ok()) return tls.status();
   tls_context_ = *std::move(tls);
   const bus::BusOptions bus_options = BusOptionsOf(config);
-  bus::BusOptions for_flows = bus_options;
-  for_flows.tls_cluster = false;
-  absl::StatusOr<bus::BusTrust> trust = bus::LoadTrust(for_flows);
-  if (!trust.ok()) return trust.status();
-  secrets_ = std::move(trust->secrets);
+  absl::StatusOr<bus::SecretsPtr> secrets = bus::LoadSecrets(bus_options);
+  if (!secrets.ok()) return secrets.status();
+  secrets_ = *std::move(secrets);
   std::vector<ListenSocket> sockets;
   if (absl::Status status = Bind(config, &sockets); !status.ok()) return status;
 
@@ -135,9 +133,11 @@ absl::Status NodeImpl::Open() {
     for (auto& loop : loops_) loop->OnDurable(shard, durable);
   };
   // A primary that has replicas begins its reign when it knows that none of them has more of its log.
-  const bool asks = config.cluster_enabled && bus::Bus::BeginsWithReplicas(bus_options);
-  data_options.follow =
-      config.cluster_enabled ? asks || bus::Bus::BeginsAsReplica(bus_options) : !config.replicaof.empty();
+  using Begins = bus::Bus::Begins;
+  const Begins begins = config.cluster_enabled     ? bus::Bus::BeginsAs(bus_options)
+                        : config.replicaof.empty() ? Begins::kPrimary
+                                                   : Begins::kReplica;
+  data_options.follow = begins != Begins::kPrimary;
   absl::StatusOr<std::unique_ptr<storage::DataSet>> data = options_.open_data(data_options);
   if (!data.ok()) return data.status();
   data_ = *std::move(data);
@@ -145,7 +145,7 @@ absl::Status NodeImpl::Open() {
   logs_ = std::vector<std::atomic<storage::Log*>>(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) NoteLog(i);
 
-  control_ = std::make_unique<ReplicaControl>(this, data_options.follow, asks);
+  control_ = std::make_unique<ReplicaControl>(this, data_options.follow, begins == Begins::kPrimaryWithReplicas);
   const uint32_t loops = LoopCount(config);
   loops_.resize(loops);  // the number is known to each
   for (uint32_t i = 0; i < loops; ++i) loops_[i] = std::make_unique<LoopImpl>(this, i);
@@ -274,12 +274,17 @@ absl::Status NodeImpl::ChangeConfig(const std::vector<std::pair<std::string, std
   auto next = std::make_shared<const Config>(*std::move(changed));
   const bool new_secrets = Names(pairs, "cluster-secret"), new_tls = Names(pairs, "tls-");
   bus::BusTrust trust;
-  if (new_secrets || (bus() != nullptr && new_tls)) {
-    absl::StatusOr<bus::BusTrust> read = bus::LoadTrust(BusOptionsOf(*next));
-    if (!read.ok())
-      return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.status().message()));
-    trust = *std::move(read);
+  absl::Status read;
+  if (bus() != nullptr && (new_secrets || new_tls)) {
+    absl::StatusOr<bus::BusTrust> both = bus::LoadTrust(BusOptionsOf(*next));
+    read = both.status();
+    if (both.ok()) trust = *std::move(both);
+  } else if (new_secrets) {
+    absl::StatusOr<bus::SecretsPtr> secrets = bus::LoadSecrets(BusOptionsOf(*next));
+    read = secrets.status();
+    if (secrets.ok()) trust.secrets = *std::move(secrets);
   }
+  if (!read.ok()) return absl::InvalidArgumentError(absl::StrCat("ERR CONFIG SET failed - ", read.message()));
   // Said again, a directive means that its file has changed. All of one call are read together, or none.
   const auto of_tls = std::find_if(pairs.begin(), pairs.end(), [](const auto& pair) {
     return pair.first.size() > 4 && SameName(std::string_view(pair.first).substr(0, 4), "tls-");

@@ -380,8 +380,7 @@ class EngineCore final : public Engine {
   std::map<uint16_t, Override> overrides_;
   bool owners_dirty_ = true;
   uint32_t voters_ = 0, owners_ = 0, unassigned_ = kSlots;
-  std::vector<Node*> own_voters_;           // but this node: those who decide about it, or its primary
-  std::vector<uint16_t> own_voter_places_;  // Node::index of each
+  std::vector<uint16_t> own_voters_;  // Node::index of those who decide about this node, or its primary; but itself
   uint64_t current_epoch_ = 0, last_vote_epoch_ = 0;
   SlotSet own_claims_, durable_claims_, closing_;
   std::deque<Closing> closings_;

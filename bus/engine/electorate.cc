@@ -40,14 +40,12 @@ void EngineCore::CountElectors() {
     }
   }
   own_voters_.clear();
-  own_voter_places_.clear();
   const Node* ballot = BallotOf(*self_);
   for (const auto& node : table_.all()) {
     voters_ += node->elector;
     if (node->self) continue;
     if (!Decides(*node, ballot)) continue;
-    own_voters_.push_back(node.get());
-    own_voter_places_.push_back(node->index);
+    own_voters_.push_back(node->index);
   }
 }
 
@@ -202,7 +200,7 @@ int64_t EngineCore::Lease() const {
     if (replaced != nullptr && !replaced->record.claims.empty()) return 0;
   }
   const uint32_t more = established_ || self_->record.own_electorate ? 0 : 2;
-  int64_t lease = LeaseFrom(own_voter_places_, Voters(self_) - 1 + more);
+  int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + more);
   for (const PastElectorate& past : past_) {
     std::vector<uint16_t> others;
     for (const NodeId& id : past.others) {
@@ -217,11 +215,11 @@ void EngineCore::UpdateLease() {
   lease_dirty_ = false;
   if (self_->owner()) {
     if (!established_) {
-      auto knows = [&](const Node* node) { return node->knows_version >= primary_since_; };
+      auto knows = [&](uint16_t place) { return table_.At(place)->knows_version >= primary_since_; };
       established_ = voters_ <= kFewOwners || std::count_if(own_voters_.begin(), own_voters_.end(), knows) >=
                                                   static_cast<std::ptrdiff_t>(Quorum(self_));
     }
-    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voter_places_, Voters(self_) - 1, &NodeTable::Pulse::agreed_ms);
+    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voters_, Voters(self_) - 1, &NodeTable::Pulse::agreed_ms);
   }
   int64_t lease = Lease();
   lease_wants_ = 0;
@@ -229,7 +227,7 @@ void EngineCore::UpdateLease() {
     auto counts = [&](uint16_t place) {
       return table_.pulses()[place].confirmed_ms + timeout() - timeout() / 16 > now();
     };
-    auto have = static_cast<uint32_t>(std::count_if(own_voter_places_.begin(), own_voter_places_.end(), counts));
+    auto have = static_cast<uint32_t>(std::count_if(own_voters_.begin(), own_voters_.end(), counts));
     lease_wants_ = std::max(Quorum(self_) - 1, have) - have;
   }
   if (lease == lease_ms_) return;

@@ -142,7 +142,7 @@ void EngineCore::LeaseRound() {
     next_fast_sync_ms_ = now() + 200;
     size_t left = enough;
     for (size_t i = 0; i < own_voters_.size() && left > 0; ++i) {
-      Node* node = own_voters_[(sync_cursor_ + i) % own_voters_.size()];
+      Node* node = table_.At(own_voters_[(sync_cursor_ + i) % own_voters_.size()]);
       if (node->out.state != OutLink::kBound) continue;
       --left;
       if (node->synced_ms >= must_sync_since_ms_) continue;
@@ -157,7 +157,8 @@ void EngineCore::LeaseRound() {
   const int64_t late = std::max<int64_t>(timeout() / 16, 100);
   std::vector<std::pair<int64_t, Node*>> voters;
   voters.reserve(own_voters_.size());
-  for (Node* node : own_voters_) {
+  for (uint16_t place : own_voters_) {
+    Node* node = table_.At(place);
     bool useless = many && (node->out.state != OutLink::kBound || node->pfail || node->fail ||
                             (node->ping_sent_ms != 0 && now() - node->ping_sent_ms >= late));
     if (!useless) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);

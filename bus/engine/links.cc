@@ -400,8 +400,7 @@ void EngineCore::DropNode(Node* node, const char* reason) {
   if (node->voter()) {  // nobody else's reports are kept
     for (const auto& other : table_.all()) other->reports.erase(node->id());
   }
-  std::erase(own_voters_, node);
-  std::erase(own_voter_places_, node->index);
+  std::erase(own_voters_, node->index);
   table_.Remove(node);
   owners_dirty_ = members_dirty_ = publish_ = lease_dirty_ = true;
 }

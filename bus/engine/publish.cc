@@ -17,7 +17,10 @@ std::string EngineCore::Coverage() const {
 std::string EngineCore::Majority() const {
   const Node* ballot = BallotOf(*self_);
   uint32_t reachable = Decides(*self_, ballot) ? 1 : 0;
-  for (const Node* node : own_voters_) reachable += !node->pfail && !node->fail;
+  for (uint16_t place : own_voters_) {
+    const Node* node = table_.At(place);
+    reachable += !node->pfail && !node->fail;
+  }
   if (reachable < Quorum(ballot)) {
     return absl::StrCat("only ", reachable, " of ", Voters(ballot), " voters are reachable");
   }
@@ -30,7 +33,7 @@ std::string EngineCore::Majority() const {
 bool EngineCore::Synced() const {
   if (!self_->owner() || Voters(self_) <= 1) return true;
   uint32_t agree = 1;
-  for (const Node* node : own_voters_) agree += node->synced_ms >= must_sync_since_ms_;
+  for (uint16_t place : own_voters_) agree += table_.At(place)->synced_ms >= must_sync_since_ms_;
   return agree >= Quorum(self_);
 }
 

@@ -150,10 +150,8 @@ absl::Status CheckBeforeOpening(const Config& config) {
   if (absl::Status status = CheckWritable(config, "logfile", config.logfile); !status.ok()) return status;
   if (absl::Status status = CheckWritable(config, "pidfile", config.pidfile); !status.ok()) return status;
   if (absl::Status status = TlsContextOf(config).status(); !status.ok()) return status;
-  bus::BusOptions options = BusOptionsOf(config);
-  if (config.cluster_enabled) return bus::Bus::Check(options);
-  options.tls_cluster = false;  // of what the bus is trusted by, flows use the secret
-  return bus::LoadTrust(options).status();
+  const bus::BusOptions options = BusOptionsOf(config);
+  return config.cluster_enabled ? bus::Bus::Check(options) : bus::LoadSecrets(options).status();
 }
 
 absl::Status CheckAll(const Config& config) {

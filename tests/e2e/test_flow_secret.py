@@ -3,7 +3,6 @@
 import pytest
 
 import harness
-
 import resp
 from conftest import skein_only
 from test_replication import await_that, caught_up, linked, replication
