@@ -245,7 +245,7 @@ class EngineCore final : public Engine {
 
   // roles.cc
   void On(uint64_t request, const ReplicateCommand& c);
-  Node* Primary();  // of this replica; null if unknown, or if this is a primary
+  Node* Primary() const;  // of this replica; null if unknown, or if this is a primary
   void Follow(Node* primary, const std::string& why);
   void TendRole();
   void StandDown();
@@ -426,8 +426,6 @@ class EngineCore final : public Engine {
   // Not so: elected, and those who decide may not know it yet; who takes the place of one of them has not promised what
   // that one has, so as many others are needed as for an election.
   bool established_ = true;
-  Node* primary_ = nullptr;  // what Primary() found when table_.comings() was `primary_found_`
-  uint64_t primary_found_ = UINT64_MAX;
   bool lonely_ = false;  // has a replica, but too few for a failover
   int64_t data_age_ms_ = -1, data_age_at_ms_ = 0;
   int64_t next_migration_look_ms_ = 0;

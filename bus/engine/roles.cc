@@ -1,7 +1,6 @@
 // Whom this node follows: CLUSTER REPLICATE, a primary that was replaced, a primary that stands down.
 #include "absl/strings/str_cat.h"
 #include "bus/engine/core.h"
-#include "glog/logging.h"
 
 namespace skein::bus {
 
@@ -17,14 +16,9 @@ void EngineCore::On(uint64_t request, const ReplicateCommand& c) {
   WaitDurable(request);
 }
 
-Node* EngineCore::Primary() {
+Node* EngineCore::Primary() const {
   const NodeId& id = self_->record.primary_id;
-  if (id.empty() || !started()) return nullptr;
-  bool found = primary_found_ == table_.comings() && primary_ != nullptr && primary_->id() == id;
-  if (!found) primary_ = table_.Find(id);
-  primary_found_ = table_.comings();
-  DCHECK_EQ(primary_, table_.Find(id));
-  return primary_;
+  return id.empty() || !started() ? nullptr : table_.Find(id);
 }
 
 void EngineCore::Follow(Node* primary, const std::string& why) {

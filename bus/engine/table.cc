@@ -23,7 +23,6 @@ uint64_t NodeTable::digest() const {
 
 Node* NodeTable::Add(Record record) {
   if (nodes_.size() >= kMaxNodes) return nullptr;
-  ++comings_;
   auto node = std::make_unique<Node>();
   node->record = std::move(record);
   Node* raw = node.get();
@@ -47,7 +46,6 @@ Node* NodeTable::Add(Record record) {
 }
 
 void NodeTable::Remove(Node* node) {
-  ++comings_;
   Count(*node, false);
   by_id_.erase(node->id());
   places_[node->index] = nullptr;

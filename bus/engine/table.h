@@ -50,8 +50,6 @@ class NodeTable {
   // times a second, hence apart.
   int64_t& quiet_ms(const Node& node) { return quiet_ms_[node.index]; }
   int64_t quiet_ms(size_t place) const { return quiet_ms_[place]; }
-  // Grows when a member comes or goes.
-  uint64_t comings() const { return comings_; }
   // Node::index of all(), in its order.
   const std::vector<uint16_t>& order() const { return order_; }
   std::vector<Pulse>& pulses() { return pulses_; }
@@ -66,7 +64,6 @@ class NodeTable {
   std::vector<uint16_t> order_;
   std::vector<Pulse> pulses_;
   std::vector<int64_t> quiet_ms_;
-  uint64_t comings_ = 0;
   std::array<uint64_t, kBuckets> buckets_{};
   uint64_t members_ = 0;
 };
