@@ -15,6 +15,7 @@
 
 #include "node/loop_impl.h"
 #include "node/node_impl.h"
+#include "node/util/address.h"
 
 namespace skein::node {
 namespace {
@@ -35,18 +36,6 @@ constexpr std::string_view kProtectedMode =
     "authentication password for the default user. NOTE: You only need to do one of the above things in order for the "
     "server to start accepting connections from the outside.\r\n";
 constexpr std::string_view kFull = "-ERR max number of clients reached\r\n";
-
-std::string AddressText(const sockaddr_storage& a) {
-  char text[INET6_ADDRSTRLEN] = "?";
-  if (a.ss_family == AF_INET) {
-    const auto& in = reinterpret_cast<const sockaddr_in&>(a);
-    inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
-    return std::string(text) + ":" + std::to_string(ntohs(in.sin_port));
-  }
-  const auto& in = reinterpret_cast<const sockaddr_in6&>(a);
-  inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof(text));
-  return "[" + std::string(text) + "]:" + std::to_string(ntohs(in.sin6_port));
-}
 
 bool IsLoopback(const sockaddr_storage& a) {
   if (a.ss_family == AF_INET) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "fmt/format.h"
 #include "node/config/change.h"
@@ -26,11 +27,7 @@ namespace {
 std::string RandomHex(size_t digits) {
   std::string bytes((digits + 1) / 2, '\0');
   PCHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-  std::string hex;
-  for (unsigned char c : bytes) {
-    hex += "0123456789abcdef"[c >> 4];
-    hex += "0123456789abcdef"[c & 15];
-  }
+  std::string hex = absl::BytesToHexString(bytes);
   hex.resize(digits);
   return hex;
 }

@@ -155,7 +155,7 @@ class AofWriter {
   absl::Status WaitWritten(Lsn lsn, uint64_t life, const std::atomic<bool>* cancelled = nullptr);
   void WakeWaiters();
   // Where records start in the files that this writer has written.
-  const PlaceIndex& places() const { return places_; }
+  PlaceIndex& places() { return places_; }
 
   // Asks the thread to write and sync what has been published, and to end.
   void Stop();

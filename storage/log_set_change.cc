@@ -213,6 +213,7 @@ absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, L
   }
   KillPoint("install.listed");
   RemoveUnlisted(shard, before, after);
+  logs_[shard]->writer().places().Forget(first_incr);
   KillPoint("install.old-removed");
   const std::lock_guard<std::mutex> lock(sizes_mutex_);
   Sizes& sizes = sizes_[shard];

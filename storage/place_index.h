@@ -3,6 +3,7 @@
 #ifndef SKEIN_STORAGE_PLACE_INDEX_H_
 #define SKEIN_STORAGE_PLACE_INDEX_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -21,8 +22,9 @@ class PlaceIndex {
     uint64_t salt = 0;  // of the file: tells them apart
   };
   // Keeps `most` places at most, about `stride` bytes apart; once there are more, every other one goes and the stride
-  // doubles.
-  explicit PlaceIndex(size_t most = 1024, uint64_t stride = uint64_t{1} << 20) : most_(most), stride_(stride) {}
+  // doubles. It shrinks again as places are forgotten.
+  explicit PlaceIndex(size_t most = 1024, uint64_t stride = uint64_t{1} << 20)
+      : most_(most), least_stride_(stride), stride_(stride) {}
 
   // A record, or a mark before one, starts there. LSNs come in order.
   void Note(const Place& place) {
@@ -36,10 +38,17 @@ class PlaceIndex {
     }
     places_.push_back(place);
   }
+  // The files before `lsn` are gone.
+  void Forget(Lsn lsn) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::erase_if(places_, [lsn](const Place& place) { return place.lsn < lsn; });
+    if (places_.size() < most_ / 4) stride_ = std::max(least_stride_, stride_ / 2);
+  }
   // The log goes on elsewhere: nothing of before is there any more.
   void Clear() {
     const std::lock_guard<std::mutex> lock(mutex_);
     places_.clear();
+    stride_ = least_stride_;
   }
   // The last place of this file at or before `lsn`.
   std::optional<Place> Find(uint64_t salt, Lsn lsn) const {
@@ -56,6 +65,7 @@ class PlaceIndex {
 
  private:
   const size_t most_;
+  const uint64_t least_stride_;
   mutable std::mutex mutex_;
   uint64_t stride_;
   std::vector<Place> places_;  // by LSN

@@ -39,5 +39,19 @@ TEST(PlaceIndex, StaysSmallAndThinsOutEvenly) {
   }
 }
 
+// As rewrites remove files for ever: what is left is found as exactly as at first.
+TEST(PlaceIndex, DoesNotGetCoarserWithWhatIsForgotten) {
+  constexpr size_t kMost = 16;
+  PlaceIndex index(kMost, 1);
+  constexpr Lsn kFile = 12;
+  Lsn lsn = 0;
+  for (uint64_t file = 1; file <= 200; ++file) {
+    for (const Lsn end = lsn + kFile; lsn < end; ++lsn) index.Note({.lsn = lsn, .offset = 40, .salt = file});
+    index.Forget(lsn - kFile);
+  }
+  EXPECT_FALSE(index.Find(199, lsn).has_value());
+  EXPECT_GE(index.size(), kFile / 2);
+}
+
 }  // namespace
 }  // namespace skein::storage

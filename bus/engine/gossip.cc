@@ -35,7 +35,7 @@ bool EngineCore::Known(std::string_view bytes) const {
 }
 
 EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
-  if ((from != nullptr && from->record.bytes == bytes) || Known(bytes)) return Taken::kOld;
+  if (Known(bytes)) return Taken::kOld;
   absl::StatusOr<Record> read = ReadRecord(bytes);
   if (!read.ok()) {
     ++stats_.records_refused;

@@ -1,6 +1,8 @@
 // What strangers, liars and the late may not do.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "bus/engine/gone.h"
 #include "bus/engine/limits.h"
 #include "bus/engine/rig.h"
@@ -206,6 +208,34 @@ TEST(Hostile, AnAbsurdEpochIsRefusedAndCounted) {
   rig.Tick();
   EXPECT_EQ(rig.topology().current_epoch, limit);
   EXPECT_NE(rig.topology().owner[0], kNobody);
+}
+
+// Its id and version tell: the rest is not looked at, whatever it is.
+TEST(Hostile, ARecordThatIsKnownIsNotTakenApart) {
+  Rig rig = Started();
+  Peer a(1, "10.1.0.2"), b(2, "10.1.0.3");
+  rig.Join(&a);
+  b.record.set_version(300);
+  rig.SendRecord(a, b);
+  ASSERT_EQ(rig.topology().nodes.size(), 3u);
+  auto send = [&](uint64_t version) {
+    proto::NodeRecord begins;
+    begins.set_id(b.id());
+    begins.set_version(version);
+    BusMessage m;
+    m.mutable_records()->add_record(begins.SerializeAsString() + "\xff\xff no record");
+    rig.Receive(m, a.in, a.ip);
+    return rig.engine->stats().records_refused;
+  };
+  EXPECT_EQ(send(300), 0u);
+  EXPECT_EQ(send(1), 0u);
+  EXPECT_EQ(send(301), 1u);
+  b.record.set_version(301);
+  b.record.set_ip("10.1.0.9");
+  rig.SendRecord(a, b);
+  rig.Run(600);
+  EXPECT_TRUE(std::any_of(rig.topology().nodes.begin(), rig.topology().nodes.end(),
+                          [](const TopologyNode& node) { return node.ip == "10.1.0.9"; }));
 }
 
 TEST(Hostile, BadRecordsAreRefused) {

@@ -1,7 +1,6 @@
 #include "node/replication/flow_channel.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +9,8 @@
 #include <cstring>
 #include <string>
 #include <utility>
+
+#include "node/util/address.h"
 
 namespace skein::node {
 
@@ -23,12 +24,7 @@ std::string FlowChannel::Address(bool peer) const {
   sockaddr_storage at{};
   socklen_t size = sizeof at;
   auto* const address = reinterpret_cast<sockaddr*>(&at);
-  char host[NI_MAXHOST], port[NI_MAXSERV];
-  if ((peer ? getpeername(fd_, address, &size) : getsockname(fd_, address, &size)) != 0 ||
-      getnameinfo(address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-    return {};
-  }
-  return at.ss_family == AF_INET6 ? "[" + std::string(host) + "]:" + port : std::string(host) + ":" + port;
+  return (peer ? getpeername(fd_, address, &size) : getsockname(fd_, address, &size)) == 0 ? AddressText(at) : "";
 }
 
 ssize_t FlowChannel::Read(void* to, size_t length) {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
@@ -25,12 +26,7 @@ std::vector<std::string_view> Views(const std::vector<std::string>& words) { ret
 }  // namespace
 
 std::string HexOf(const uint8_t* bytes, size_t count) {
-  std::string hex;
-  for (size_t i = 0; i < count; ++i) {
-    hex += "0123456789abcdef"[bytes[i] >> 4];
-    hex += "0123456789abcdef"[bytes[i] & 15];
-  }
-  return hex;
+  return absl::BytesToHexString(std::string_view(reinterpret_cast<const char*>(bytes), count));
 }
 
 bool FromHex(std::string_view hex, uint8_t* bytes, size_t count) {
