@@ -26,7 +26,7 @@ std::vector<std::string_view> Views(const std::vector<std::string>& words) { ret
 }  // namespace
 
 std::string HexOf(const uint8_t* bytes, size_t count) {
-  return absl::BytesToHexString(std::string_view(reinterpret_cast<const char*>(bytes), count));
+  return absl::BytesToHexString({reinterpret_cast<const char*>(bytes), count});
 }
 
 bool FromHex(std::string_view hex, uint8_t* bytes, size_t count) {
