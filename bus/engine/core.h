@@ -100,6 +100,7 @@ class EngineCore final : public Engine {
   int64_t timeout() const { return options_.node_timeout_ms; }
   void Note(EventKind kind, std::string text) { out_->push_back(NoteEffect{kind, std::move(text)}); }
   static std::string Name(const Node& node);
+  absl::StatusOr<RecordPtr> Read(std::string_view bytes);  // ReadRecord
 
   // engine.cc
   void Begin();
@@ -111,7 +112,7 @@ class EngineCore final : public Engine {
   void Send(LinkId link, std::shared_ptr<proto::BusMessage> message);
   void SendTo(const Node& node, std::shared_ptr<proto::BusMessage> message);
   void Close(LinkId link, const char* reason);
-  void Dial(OutLink* out, Outbound whom, const std::string& ip, uint16_t bus_port);
+  void Dial(OutLink* out, Outbound whom, Text ip, uint16_t bus_port);
   void Greet(OutLink* out, const NodeId& expected, Introduction as);
   void OnLinkUp(LinkId link);
   void OnLinkDown(LinkId link);

@@ -37,8 +37,8 @@ uint32_t EngineCore::Rank(const Node& primary) const {
   for (uint64_t p : positions_) offset += p;
   uint32_t rank = 0;
   for (const auto& node : table_.all()) {
-    if (node->self || node->record.primary_id != primary.id()) continue;
-    if (node->fail || node->pfail || node->record.no_failover) continue;
+    if (node->self || node->record().primary_id != primary.id()) continue;
+    if (node->fail || node->pfail || node->record().no_failover) continue;
     rank += node->offset > offset || (node->offset == offset && node->id() < self_->id());
   }
   return rank;
@@ -58,7 +58,7 @@ uint64_t EngineCore::SpreadEpoch(const Node& primary) {
 }
 
 void EngineCore::TendElection() {
-  if (self_->record.primary() || promote_epoch_ != 0) return;
+  if (self_->record().primary() || promote_epoch_ != 0) return;
   Election& e = election_;
   Node* primary = Primary();
   bool wanted = primary != nullptr && primary->owner() && (primary->fail || e.agreed || e.forced) &&
@@ -79,7 +79,7 @@ void EngineCore::TendElection() {
     why_not_stand_ = std::move(why);
     if (!why_not_stand_.empty()) return;
     for (const auto& node : table_.all()) {
-      if (!node->self && node->record.primary_id == primary->id() && !node->fail) Ping(node.get(), Tell::kAll);
+      if (!node->self && node->record().primary_id == primary->id() && !node->fail) Ping(node.get(), Tell::kAll);
     }
     e.phase = Election::kWaiting;
     e.primary = primary->id();
@@ -117,7 +117,7 @@ void EngineCore::Stand(Node* primary, bool agreed, bool forced) {
   e.claims.reset();
   for (uint32_t s = 0; s < kSlots; ++s) e.claims[s] = owner_[s] == primary->index;
   e.epoch = SpreadEpoch(*primary);
-  e.primary_version = primary->record.version;
+  e.primary_version = primary->record().version;
   current_epoch_ = e.epoch;
   ++stats_.elections_started;
   Note(EventKind::kElection,
@@ -141,7 +141,7 @@ void EngineCore::AskForVotes(uint64_t epoch) {
   auto m = std::make_shared<proto::BusMessage>();
   proto::VoteRequest* request = m->mutable_vote_request();
   request->set_epoch(epoch);
-  request->set_primary(primary->record.bytes);
+  request->set_primary(primary->record().bytes);
   WriteSlots(e.claims, request->mutable_claim());
   for (uint64_t p : positions_) request->add_positions(p);
   request->set_valid_ms(static_cast<uint32_t>(VotingTime(timeout())));
@@ -178,11 +178,11 @@ void EngineCore::CountVotes() {
   Node* primary = Primary();
   if (primary == nullptr) return;
   // Others may decide by now than those who were asked.
-  if (primary->record.version != e.primary_version) return LostElection("its primary's record has changed");
+  if (primary->record().version != e.primary_version) return LostElection("its primary's record has changed");
   if (e.granted.size() < Quorum(primary)) return;
   // Only by its own vote is the primary bound not to write again when its freeze has run out.
   if (e.agreed && !Contains(e.granted, primary->id())) return;
-  if (e.agreed) grants_.erase(self_->record.shard_id);
+  if (e.agreed) grants_.erase(self_->record().shard_id);
   if (e.forced) HoldWritesAfter(*primary);
   Win(e.epoch, e.claims, *primary, absl::StrCat("elected by ", e.granted.size(), " of ", Voters(primary), " voters"));
 }

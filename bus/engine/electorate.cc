@@ -8,20 +8,20 @@ namespace skein::bus {
 // The primary whose electorate decides what `node` may do; null: there is none, so all electors are asked.
 const Node* EngineCore::BallotOf(const Node& node) const {
   if (node.owner()) return &node;
-  Node* primary = node.record.primary() ? nullptr : table_.Find(node.record.primary_id);
+  Node* primary = node.record().primary() ? nullptr : table_.Find(node.record().primary_id);
   return primary != nullptr && primary->owner() ? primary : nullptr;
 }
 
 bool EngineCore::Decides(const Node& voter, const Node* ballot) const {
   if (ballot == nullptr) return voter.elector;
-  const Record& r = ballot->record;
+  const Record& r = ballot->record();
   if (!r.own_electorate) return voter.owner();
   return voter.id() == r.id || std::find(r.witnesses.begin(), r.witnesses.end(), voter.id()) != r.witnesses.end();
 }
 
 uint32_t EngineCore::Voters(const Node* ballot) const {
   if (ballot == nullptr) return voters_;
-  const Record& r = ballot->record;
+  const Record& r = ballot->record();
   return r.own_electorate ? 1 + static_cast<uint32_t>(r.witnesses.size()) : owners_;
 }
 
@@ -33,8 +33,8 @@ void EngineCore::CountElectors() {
   }
   if (owners_ <= kFewOwners) {
     for (const auto& node : table_.all()) {
-      if (!node->owner() || !node->record.own_electorate) continue;
-      for (const NodeId& id : node->record.witnesses) {
+      if (!node->owner() || !node->record().own_electorate) continue;
+      for (const NodeId& id : node->record().witnesses) {
         if (Node* witness = table_.Find(id); witness != nullptr) witness->elector = true;
       }
     }
@@ -74,10 +74,10 @@ void EngineCore::TendElectorate() {
       for (const auto& node : table_.all()) {
         if (node->self) continue;
         if (already && node->owner()) witnesses.push_back(node->id());
-        Node* primary = node->record.primary() ? nullptr : table_.Find(node->record.primary_id);
+        Node* primary = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
         if (primary == nullptr || !primary->owner() || node->fail) continue;
         replicas += already;
-        const auto& now_in = self_->record.witnesses;
+        const auto& now_in = self_->record().witnesses;
         if ((std::find(now_in.begin(), now_in.end(), node->id()) != now_in.end()) == already)
           free.push_back(node->id());
       }
@@ -104,7 +104,7 @@ void EngineCore::TendElectorate() {
   // Before the first of them, any two primaries may have thought that they decide.
   if (!own_.own_electorate()) {
     for (const auto& node : table_.all()) {
-      if (!node->self && node->record.primary() && !node->record.claims.empty()) said.push_back(node->id());
+      if (!node->self && node->record().primary() && !node->record().claims.empty()) said.push_back(node->id());
     }
   }
   if (said.size() >= kFewOwners) past_.push_back({std::move(said), own_.version() + 1});
@@ -140,11 +140,11 @@ bool EngineCore::Confirmed(bool own, const std::vector<NodeId>& witnesses) {
 
 // The winner's electorate is that of the primary whose place it takes, and itself.
 void EngineCore::InheritElectorate(const Node& primary) {
-  own_.set_own_electorate(primary.record.own_electorate);
+  own_.set_own_electorate(primary.record().own_electorate);
   own_.clear_witnesses();
-  if (!primary.record.own_electorate) return;
+  if (!primary.record().own_electorate) return;
   own_.add_witnesses(primary.id().Bytes());
-  for (const NodeId& id : primary.record.witnesses) {
+  for (const NodeId& id : primary.record().witnesses) {
     if (id != self_->id()) own_.add_witnesses(id.Bytes());
   }
 }
@@ -168,19 +168,19 @@ int64_t EngineCore::LeaseFrom(const std::vector<uint16_t>& others, size_t count,
 // won: from the other itself, after the election, or from enough who say that the other is dead. Nor does it while
 // its word to another still counts, or when none of the primary's slots is left.
 bool EngineCore::Withheld(const Node& primary) const {
-  if (!primary.record.primary()) return false;
-  if (primary.owned == 0 && !primary.self) return !primary.record.claims.empty();
-  const std::vector<SlotRange>& claims = primary.record.claims;
+  if (!primary.record().primary()) return false;
+  if (primary.owned == 0 && !primary.self) return !primary.record().claims.empty();
+  const std::vector<SlotRange>& claims = primary.record().claims;
   if (TrustsAnother(primary, claims)) return true;
   for (const CastVote& vote : votes_) {
-    if (vote.epoch <= primary.record.config_epoch) continue;
+    if (vote.epoch <= primary.record().config_epoch) continue;
     Node* candidate = table_.Find(vote.candidate);
     if (candidate == nullptr || candidate == &primary || candidate->self) continue;
-    if (vote.primary != primary.id() && candidate->record.shard_id != primary.record.shard_id) continue;
+    if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) continue;
     if (!vote.claims.empty() && !Overlap(vote.claims, claims)) continue;
     if (candidate->view_ms > vote.until_ms) continue;
     uint32_t dead = Decides(*self_, &primary) && candidate->pfail && !primary.self ? 1 : 0;
-    for (const auto& [id, at_ms] : candidate->reports) {
+    for (const auto& [id, at_ms] : candidate->trouble().reports) {
       Node* reporter = table_.Find(id);
       dead +=
           reporter != nullptr && reporter != &primary && Decides(*reporter, &primary) && now() - at_ms <= 2 * timeout();
@@ -197,9 +197,9 @@ int64_t EngineCore::Lease() const {
   if (Withheld(*self_)) return 0;
   if (now() < hold_writes_until_ms_) {
     Node* replaced = table_.Find(replaced_);
-    if (replaced != nullptr && !replaced->record.claims.empty()) return 0;
+    if (replaced != nullptr && !replaced->record().claims.empty()) return 0;
   }
-  const uint32_t more = established_ || self_->record.own_electorate ? 0 : 2;
+  const uint32_t more = established_ || self_->record().own_electorate ? 0 : 2;
   int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + more);
   for (const PastElectorate& past : past_) {
     std::vector<uint16_t> others;

@@ -28,10 +28,10 @@ EngineCore::EngineCore(const EngineOptions& options, StatePtr state)
 }
 
 std::string EngineCore::Name(const Node& node) {
-  const std::string& ip = node.record.ip.empty() ? node.seen_ip : node.record.ip;
-  const std::string& name = node.record.name;
+  const std::string& ip = node.record().ip.empty() ? node.seen_ip.str() : node.record().ip;
+  const std::string& name = node.record().name;
   return absl::StrCat(node.id().Hex(), " (", name, name.empty() ? "" : ", ", ip, ":",
-                      node.record.port != 0 ? node.record.port : node.record.tls_port, ")");
+                      node.record().port != 0 ? node.record().port : node.record().tls_port, ")");
 }
 
 EngineSizes EngineCore::sizes() const {
@@ -42,7 +42,7 @@ EngineSizes EngineCore::sizes() const {
   s.outbound = outbound_.size();
   s.forgotten = forgotten_.size();
   s.gone_links = gone_links_.size();
-  for (const auto& node : table_.all()) s.reports += node->reports.size();
+  for (const auto& node : table_.all()) s.reports += node->trouble().reports.size();
   s.overrides = overrides_.size();
   for (const auto& p : persists_) s.waiting += 1 + p.waiting.size();
   for (const auto& c : closings_) s.waiting += 1 + c.waiting.size();

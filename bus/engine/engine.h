@@ -30,6 +30,8 @@ class NodeState;
 
 namespace skein::bus {
 
+class RecordPool;
+
 // Engine-dialled links are odd, inbound links even; each side counts up and never reuses an id.
 using LinkId = uint64_t;
 
@@ -63,6 +65,10 @@ struct EngineOptions {
   // Up to so many members, or voters, everything is looked at in each step; of more, what a step has not changed waits
   // for a tick, and what is sent to all says less. Tests lower it, so that both ways are tried.
   size_t small_cluster = 64;
+  // Of engines that share a process and a thread, so that they hold equal records of members together; null: no others.
+  std::shared_ptr<RecordPool> records;
+  // Whether topology() keeps the newest, or it lives only as long as whoever took it by the PublishEffect wants.
+  bool keep_topology = true;
   uint64_t max_epoch_jump = 1u << 20;  // an epoch from the wire further ahead than this is refused and counted
 };
 

@@ -56,7 +56,7 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
 // A successor is confirmed by as many others as elect one, until they know it (established_). So where another voter is
 // away, a primary that lives may be needed as one of those who vote, and then be missing among those who confirm.
 bool EngineCore::SuccessorCanWrite(const Node& primary) const {
-  if (primary.record.own_electorate) return true;
+  if (primary.record().own_electorate) return true;
   uint32_t others = 0;
   for (const auto& node : table_.all())
     others += node.get() != &primary && !node->fail && !node->pfail && Decides(*node, &primary);
@@ -90,12 +90,12 @@ void EngineCore::SendHandOver(const Node& to, int step, uint64_t token) {
 
 // A primary that is about to stop: its best replica begins, as if an operator had told it to.
 void EngineCore::On(uint64_t request, const HandOverCommand&) {
-  if (!self_->owner() || !self_->record.primary()) return Fail(request, "ERR this node has no slots to hand over");
+  if (!self_->owner() || !self_->record().primary()) return Fail(request, "ERR this node has no slots to hand over");
   if (hand_over_.request != 0) return Fail(request, "ERR a hand-over is under way");
   Node* best = nullptr;
   for (const auto& node : table_.all()) {
-    if (node->record.primary_id != self_->id() || node->fail || node->pfail || node->link() == 0) continue;
-    if (node->record.no_failover) continue;
+    if (node->record().primary_id != self_->id() || node->fail || node->pfail || node->link() == 0) continue;
+    if (node->record().no_failover) continue;
     if (best == nullptr || node->offset > best->offset) best = node.get();
   }
   if (best == nullptr) return Fail(request, "ERR no replica can take over");
@@ -136,7 +136,7 @@ void EngineCore::OnHandOver(Node* from, const proto::HandOver& m) {
 
 void EngineCore::FreezeFor(Node* replica, uint64_t token) {
   bool other = freeze_.until_ms != 0 && freeze_.replica != replica->id();
-  if (!self_->owner() || replica->record.primary_id != self_->id() || promote_epoch_ != 0 || other || token == 0 ||
+  if (!self_->owner() || replica->record().primary_id != self_->id() || promote_epoch_ != 0 || other || token == 0 ||
       !SuccessorCanWrite(*self_)) {
     return SendHandOver(*replica, proto::HAND_OVER_REFUSED, token);
   }

@@ -34,7 +34,7 @@ void EngineCore::CheckWatched() {
 }
 
 void EngineCore::CheckSilence(Node* node) {
-  bool stalled = node->stalled_ms >= static_cast<uint64_t>(timeout()) && node->record.primary();
+  bool stalled = node->stalled_ms >= static_cast<uint64_t>(timeout()) && node->record().primary();
   if (!node->pfail) {
     if (stalled) {
       Suspect(node, absl::StrCat("its data plane has stood still for ", node->stalled_ms, " ms"));
@@ -44,7 +44,7 @@ void EngineCore::CheckSilence(Node* node) {
     }
     return;
   }
-  if (now() - node->reported_ms > timeout() / 2) Report(*node, false);
+  if (now() - node->trouble().reported_ms > timeout() / 2) Report(*node, false);
   if (!node->fail) TryFail(node);
 }
 
@@ -58,17 +58,17 @@ void EngineCore::Suspect(Node* node, std::string why) {
 
 // It spoke. A stalled data plane speaks too.
 void EngineCore::Returned(Node* node) {
-  if (node->stalled_ms >= static_cast<uint64_t>(timeout()) && node->record.primary()) return;
+  if (node->stalled_ms >= static_cast<uint64_t>(timeout()) && node->record().primary()) return;
   if (node->pfail) Unsuspect(node);
   if (!node->fail) return;
   // A primary that replicas may be replacing at this moment stays failed for a while.
   bool contested = false;
   if (node->owner()) {
-    for (const auto& other : table_.all()) contested |= other->record.primary_id == node->id() && !other->fail;
+    for (const auto& other : table_.all()) contested |= other->record().primary_id == node->id() && !other->fail;
   }
-  if (contested && now() - node->fail_ms <= 2 * timeout()) return;
+  if (contested && now() - node->trouble().fail_ms <= 2 * timeout()) return;
   node->fail = false;
-  node->reports.clear();
+  node->ForgetTrouble();
   publish_ = check_state_ = true;
   Note(EventKind::kReturn, absl::StrCat("node ", Name(*node), " is reachable again: no longer failed"));
 }
@@ -87,8 +87,8 @@ void EngineCore::TakeReport(Node* from, std::string_view suspect) {
   Node* node = id ? table_.Find(*id) : nullptr;
   if (node == nullptr || node->self || node == from || !from->voter()) return;
   // What has been decided needs no further reports; with many voters they would be much to keep.
-  if (node->fail && node->reports.size() >= kReportsKept) return;
-  node->reports[from->id()] = now();
+  if (node->fail && node->trouble().reports.size() >= kReportsKept) return;
+  node->trouble().reports[from->id()] = now();
   if (!node->pfail) {
     if (node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
   } else if (!node->fail) {
@@ -104,17 +104,21 @@ void EngineCore::OnSuspicions(Node* from, const proto::Suspicions& message) {
   for (const std::string& id : message.suspect()) TakeReport(from, id);
   for (const std::string& bytes : message.cleared()) {
     auto id = NodeId::FromBytes(bytes);
-    if (Node* node = id ? table_.Find(*id) : nullptr; node != nullptr) node->reports.erase(from->id());
+    if (Node* node = id ? table_.Find(*id) : nullptr; node != nullptr && node->troubled()) {
+      node->trouble().reports.erase(from->id());
+    }
   }
 }
 
 uint32_t EngineCore::CountReports(Node* node) {
   const Node* ballot = node->owner() ? node : nullptr;
   uint32_t count = 0;
-  for (auto it = node->reports.begin(); it != node->reports.end();) {
+  if (!node->troubled()) return 0;
+  auto& reports = node->trouble().reports;
+  for (auto it = reports.begin(); it != reports.end();) {
     Node* reporter = table_.Find(it->first);
     if (reporter == nullptr || !Decides(*reporter, ballot) || now() - it->second > 2 * timeout()) {
-      node->reports.erase(it++);
+      reports.erase(it++);
     } else {
       ++count;
       ++it;
@@ -137,8 +141,8 @@ void EngineCore::MarkFailed(Node* node, const std::string& why) {
   if (node->fail) return;
   node->fail = node->pfail = publish_ = check_state_ = true;
   Stir(node);
-  node->fail_ms = now();
-  if (node->reports.size() > kReportsKept) node->reports.clear();
+  node->trouble().fail_ms = now();
+  if (node->trouble().reports.size() > kReportsKept) node->trouble().reports.clear();
   Note(EventKind::kFail, absl::StrCat("node ", Name(*node), " has failed: ", why));
 }
 

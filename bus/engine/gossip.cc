@@ -12,6 +12,13 @@ constexpr size_t kPushToAll = 16;   // peers up to which the owner tells everyon
 constexpr size_t kRelayFanout = 4;  // peers told by each node that learns something, above that
 }  // namespace
 
+absl::StatusOr<RecordPtr> EngineCore::Read(std::string_view bytes) {
+  if (options_.records != nullptr) return options_.records->Read(bytes);
+  absl::StatusOr<Record> read = ReadRecord(bytes);
+  if (!read.ok()) return read.status();
+  return std::make_shared<const Record>(*std::move(read));
+}
+
 bool EngineCore::EpochPlausible(uint64_t epoch) {
   if (epoch <= current_epoch_ || epoch - current_epoch_ <= options_.max_epoch_jump) return true;
   ++stats_.epoch_jumps_refused;
@@ -29,19 +36,19 @@ bool EngineCore::Known(std::string_view bytes) const {
   uint64_t version = 0;
   for (size_t i = kVersionAt, shift = 0; i < bytes.size() && shift < 63; ++i, shift += 7) {
     version |= static_cast<uint64_t>(bytes[i] & 0x7f) << shift;
-    if ((bytes[i] & 0x80) == 0) return version != 0 && version <= node->record.version;
+    if ((bytes[i] & 0x80) == 0) return version != 0 && version <= node->record().version;
   }
   return false;
 }
 
 EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   if (Known(bytes)) return Taken::kOld;
-  absl::StatusOr<Record> read = ReadRecord(bytes);
+  absl::StatusOr<RecordPtr> read = Read(bytes);
   if (!read.ok()) {
     ++stats_.records_refused;
     return Taken::kRefused;
   }
-  Record& record = *read;
+  const Record& record = **read;
   if (record.id == self_->id()) {
     SawOwnRecord(record);
     return Taken::kOld;
@@ -51,7 +58,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   // Of no use to us or our clients before it knows where it lives; that makes a new version, which will be told as
   // well.
   if (node == nullptr && record.ip.empty()) return Taken::kOld;
-  uint64_t known = node == nullptr ? 0 : node->record.version;
+  uint64_t known = node == nullptr ? 0 : node->record().version;
   if (record.version <= known) return Taken::kOld;
   if (record.version - known > kMaxVersionJump || !EpochPlausible(record.config_epoch)) {
     ++stats_.records_refused;
@@ -59,7 +66,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   }
   if (record.config_epoch > current_epoch_) current_epoch_ = record.config_epoch;
   if (node == nullptr) {
-    node = table_.Add(std::move(record));
+    node = table_.Add(*read);
     if (node == nullptr) {
       ++stats_.records_refused;
       return Taken::kRefused;
@@ -68,24 +75,26 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     node->last_sync_ms = now() - 1000;
     node->out.next_try_ms = now();
     members_dirty_ = groups_changed_ = true;
-    owners_dirty_ |= !node->record.claims.empty();
+    owners_dirty_ |= !node->record().claims.empty();
     Note(EventKind::kJoin, absl::StrCat("node ", Name(*node), " joined: told by ", Name(*from)));
     TendLink(node);
   } else {
-    owners_dirty_ |= record.config_epoch != node->record.config_epoch || record.primary_id != node->record.primary_id ||
-                     ToSet(record.claims) != ToSet(node->record.claims);
+    owners_dirty_ |= record.config_epoch != node->record().config_epoch ||
+                     record.primary_id != node->record().primary_id ||
+                     ToSet(record.claims) != ToSet(node->record().claims);
     DropOverrides(*node, record.claims);
-    if (record.own_electorate != node->record.own_electorate || record.witnesses != node->record.witnesses ||
-        record.primary_id != node->record.primary_id) {
+    if (record.own_electorate != node->record().own_electorate || record.witnesses != node->record().witnesses ||
+        record.primary_id != node->record().primary_id) {
       owners_dirty_ = members_dirty_ = true;  // it counts on our not forgetting it
     }
-    if (record.ip != node->record.ip || record.bus_port != node->record.bus_port) {
+    if (record.ip != node->record().ip || record.bus_port != node->record().bus_port) {
       node->no_address = false;
       members_dirty_ = true;  // where to find it after a restart
       node->out.next_try_ms = std::min(node->out.next_try_ms, now());
     }
-    node->had_replicas |= !node->record.primary() && record.primary() && !record.claims.empty();  // its primary's place
-    table_.SetRecord(node, std::move(record));
+    node->had_replicas |=
+        !node->record().primary() && record.primary() && !record.claims.empty();  // its primary's place
+    table_.SetRecord(node, *read);
   }
   news_.push_back(node->id());
   state_dirty_ = publish_ = true;
@@ -107,8 +116,8 @@ void EngineCore::SendRecords(const Node& peer, const std::vector<const Node*>& n
   for (const Node* node : nodes) {
     if (node->self && !started()) continue;
     if (m == nullptr) m = std::make_shared<proto::BusMessage>();
-    m->mutable_records()->add_record(node->record.bytes);
-    bytes += node->record.bytes.size();
+    m->mutable_records()->add_record(node->record().bytes);
+    bytes += node->record().bytes.size();
     if (bytes >= kMaxRecordsBytes) {
       SendTo(peer, std::move(m));
       m = nullptr;
@@ -156,7 +165,7 @@ void EngineCore::StartSync(Node* peer) {
     for (const auto& node : table_.all()) {
       auto* have = sync->add_have();
       have->set_id(node->id().Bytes());
-      have->set_version(node->record.version);
+      have->set_version(node->record().version);
     }
   } else {
     for (uint64_t b : table_.buckets()) sync->add_buckets(b);
@@ -182,7 +191,7 @@ void EngineCore::OnSync(Node* from, const proto::Sync& sync) {
       if ((differ >> node->id().bucket() & 1) == 0) continue;
       auto* have = reply->add_have();
       have->set_id(node->id().Bytes());
-      have->set_version(node->record.version);
+      have->set_version(node->record().version);
     }
   }
   std::vector<const Node*> give;
@@ -191,9 +200,9 @@ void EngineCore::OnSync(Node* from, const proto::Sync& sync) {
     auto id = NodeId::FromBytes(have.id());
     if (!id || !named.insert(*id).second) continue;
     Node* node = table_.Find(*id);
-    if (node == nullptr ? !forgotten_.Has(*id, now()) : have.version() > node->record.version) {
+    if (node == nullptr ? !forgotten_.Has(*id, now()) : have.version() > node->record().version) {
       reply->add_want(id->Bytes());
-    } else if (node != nullptr && have.version() < node->record.version) {
+    } else if (node != nullptr && have.version() < node->record().version) {
       give.push_back(node);
     }
   }
@@ -223,7 +232,7 @@ void EngineCore::OnRecords(Node* from, const proto::Records& records) {
 void EngineCore::OnForgotten(Node* from, const proto::Forgotten& message) {
   auto id = NodeId::FromBytes(message.id());
   Node* node = id ? table_.Find(*id) : nullptr;
-  if (!id || *id == self_->id() || node == from || self_->record.primary_id == *id) return;
+  if (!id || *id == self_->id() || node == from || self_->record().primary_id == *id) return;
   int64_t ms = std::min<int64_t>(message.ttl_ms(), kForgetMs);
   if (ms <= 0) return;
   if (node != nullptr) {

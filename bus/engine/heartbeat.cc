@@ -91,7 +91,9 @@ void EngineCore::TendNode(Node* node) {
   bool quiet = node->out.state == OutLink::kBound && node->out.asked_ms == 0 && node->ping_sent_ms == 0 &&
                node->unanswered_ms == 0 && !node->pfail && !node->fail &&
                node->stalled_ms < static_cast<uint64_t>(timeout());
-  if (quiet) table_.quiet_ms(*node) = heard + timeout() / 2;
+  if (!quiet) return;
+  table_.quiet_ms(*node) = heard + timeout() / 2;
+  if (node->troubled() && node->trouble().orphan_since_ms == 0 && CountReports(node) == 0) node->ForgetTrouble();
 }
 
 void EngineCore::Ping(Node* node, Tell tell) {
@@ -188,7 +190,7 @@ void EngineCore::FillView(proto::View* view, Tell tell) {
   view->set_members(table_.members());
   view->set_node_count(static_cast<uint32_t>(table_.size()));
   view->set_current_epoch(current_epoch_);
-  view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record.version);
+  view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record().version);
   for (uint64_t p : positions_) view->add_positions(p);
   for (size_t i = 0; i < std::min(suspects_.size(), kSuspectsInView); ++i) {
     if (++suspect_cursor_ >= suspects_.size()) suspect_cursor_ = 0;
@@ -232,11 +234,11 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   proto::Heartbeat* pong = m->mutable_pong();
   pong->set_seq(ping.seq());
   pong->set_stalled_ms(StalledMs());
-  pong->set_your_version(from->record.version);
+  pong->set_your_version(from->record().version);
   // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
   const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
   pong->set_withheld(stalled || Withheld(*from));
-  pong->set_no_mandate(self_->owner() && from->owner() && !from->record.own_electorate && mandate_ms_ <= now());
+  pong->set_no_mandate(self_->owner() && from->owner() && !from->record().own_electorate && mandate_ms_ <= now());
   // Also if this node does not decide about it: it may be about to make it a witness.
   if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, 0, {}});
   if (ping.has_view()) FillView(pong->mutable_view(), ping.view().age_count() == 0 ? Tell::kDigest : Tell::kAll);
@@ -249,7 +251,7 @@ void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
   from->out.asked_ms = 0;
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
     // The word counts only of those who know that we are a primary.
-    if (!pong.withheld() && self_->record.primary() && pong.your_version() >= primary_since_) {
+    if (!pong.withheld() && self_->record().primary() && pong.your_version() >= primary_since_) {
       NodeTable::Pulse& pulse = table_.pulse(*from);
       pulse.agreed_ms = from->ping_sent_ms;
       if (!pong.no_mandate()) pulse.confirmed_ms = from->ping_sent_ms;
@@ -275,7 +277,7 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
     from->offset = 0;
     for (uint64_t p : view.positions()) from->offset += p;
   }
-  if (view.version() == from->record.version) from->view_ms = now();
+  if (view.version() == from->record().version) from->view_ms = now();
   if (view.members() == table_.members()) TakeAges(from, view);
   if (view.suspects_size() <= kMaxSuspectsInView) {
     for (const std::string& id : view.suspects()) TakeReport(from, id);

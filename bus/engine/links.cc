@@ -37,14 +37,14 @@ void EngineCore::Close(LinkId link, const char* reason) {
   out_->push_back(CloseEffect{link, reason});
 }
 
-void EngineCore::Dial(OutLink* out, Outbound whom, const std::string& ip, uint16_t bus_port) {
+void EngineCore::Dial(OutLink* out, Outbound whom, Text ip, uint16_t bus_port) {
   out->id = next_link_;
   next_link_ += 2;
   out->state = OutLink::kDialing;
   out->since_ms = now();
-  out->ip = ip;
   outbound_[out->id] = whom;
-  out_->push_back(DialEffect{out->id, ip, bus_port});
+  out_->push_back(DialEffect{out->id, ip.str(), bus_port});
+  out->ip = std::move(ip);
 }
 
 void EngineCore::Greet(OutLink* out, const NodeId& expected, Introduction as) {
@@ -59,8 +59,8 @@ void EngineCore::Greet(OutLink* out, const NodeId& expected, Introduction as) {
     hello->set_introduce(true);
     hello->set_fresh(Fresh());
   }
-  hello->set_your_ip(out->ip);
-  hello->set_record(self_->record.bytes);
+  hello->set_your_ip(out->ip.str());
+  hello->set_record(self_->record().bytes);
   Send(out->id, std::move(m));
 }
 
@@ -151,8 +151,8 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
       node->in = event.link;
       inbound_[event.link] = node;
     }
-    if (PlausibleIp(event.remote_ip, false) && node->seen_ip != event.remote_ip) {
-      node->seen_ip = event.remote_ip;
+    if (PlausibleIp(event.remote_ip, false) && node->seen_ip.str() != event.remote_ip) {
+      node->seen_ip = Text(event.remote_ip, node->shared_record());
       node->no_address = false;
       members_dirty_ = publish_ = true;
     }
@@ -178,7 +178,7 @@ void EngineCore::OnHello(const MessageEvent& event, const proto::Hello& hello) {
   welcome->set_known(node != nullptr);
   welcome->set_fresh(Fresh());
   if (PlausibleIp(event.remote_ip, false)) welcome->set_your_ip(event.remote_ip);
-  welcome->set_record(self_->record.bytes);
+  welcome->set_record(self_->record().bytes);
   Send(event.link, std::move(m));
   if (node != nullptr) TendLink(node);
 }
@@ -208,15 +208,15 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
   if (!handshake->id.empty() && handshake->id != id) return DropHandshake(handshake, "wrong node");
   Node* node = table_.Find(id);
   if (node == nullptr) {
-    absl::StatusOr<Record> record = ReadRecord(welcome.record());
-    if (!record.ok() || record->id != id || !EpochPlausible(record->config_epoch)) {
+    absl::StatusOr<RecordPtr> record = Read(welcome.record());
+    if (!record.ok() || (*record)->id != id || !EpochPlausible((*record)->config_epoch)) {
       ++stats_.messages_refused;
       return DropHandshake(handshake, "bad welcome");
     }
     if (handshake->seed && !MayAdopt(*handshake, id, welcome)) return DropHandshake(handshake, "another cluster");
     attached_ |= !welcome.fresh();
     forgotten_.Expire(id);  // an operator's MEET is stronger than an earlier FORGET
-    current_epoch_ = std::max(current_epoch_, record->config_epoch);
+    current_epoch_ = std::max(current_epoch_, (*record)->config_epoch);
     node = table_.Add(*std::move(record));
     if (node == nullptr) return DropHandshake(handshake, "too many nodes");
     table_.pulse(*node).heard_ms = node->direct_ms = now();
@@ -311,7 +311,8 @@ bool EngineCore::StartHandshake(const std::string& ip, uint16_t port, uint16_t b
   h->out.next_try_ms = now();
   handshakes_.push_back(std::move(h));
   publish_ |= !handshakes_.back()->seed;
-  if (started()) Dial(&handshakes_.back()->out, {nullptr, handshakes_.back().get()}, ip, bus_port);
+  if (started())
+    Dial(&handshakes_.back()->out, {nullptr, handshakes_.back().get()}, Text(ip, self_->shared_record()), bus_port);
   return true;
 }
 
@@ -330,7 +331,7 @@ void EngineCore::TendHandshakes() {
         Note(EventKind::kAddress, absl::StrCat("no node proved itself at ", h->ip, ":", h->bus_port, ": given up"));
       DropHandshake(h, "handshake timeout");
     } else if (h->out.state == OutLink::kNone && now() >= h->out.next_try_ms && started()) {
-      Dial(&h->out, {nullptr, h}, h->ip, h->bus_port);
+      Dial(&h->out, {nullptr, h}, Text(h->ip, self_->shared_record()), h->bus_port);
     } else if (h->out.state == OutLink::kGreeting && now() >= h->out.next_try_ms + 1000) {
       Close(h->out.id, "no welcome");
     }
@@ -342,14 +343,14 @@ void EngineCore::TendLink(Node* node) {
   OutLink& out = node->out;
   int64_t patience = std::max<int64_t>(timeout() / 2, 500);
   if (out.state == OutLink::kNone && started() && dials_left_ > 0 && now() >= out.next_try_ms) {
-    const Record& r = node->record;
+    const Record& r = node->record();
     // The record's address, unless that has failed and the node was seen elsewhere.
     bool seen = r.ip.empty() || (out.failures % 2 == 1 && !node->seen_ip.empty());
-    const std::string& ip = seen ? node->seen_ip : r.ip;
+    Text ip = seen ? node->seen_ip : Text(r.ip, node->shared_record());
     if (ip.empty() || (node->fail && dead_dials_left_ == 0)) return;
     --dials_left_;
     if (node->fail) --dead_dials_left_;
-    Dial(&out, {node, nullptr}, ip, r.bus_port);
+    Dial(&out, {node, nullptr}, std::move(ip), r.bus_port);
   } else if (out.state == OutLink::kDialing && now() - out.since_ms > patience) {
     Close(out.id, "dial timeout");
   } else if (out.state == OutLink::kGreeting && now() >= out.next_try_ms) {
@@ -374,12 +375,12 @@ void EngineCore::LearnOwnIp(const std::string& ip, const char* how) {
 // What `from` sees as our address. One differing word does not move a node that others see where it was.
 void EngineCore::Observe(Node* from, const std::string& ip) {
   if (!PlausibleIp(ip, false)) return;
-  from->observed_me = ip;
+  from->observed_me = Text(ip, self_->shared_record());
   if (own_.ip() == ip || !options_.ip.empty()) return;
   size_t news = 0, olds = 0;
   for (const auto& node : table_.all()) {
-    news += node->observed_me == ip;
-    olds += !own_.ip().empty() && node->observed_me == own_.ip();
+    news += node->observed_me.str() == ip;
+    olds += !own_.ip().empty() && node->observed_me.str() == own_.ip();
   }
   if (news > olds) LearnOwnIp(ip, "how others see us");
 }
@@ -398,7 +399,9 @@ void EngineCore::DropNode(Node* node, const char* reason) {
     }
   }
   if (node->voter()) {  // nobody else's reports are kept
-    for (const auto& other : table_.all()) other->reports.erase(node->id());
+    for (const auto& other : table_.all()) {
+      if (other->troubled()) other->trouble().reports.erase(node->id());
+    }
   }
   std::erase(own_voters_, node->index);
   table_.Remove(node);

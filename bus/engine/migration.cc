@@ -17,7 +17,7 @@ constexpr int64_t kOrphanMs = 5000;
 bool EngineCore::Orphaned(const Node& primary) const {
   if (!primary.owner() || !primary.had_replicas || primary.fail) return false;
   return std::none_of(table_.all().begin(), table_.all().end(), [&](const auto& node) {
-    return node->record.primary_id == primary.id() && !node->fail && !node->pfail;
+    return node->record().primary_id == primary.id() && !node->fail && !node->pfail;
   });
 }
 
@@ -34,7 +34,7 @@ void EngineCore::TendMigration() {
   std::vector<uint32_t> working(table_.places(), 0);
   uint32_t most = 0;
   for (const auto& node : table_.all()) {
-    Node* primary = node->record.primary() ? nullptr : table_.Find(node->record.primary_id);
+    Node* primary = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
     if (primary == nullptr) continue;
     primary->had_replicas = true;
     if (!node->fail && !node->pfail) most = std::max(most, ++working[primary->index]);
@@ -44,10 +44,10 @@ void EngineCore::TendMigration() {
     bool is = node->owner() && node->had_replicas && working[node->index] == 0 && !node->fail;
     orphans_ |= is;
     if (!is) {
-      node->orphan_since_ms = 0;
-    } else if (node->orphan_since_ms == 0) {
-      node->orphan_since_ms = now();
-    } else if (orphan == nullptr && now() - node->orphan_since_ms > kOrphanMs) {
+      if (node->troubled()) node->trouble().orphan_since_ms = 0;
+    } else if (node->trouble().orphan_since_ms == 0) {
+      node->trouble().orphan_since_ms = now();
+    } else if (orphan == nullptr && now() - node->trouble().orphan_since_ms > kOrphanMs) {
       orphan = node.get();
     }
   }
@@ -57,7 +57,7 @@ void EngineCore::TendMigration() {
   uint32_t ours = working[primary->index];
   if (ours <= std::max<uint32_t>(options_.migration_barrier, 1) || ours != most) return;
   for (const auto& node : table_.all()) {  // by id
-    Node* its = node->record.primary() ? nullptr : table_.Find(node->record.primary_id);
+    Node* its = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
     if (its == nullptr || working[its->index] != most || node->fail || node->pfail) continue;
     if (node->self) Follow(orphan, absl::StrCat("it has no working replica, and ", Name(*primary), " has ", ours));
     return;

@@ -88,4 +88,23 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   return out;
 }
 
+absl::StatusOr<RecordPtr> RecordPool::Read(std::string_view bytes) {
+  const size_t key = absl::HashOf(bytes);
+  if (auto it = records_.find(key); it != records_.end()) {
+    if (RecordPtr record = it->second.lock(); record != nullptr && record->bytes == bytes) return record;
+  }
+  absl::StatusOr<Record> read = ReadRecord(bytes);
+  if (!read.ok()) return read.status();
+  if (records_.size() >= purge_at_) {
+    absl::erase_if(records_, [](const auto& r) { return r.second.expired(); });
+    purge_at_ = 64 + 2 * records_.size();
+  }
+  auto record = std::make_shared<const Record>(*std::move(read));
+  records_[key] = record;
+  return record;
+}
+
+const Trouble Node::kNoTrouble;
+const std::string Text::kNone;
+
 }  // namespace skein::bus

@@ -3,7 +3,9 @@
 #define SKEIN_BUS_ENGINE_NODE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -32,14 +34,41 @@ struct Record {
 
   bool primary() const { return primary_id.empty(); }
 };
+// Never changed once it is shared: engines of one process (the simulator) hold equal records together.
+using RecordPtr = std::shared_ptr<const Record>;
 
 // Checks everything that can be checked without knowing other nodes. InvalidArgument names what is wrong.
 absl::StatusOr<Record> ReadRecord(std::string_view bytes);
+
+// Records by their bytes, while anybody holds them. Not safe for threads.
+class RecordPool {
+ public:
+  absl::StatusOr<RecordPtr> Read(std::string_view bytes);
+
+ private:
+  absl::flat_hash_map<size_t, std::weak_ptr<const Record>> records_;  // by the hash of their bytes
+  size_t purge_at_ = 64;
+};
 // True for "" only if `allow_empty`; else text that could be an IPv4 or IPv6 address.
 bool PlausibleIp(std::string_view ip, bool allow_empty);
 bool PlausibleHostname(std::string_view name);
 // A name for people (cluster-announce-human-nodename): printable, without blanks and what CLUSTER NODES separates by.
 bool PlausibleName(std::string_view name);
+
+// A text that several members have in common, nearly always the address in a record: then it is that record's.
+class Text {
+ public:
+  Text() = default;
+  Text(const std::string& text, const RecordPtr& like)
+      : text_(text == like->ip ? std::shared_ptr<const std::string>(like, &like->ip)
+                               : std::make_shared<const std::string>(text)) {}
+  const std::string& str() const { return text_ != nullptr ? *text_ : kNone; }
+  bool empty() const { return str().empty(); }
+
+ private:
+  static const std::string kNone;
+  std::shared_ptr<const std::string> text_;
+};
 
 // How a node is greeted that may not know us: not at all, as an operator asked (CLUSTER MEET), or as a seed gave its
 // address.
@@ -54,16 +83,25 @@ struct OutLink {
   int64_t asked_ms = 0;     // when the first of the pings that it has not answered was sent; 0: none
   int64_t next_try_ms = 0;  // kNone: dial; kGreeting: say Hello again
   uint32_t failures = 0;    // dials in a row that came to nothing
-  std::string ip;           // dialled
+  Text ip;                  // dialled
+};
+
+// What is known of a member only while something is wrong.
+struct Trouble {
+  int64_t fail_ms = 0;
+  int64_t reported_ms = 0;                       // when we last sent our suspicion to the voters
+  int64_t orphan_since_ms = 0;                   // 0: it is not one
+  absl::flat_hash_map<NodeId, int64_t> reports;  // voter that suspects it -> when it said so
 };
 
 struct Node {
-  Record record;
+  explicit Node(RecordPtr record) : record_(std::move(record)) {}
+
   uint16_t index = 0;  // stable while it is a member; see NodeTable
   bool self = false;
 
-  std::string seen_ip;      // where it was reached, or came from
-  std::string observed_me;  // the address it says our link comes from
+  Text seen_ip;      // where it was reached, or came from
+  Text observed_me;  // the address it says our link comes from
   OutLink out;
   LinkId in = 0;                                 // its newest accepted link to us
   Introduction introduce = Introduction::kNone;  // until it knows us
@@ -76,26 +114,39 @@ struct Node {
   int64_t unanswered_unix_ms = 0;
   uint64_t stalled_ms = 0;  // its own word about its data plane
   bool pfail = false, fail = false;
-  bool watched = false;  // see EngineCore::watched_
-  int64_t fail_ms = 0;
-  int64_t reported_ms = 0;                       // when we last sent our suspicion to the voters
-  absl::flat_hash_map<NodeId, int64_t> reports;  // voter that suspects it -> when it said so
-  int64_t synced_ms = 0;                         // when it last believed what we believe
+  bool watched = false;   // see EngineCore::watched_
+  int64_t synced_ms = 0;  // when it last believed what we believe
   int64_t last_sync_ms = -1000;
 
-  uint64_t offset = 0;          // sum of its log positions
-  uint32_t owned = 0;           // slots it owns in our view
-  bool elector = false;         // an owner of slots, or a witness of one
-  int64_t view_ms = 0;          // when it last showed that our record of it is its newest
-  uint64_t knows_version = 0;   // the version of our record with which it last agreed to us as a primary
-  bool had_replicas = false;    // so that its loss of them all is noticed
-  int64_t orphan_since_ms = 0;  // 0: it is not one
+  uint64_t offset = 0;         // sum of its log positions
+  uint32_t owned = 0;          // slots it owns in our view
+  bool elector = false;        // an owner of slots, or a witness of one
+  int64_t view_ms = 0;         // when it last showed that our record of it is its newest
+  uint64_t knows_version = 0;  // the version of our record with which it last agreed to us as a primary
+  bool had_replicas = false;   // so that its loss of them all is noticed
 
-  const NodeId& id() const { return record.id; }
-  bool owner() const { return owned > 0 && record.primary(); }
+  const Record& record() const { return *record_; }
+  const RecordPtr& shared_record() const { return record_; }
+  const NodeId& id() const { return record_->id; }
+  bool owner() const { return owned > 0 && record_->primary(); }
   bool voter() const { return elector; }
   // An open link to it, preferring ours; 0: none.
   LinkId link() const { return out.state == OutLink::kBound ? out.id : in; }
+
+  Trouble& trouble() {
+    if (trouble_ == nullptr) trouble_ = std::make_unique<Trouble>();
+    return *trouble_;
+  }
+  const Trouble& trouble() const { return trouble_ != nullptr ? *trouble_ : kNoTrouble; }
+  bool troubled() const { return trouble_ != nullptr; }
+  void ForgetTrouble() { trouble_ = nullptr; }
+
+ private:
+  friend class NodeTable;
+  static const Trouble kNoTrouble;
+
+  RecordPtr record_;  // changed by NodeTable::SetRecord
+  std::unique_ptr<Trouble> trouble_;
 };
 
 }  // namespace skein::bus

@@ -56,7 +56,7 @@ void EngineCore::On(uint64_t request, const ForgetCommand& c) {
     return Fail(request, absl::StrCat("ERR Unknown node ", c.id));
   }
   if (node->self) return Fail(request, "ERR I tried hard but I can't forget myself...");
-  if (self_->record.primary_id == node->id()) return Fail(request, "ERR Can't forget my master!");
+  if (self_->record().primary_id == node->id()) return Fail(request, "ERR Can't forget my master!");
   auto m = std::make_shared<proto::BusMessage>();
   m->mutable_forgotten()->set_id(node->id().Bytes());
   m->mutable_forgotten()->set_ttl_ms(static_cast<uint32_t>(kForgetMs));
@@ -68,7 +68,7 @@ void EngineCore::On(uint64_t request, const ForgetCommand& c) {
 }
 
 void EngineCore::On(uint64_t request, const ResetCommand& c) {
-  if (c.has_keys && self_->record.primary()) {
+  if (c.has_keys && self_->record().primary()) {
     return Fail(request, "ERR CLUSTER RESET can't be called with master nodes containing keys");
   }
   // First the data plane lets go of what it has.
@@ -116,7 +116,7 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
     own_.set_version(0);
     primary_since_ = 0;
     AdoptOptions();
-    if (!self_->record.ip_fixed) own_.set_ip(self_->record.ip);
+    if (!self_->record().ip_fixed) own_.set_ip(self_->record().ip);
     table_.Remove(self_);
     self_ = nullptr;
     Note(EventKind::kConfig, "reset: this node has a new id");
@@ -234,7 +234,7 @@ void EngineCore::On(uint64_t request, const CountFailureReportsCommand& c) {
 }
 
 void EngineCore::On(uint64_t request, const SetSlotCommand& c) {
-  if (!self_->record.primary() || !own_.primary_id().empty()) {
+  if (!self_->record().primary() || !own_.primary_id().empty()) {
     return Fail(request, "ERR Please use SETSLOT only with masters.");
   }
   if (c.slot >= kSlots) return Fail(request, "ERR Invalid or out of range slot");
@@ -249,7 +249,7 @@ void EngineCore::On(uint64_t request, const SetSlotCommand& c) {
     if (!out && mine) return Fail(request, absl::StrCat("ERR I'm already the owner of hash slot ", c.slot));
     Node* node = table_.FindHex(c.id);
     if (node == nullptr) return Fail(request, absl::StrCat("ERR I don't know about node ", c.id));
-    if (!node->record.primary()) return Fail(request, "ERR Target node is not a master");
+    if (!node->record().primary()) return Fail(request, "ERR Target node is not a master");
     (out ? migrating_ : importing_)[c.slot] = node->id();
   }
   publish_ = true;
@@ -259,7 +259,7 @@ void EngineCore::On(uint64_t request, const SetSlotCommand& c) {
 void EngineCore::SetSlotToNode(uint64_t request, const SetSlotCommand& c) {
   Node* node = table_.FindHex(c.id);
   if (node == nullptr) return Fail(request, absl::StrCat("ERR Unknown node ", c.id));
-  if (!node->record.primary()) return Fail(request, "ERR Target node is not a master");
+  if (!node->record().primary()) return Fail(request, "ERR Target node is not a master");
   bool mine = own_claims_[c.slot] && !closing_[c.slot];
   if (mine && !node->self && c.keys_in_slot != 0) {
     return Fail(request, absl::StrCat("ERR Can't assign hashslot ", c.slot,

@@ -14,15 +14,15 @@ void EngineCore::RebuildOwners() {
   std::fill(owner_.begin(), owner_.end(), kNobody);
   std::vector<const Node*> claimants;  // the one that wins comes last
   for (const auto& node : table_.all()) {
-    if (!node->self && node->record.primary() && !node->record.claims.empty()) claimants.push_back(node.get());
+    if (!node->self && node->record().primary() && !node->record().claims.empty()) claimants.push_back(node.get());
   }
   auto before_in_rank = [](const Record& a, const Record& b) {
     return a.config_epoch != b.config_epoch ? a.config_epoch < b.config_epoch : b.id < a.id;
   };
   std::sort(claimants.begin(), claimants.end(),
-            [&](const Node* a, const Node* b) { return before_in_rank(a->record, b->record); });
+            [&](const Node* a, const Node* b) { return before_in_rank(a->record(), b->record()); });
   for (const Node* node : claimants) {
-    for (SlotRange r : node->record.claims) std::fill(&owner_[r.first], &owner_[r.last] + 1, node->index);
+    for (SlotRange r : node->record().claims) std::fill(&owner_[r.first], &owner_[r.last] + 1, node->index);
   }
   // Calls with each run of slots of `mine` that one other node has, and that node.
   auto contested = [&](const SlotSet& mine, auto&& call) {
@@ -38,14 +38,14 @@ void EngineCore::RebuildOwners() {
   const uint64_t own_epoch = own_.config_epoch();
   contested(own_claims_ & ~closing_, [&](uint32_t first, uint32_t end, const Node* other) {
     if (other == nullptr) return;
-    const Record& r = other->record;
+    const Record& r = other->record();
     if (r.config_epoch > own_epoch || (r.config_epoch == own_epoch && r.id < self_->id())) {
       SetRange(&lost, first, end - 1);
     }
   });
-  if (self_->record.primary()) {
+  if (self_->record().primary()) {
     contested(OpenClaims(), [&](uint32_t first, uint32_t end, const Node* other) {
-      if (other != nullptr && before_in_rank(self_->record, other->record)) return;
+      if (other != nullptr && before_in_rank(self_->record(), other->record())) return;
       std::fill(owner_.begin() + first, owner_.begin() + end, self_->index);
     });
   }
@@ -77,7 +77,7 @@ void EngineCore::ApplyOverrides() {
     const auto& [slot, o] = *it;
     Node* winner = owner_[slot] == kNobody ? nullptr : table_.At(owner_[slot]);
     Node* target = o.target.empty() ? nullptr : table_.Find(o.target);
-    const uint64_t epoch = winner == nullptr ? 0 : winner->record.config_epoch;
+    const uint64_t epoch = winner == nullptr ? 0 : winner->record().config_epoch;
     bool newer = winner != nullptr && winner != target && epoch > o.epoch;
     bool gone = !o.target.empty() && target == nullptr;
     if (newer && target != nullptr && target->self && own_claims_[slot] && !closing_[slot] && now() < o.until_ms) {
@@ -110,7 +110,7 @@ void EngineCore::SetOverride(uint16_t slot, const NodeId& target, int64_t ms) {
 // A claim that comes after the operator's word is newer than it.
 void EngineCore::DropOverrides(const Node& node, const std::vector<SlotRange>& claims) {
   if (overrides_.empty()) return;
-  SlotSet fresh = ToSet(claims) & ~ToSet(node.record.claims);
+  SlotSet fresh = ToSet(claims) & ~ToSet(node.record().claims);
   owners_dirty_ |=
       std::erase_if(overrides_, [&](const auto& o) { return fresh[o.first] && o.second.target != node.id(); }) != 0;
 }
@@ -154,7 +154,7 @@ void EngineCore::RunHeld() {
 
 uint64_t EngineCore::MaxEpoch() const {
   uint64_t max = std::max(current_epoch_, own_.config_epoch());
-  for (const auto& node : table_.all()) max = std::max(max, node->record.config_epoch);
+  for (const auto& node : table_.all()) max = std::max(max, node->record().config_epoch);
   return max;
 }
 
@@ -176,14 +176,15 @@ bool EngineCore::BumpEpoch() {
 // Owners of slots must have epochs of their own. Of those that share one, the greatest id keeps it; the others move up,
 // each by its rank, so that all who see the same collision choose different epochs at once.
 void EngineCore::ResolveCollision() {
-  uint64_t epoch = self_->record.config_epoch;
-  if (!self_->record.primary() || own_claims_.none() || closing_.any() || !started() || own_.config_epoch() != epoch) {
+  uint64_t epoch = self_->record().config_epoch;
+  if (!self_->record().primary() || own_claims_.none() || closing_.any() || !started() ||
+      own_.config_epoch() != epoch) {
     return;
   }
   uint64_t above = 0;
   for (const auto& node : table_.all()) {
-    above += !node->self && node->record.primary() && node->record.config_epoch == epoch &&
-             !node->record.claims.empty() && self_->id() < node->id();
+    above += !node->self && node->record().primary() && node->record().config_epoch == epoch &&
+             !node->record().claims.empty() && self_->id() < node->id();
   }
   if (above == 0) return;
   SetConfigEpoch(MaxEpoch() + above, absl::StrCat("collision on epoch ", epoch));

@@ -49,11 +49,11 @@ void EngineCore::LoadState(const proto::NodeState& state) {
   }
   RefreshSelf();
   for (const proto::KnownNode& known : state.nodes()) {
-    absl::StatusOr<Record> record = ReadRecord(known.record());
-    if (!record.ok() || table_.Find(record->id) != nullptr) continue;
-    current_epoch_ = std::max(current_epoch_, record->config_epoch);
+    absl::StatusOr<RecordPtr> record = Read(known.record());
+    if (!record.ok() || table_.Find((*record)->id) != nullptr) continue;
+    current_epoch_ = std::max(current_epoch_, (*record)->config_epoch);
     Node* node = table_.Add(*std::move(record));
-    if (node != nullptr && PlausibleIp(known.ip(), true)) node->seen_ip = known.ip();
+    if (node != nullptr && PlausibleIp(known.ip(), true)) node->seen_ip = Text(known.ip(), node->shared_record());
   }
   for (const auto& [moves, into] : {std::pair{&state.migrating(), &migrating_}, {&state.importing(), &importing_}}) {
     for (const proto::SlotMoveState& move : *moves) {
@@ -116,10 +116,10 @@ void EngineCore::RefreshSelf() {
   }
   r.claims = ToRanges(durable_claims_);
   if (self_ == nullptr) {
-    self_ = table_.Add(std::move(r));
+    self_ = table_.Add(std::make_shared<const Record>(std::move(r)));
     self_->self = true;
   } else {
-    table_.SetRecord(self_, std::move(r));
+    table_.SetRecord(self_, std::make_shared<const Record>(std::move(r)));
   }
   owners_dirty_ = publish_ = lease_dirty_ = true;
 }
@@ -160,8 +160,8 @@ void EngineCore::PersistNow() {
   for (const auto& node : table_.all()) {
     if (node->self) continue;
     proto::KnownNode* known = state->add_nodes();
-    known->set_record(node->record.bytes);
-    known->set_ip(node->seen_ip);
+    known->set_record(node->record().bytes);
+    known->set_ip(node->seen_ip.str());
   }
   for (const auto& [slot, peer] : migrating_) {
     auto* move = state->add_migrating();
@@ -212,7 +212,7 @@ void EngineCore::OnPersisted(uint64_t id) {
 }
 
 void EngineCore::TakeDurable(std::shared_ptr<const proto::NodeRecord> own) {
-  if (own->primary_id().empty() && !self_->record.primary()) primary_since_ = own->version();
+  if (own->primary_id().empty() && !self_->record().primary()) primary_since_ = own->version();
   durable_own_ = std::move(own);
   std::vector<SlotRange> claims;
   CHECK(ReadSlots(*durable_own_, &claims)) << "own record has bad slots";

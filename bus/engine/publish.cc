@@ -73,10 +73,10 @@ void EngineCore::UpdateState() {
 
 TopologyNode EngineCore::Describe(const Node& node) const {
   TopologyNode t;
-  const Record& r = node.record;
+  const Record& r = node.record();
   t.id = r.id.Hex();
   t.shard_id = r.shard_id.Hex();
-  t.ip = r.ip.empty() ? node.seen_ip : r.ip;
+  t.ip = r.ip.empty() ? node.seen_ip.str() : r.ip;
   t.hostname = r.hostname;
   t.port = r.port;
   t.tls_port = r.tls_port;
@@ -116,8 +116,8 @@ void EngineCore::Publish() {
     if (!node->self) add(*node);
   }
   for (const auto& node : table_.all()) {
-    if (node->record.primary()) continue;
-    if (Node* primary = table_.Find(node->record.primary_id)) {
+    if (node->record().primary()) continue;
+    if (Node* primary = table_.Find(node->record().primary_id)) {
       t->nodes[place[node->index]].primary_index = place[primary->index];
     }
   }
@@ -151,8 +151,8 @@ void EngineCore::Publish() {
   for (const TopologyNode& n : t->nodes) {
     (n.fail ? t->slots_fail : n.pfail ? t->slots_pfail : t->slots_ok) += n.slot_count;
   }
-  topology_ = std::move(t);
-  out_->push_back(PublishEffect{topology_});
+  if (options_.keep_topology) topology_ = t;
+  out_->push_back(PublishEffect{std::move(t)});
 }
 
 }  // namespace skein::bus

@@ -14,7 +14,7 @@ constexpr int64_t kLateTickMs = 300;  // ticks come every 100 ms
 
 // To be told to the voters, if this node is one.
 void EngineCore::Report(const Node& suspect, bool cleared) {
-  const_cast<Node&>(suspect).reported_ms = now();
+  const_cast<Node&>(suspect).trouble().reported_ms = now();
   if (!self_->voter()) return;
   std::vector<NodeId>& say = cleared ? say_cleared_ : say_suspect_;
   std::erase(cleared ? say_suspect_ : say_cleared_, suspect.id());
@@ -38,8 +38,8 @@ void EngineCore::SendReports() {
   take(&say_cleared_, [&] { return s->add_cleared(); });
   for (const auto& node : table_.all()) {
     if (node->self) continue;
-    bool replica = !node->record.primary() &&
-                   std::find(suspects.begin(), suspects.end(), node->record.primary_id) != suspects.end();
+    bool replica = !node->record().primary() &&
+                   std::find(suspects.begin(), suspects.end(), node->record().primary_id) != suspects.end();
     if (node->voter() || replica) SendTo(*node, m);
   }
 }

@@ -8,7 +8,7 @@ void EngineCore::On(uint64_t request, const ReplicateCommand& c) {
   Node* node = table_.FindHex(c.id);
   if (node == nullptr) return Fail(request, absl::StrCat("ERR Unknown node ", c.id));
   if (node->self) return Fail(request, "ERR Can't replicate myself");
-  if (!node->record.primary()) return Fail(request, "ERR I can only replicate a master, not a replica.");
+  if (!node->record().primary()) return Fail(request, "ERR I can only replicate a master, not a replica.");
   if (own_.primary_id().empty() && (own_claims_.any() || self_->owned != 0 || c.has_keys)) {
     return Fail(request, "ERR To set a master the node must be empty and without assigned slots.");
   }
@@ -17,13 +17,13 @@ void EngineCore::On(uint64_t request, const ReplicateCommand& c) {
 }
 
 Node* EngineCore::Primary() const {
-  const NodeId& id = self_->record.primary_id;
+  const NodeId& id = self_->record().primary_id;
   return id.empty() || !started() ? nullptr : table_.Find(id);
 }
 
 void EngineCore::Follow(Node* primary, const std::string& why) {
   own_.set_primary_id(primary->id().Bytes());
-  own_.set_shard_id(primary->record.shard_id.Bytes());
+  own_.set_shard_id(primary->record().shard_id.Bytes());
   own_.set_own_electorate(false);
   own_.clear_witnesses();
   migrating_.clear();
@@ -43,8 +43,8 @@ void EngineCore::Follow(Node* primary, const std::string& why) {
 Node* EngineCore::GroupOwner() const {
   Node* best = nullptr;
   for (const auto& node : table_.all()) {
-    if (node->self || !node->owner() || node->record.shard_id.bytes() != own_.shard_id()) continue;
-    if (best == nullptr || node->record.config_epoch > best->record.config_epoch) best = node.get();
+    if (node->self || !node->owner() || node->record().shard_id.bytes() != own_.shard_id()) continue;
+    if (best == nullptr || node->record().config_epoch > best->record().config_epoch) best = node.get();
   }
   return best;
 }
@@ -54,27 +54,27 @@ void EngineCore::StandDown() {
   stand_down_ = false;
   Node* owner = GroupOwner();
   if (owner == nullptr) return;
-  Follow(owner, absl::StrCat("it has taken over with epoch ", owner->record.config_epoch));
+  Follow(owner, absl::StrCat("it has taken over with epoch ", owner->record().config_epoch));
 }
 
 // A replica stays with its group: it follows whoever took its primary's place, and never another replica.
 void EngineCore::TendRole() {
   Node* primary = Primary();
   if (primary == nullptr || promote_epoch_ != 0 || own_.primary_id() != primary->id().bytes()) return;
-  if (!primary->record.primary()) {
-    Node* next = table_.Find(primary->record.primary_id);
-    if (next != nullptr && !next->self && next->record.primary()) {
+  if (!primary->record().primary()) {
+    Node* next = table_.Find(primary->record().primary_id);
+    if (next != nullptr && !next->self && next->record().primary()) {
       Follow(next, absl::StrCat("its primary ", Name(*primary), " is a replica of it"));
     }
     return;
   }
-  if (primary->owned == 0 && !primary->record.claims.empty()) {
+  if (primary->owned == 0 && !primary->record().claims.empty()) {
     if (Node* owner = GroupOwner(); owner != nullptr && owner != primary) {
       return Follow(owner, absl::StrCat("it has taken over from ", Name(*primary)));
     }
   }
-  if (own_.shard_id() != primary->record.shard_id.bytes()) {
-    own_.set_shard_id(primary->record.shard_id.Bytes());
+  if (own_.shard_id() != primary->record().shard_id.bytes()) {
+    own_.set_shard_id(primary->record().shard_id.Bytes());
     OwnChanged();
   }
 }

@@ -29,7 +29,7 @@ bool IsNumeric(const std::string& host) {
 }  // namespace
 
 bool EngineCore::Fresh() const {
-  return !attached_ && unassigned_ == kSlots && own_claims_.none() && self_->record.primary();
+  return !attached_ && unassigned_ == kSlots && own_claims_.none() && self_->record().primary();
 }
 
 void EngineCore::On(uint64_t request, const SeedsCommand& c) {
@@ -87,10 +87,10 @@ void EngineCore::OnResolved(uint64_t id, const std::vector<std::string>& ips) {
 
 void EngineCore::GreetSeed(const std::string& ip, uint16_t bus_port) {
   if (!PlausibleIp(ip, false) || bus_port == 0) return;
-  if (ip == self_->record.ip && bus_port == self_->record.bus_port) return;
+  if (ip == self_->record().ip && bus_port == self_->record().bus_port) return;
   if (own_addresses_.Has(absl::StrCat(ip, ":", bus_port), now())) return;
   for (const auto& node : table_.all()) {
-    if (node->out.state == OutLink::kBound && node->out.ip == ip && node->record.bus_port == bus_port) return;
+    if (node->out.state == OutLink::kBound && node->out.ip.str() == ip && node->record().bus_port == bus_port) return;
   }
   StartHandshake(ip, 0, bus_port, NodeId(), Introduction::kSeed);
 }

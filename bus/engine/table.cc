@@ -10,7 +10,7 @@ bool IdLess(const std::unique_ptr<Node>& node, const NodeId& id) { return node->
 }  // namespace
 
 void NodeTable::Count(const Node& node, bool in) {
-  uint64_t id = node.id().Hash(), both = Mix(id ^ Mix(node.record.version));
+  uint64_t id = node.id().Hash(), both = Mix(id ^ Mix(node.record().version));
   members_ += in ? id : -id;
   buckets_[node.id().bucket()] += in ? both : -both;
 }
@@ -21,10 +21,9 @@ uint64_t NodeTable::digest() const {
   return sum;
 }
 
-Node* NodeTable::Add(Record record) {
+Node* NodeTable::Add(RecordPtr record) {
   if (nodes_.size() >= kMaxNodes) return nullptr;
-  auto node = std::make_unique<Node>();
-  node->record = std::move(record);
+  auto node = std::make_unique<Node>(std::move(record));
   Node* raw = node.get();
   auto free = std::find(places_.begin(), places_.end(), nullptr);
   raw->index = static_cast<uint16_t>(free - places_.begin());
@@ -54,9 +53,9 @@ void NodeTable::Remove(Node* node) {
   nodes_.erase(place);
 }
 
-void NodeTable::SetRecord(Node* node, Record record) {
+void NodeTable::SetRecord(Node* node, RecordPtr record) {
   Count(*node, false);
-  node->record = std::move(record);
+  node->record_ = std::move(record);
   Count(*node, true);
 }
 

@@ -16,11 +16,11 @@ class NodeTable {
   static constexpr int kBuckets = 64;
 
   // Takes a new member; its id must not be there. Null if the table is full.
-  Node* Add(Record record);
+  Node* Add(RecordPtr record);
   // The pointer and its index are invalid afterwards.
   void Remove(Node* node);
   // Replaces the record of a member (same id), keeping the digests right.
-  void SetRecord(Node* node, Record record);
+  void SetRecord(Node* node, RecordPtr record);
 
   Node* Find(const NodeId& id) const;
   Node* FindHex(std::string_view hex) const;

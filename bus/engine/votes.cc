@@ -48,20 +48,22 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
   Node* candidate = table_.Find(asked.candidate);
   if (primary == nullptr || !primary->owner()) return proto::VOTE_REFUSAL_UNKNOWN_PRIMARY;
   if (!Decides(*self_, primary)) return proto::VOTE_REFUSAL_NOT_A_VOTER;
-  if (candidate == nullptr || candidate->record.primary_id != asked.primary) return proto::VOTE_REFUSAL_NOT_ITS_REPLICA;
-  if (primary->record.version > asked.primary_version) {
+  if (candidate == nullptr || candidate->record().primary_id != asked.primary)
+    return proto::VOTE_REFUSAL_NOT_ITS_REPLICA;
+  if (primary->record().version > asked.primary_version) {
     SendRecords(*candidate, {primary});
     return proto::VOTE_REFUSAL_STALE;
   }
   for (SlotRange range : asked.claims) {
     for (uint32_t s = range.first; s <= range.last; ++s) {
       Node* owner = owner_[s] == kNobody ? nullptr : table_.At(owner_[s]);
-      if (owner == nullptr || owner == primary || owner->record.config_epoch <= primary->record.config_epoch) continue;
+      if (owner == nullptr || owner == primary || owner->record().config_epoch <= primary->record().config_epoch)
+        continue;
       SendRecords(*candidate, {owner});
       return proto::VOTE_REFUSAL_STALE;
     }
   }
-  if (asked.epoch <= primary->record.config_epoch || asked.epoch <= vote_floor_) return proto::VOTE_REFUSAL_OLD_EPOCH;
+  if (asked.epoch <= primary->record().config_epoch || asked.epoch <= vote_floor_) return proto::VOTE_REFUSAL_OLD_EPOCH;
   for (const CastVote& vote : votes_) {
     if (vote.epoch == asked.epoch) return proto::VOTE_REFUSAL_ALREADY_VOTED;
   }
@@ -88,11 +90,11 @@ bool EngineCore::RecentlyVoted(const NodeId& primary, const NodeId& candidate) c
 
 // What any other of the group may still write on our word must have run out.
 bool EngineCore::TooEarly(const Node& primary, const Node& candidate) const {
-  return !primary.fail || now() < begun_ms_ + timeout() || TrustsAnother(candidate, primary.record.claims);
+  return !primary.fail || now() < begun_ms_ + timeout() || TrustsAnother(candidate, primary.record().claims);
 }
 
 bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const {
-  const NodeId& group = node.record.shard_id;
+  const NodeId& group = node.record().shard_id;
   if (!node.self && own_.shard_id() == group.bytes()) {
     bool standing = election_.phase == Election::kSaving || election_.phase == Election::kVoting;
     SlotSet ours = standing ? own_claims_ | election_.claims : own_claims_;
@@ -103,12 +105,12 @@ bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& s
   return std::any_of(it->second.begin(), it->second.end(), [&](const Grant& grant) {
     if (grant.to == node.id() || now() >= grant.at_ms + timeout() || GaveWay(grant)) return false;
     const Node* other = table_.Find(grant.to);
-    return Overlap(slots, grant.epoch > other->record.config_epoch ? grant.claims : other->record.claims);
+    return Overlap(slots, grant.epoch > other->record().config_epoch ? grant.claims : other->record().claims);
   });
 }
 
 void EngineCore::Trust(const Node& node, Grant grant) {
-  std::vector<Grant>& grants = grants_[node.record.shard_id];
+  std::vector<Grant>& grants = grants_[node.record().shard_id];
   if (grants.size() == 1 && grants[0].to == grant.to) {
     grants[0] = std::move(grant);
     return;
@@ -121,8 +123,8 @@ void EngineCore::Trust(const Node& node, Grant grant) {
 bool EngineCore::GaveWay(const Grant& grant) const {
   const Node* node = table_.Find(grant.to);
   if (node == nullptr || node->self) return true;  // what this node itself does is known
-  if (grant.epoch > node->record.config_epoch) return node->view_ms > grant.until_ms;
-  return !node->record.primary() || node->record.claims.empty();
+  if (grant.epoch > node->record().config_epoch) return node->view_ms > grant.until_ms;
+  return !node->record().primary() || node->record().claims.empty();
 }
 
 // One vote an epoch, also after a restart: it is sent when it is on disk.
@@ -131,7 +133,7 @@ void EngineCore::GrantVote(const AskedVote& asked) {
   unsent_votes_.emplace_back(asked.candidate, asked.epoch);
   vote_dirty_ = lease_dirty_ = true;
   Node* candidate = table_.Find(asked.candidate);
-  if (asked.agreed) grants_.erase(candidate->record.shard_id);  // the primary is bound by its own vote
+  if (asked.agreed) grants_.erase(candidate->record().shard_id);  // the primary is bound by its own vote
   Trust(*candidate, {asked.candidate, now(), asked.epoch, now() + asked.valid_ms, asked.claims});
   Note(EventKind::kElection, absl::StrCat("vote for ", Name(*candidate), " in epoch ", asked.epoch));
 }

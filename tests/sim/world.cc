@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include "bus/engine/limits.h"
+#include "bus/engine/node.h"
 #include "proto/bus.pb.h"
 #include "proto/node_state.pb.h"
 #include "tests/sim/world_parts.h"
@@ -10,7 +11,8 @@ namespace {
 constexpr size_t kTraceLines = 400;
 }  // namespace
 
-World::World(uint64_t seed, bus::EngineOptions options) : options_(std::move(options)), random_(seed) {
+World::World(uint64_t seed, bus::EngineOptions options)
+    : options_(std::move(options)), records_(std::make_shared<bus::RecordPool>()), random_(seed) {
   links_.emplace_back();
 }
 World::~World() = default;
@@ -166,6 +168,7 @@ void World::Start(int n, bus::StatePtr state) {
   by_address_[node.ip] = n;
   bus::EngineOptions options = options_;
   options.seed = random_.Next();
+  options.records = records_;
   options.bus_port = kBusPort;
   options.port = kClientPort;
   if (plant == Plant::kSlowClock && n == 0) node.clock_ppm = -300000;

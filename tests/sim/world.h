@@ -215,6 +215,7 @@ class World {
   void Excuse(int n, uint64_t request, const bus::OperatorCommand& command);
 
   bus::EngineOptions options_;
+  std::shared_ptr<bus::RecordPool> records_;
   bus::Random random_;
   int64_t now_ = 1000;
   uint64_t steps_ = 0, messages_ = 0, hash_ = 0;
