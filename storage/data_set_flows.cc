@@ -25,6 +25,7 @@ void DataSetFlows::Begin(SaverImpl* saver, uint32_t shards, DataSet::RunOnShard 
   run_on_shard_ = std::move(run_on_shard);
   cancels_.resize(shards);
   for (uint32_t i = 0; i < shards; ++i) memory_.push_back(std::make_unique<MemoryLog>());
+  if (switch_->logs() != nullptr) RemoveHalfLostRecords(FileSystemOf(options_), options_.dir);
   switch_->set_floor([this](uint32_t shard) {
     const Lsn end = memory_[shard]->end();
     return end == 0 ? 0 : end + kHeadStart;

@@ -95,6 +95,19 @@ TEST(Loser, WithoutABaseBelowTheCommonPointItIsNotCut) {
   EXPECT_EQ(lost->records, 0u);
 }
 
+TEST(Loser, HalfAFileOfLostRecordsGoesAtTheStart) {
+  FaultFileSystem disk;
+  ASSERT_TRUE(disk.CreateDir("/data").ok());
+  const char* const half = "/data/lost-records-1700000000-shard-1.aof.tmp";
+  const char* const whole = "/data/lost-records-1700000000-shard-0.aof";
+  const char* const other = "/data/lost-records.txt.tmp";
+  for (const char* path : {half, whole, other}) ASSERT_TRUE(disk.Open(path, FileSystem::Mode::kCreateNew).ok());
+  ServedData data(Replica(&disk));
+  EXPECT_FALSE(*disk.Exists(half));
+  EXPECT_TRUE(*disk.Exists(whole));
+  EXPECT_TRUE(*disk.Exists(other));
+}
+
 TEST(Loser, ARewriteLeavesTheFilesUntilAReplicaHasPassedTheNewBase) {
   Loser loser;
   ServedData& a = loser.old_primary;

@@ -15,13 +15,14 @@ namespace {
 
 constexpr size_t kPiece = size_t{1} << 20;
 constexpr int kNames = 1000;
+constexpr std::string_view kHead = "lost-records-", kTail = ".aof", kAside = ".tmp";
 
 // A name that nothing in `dir` has.
 absl::StatusOr<std::string> FreePath(FileSystem* fs, const std::string& dir, uint32_t shard) {
-  const std::string head = "lost-records-" + std::to_string(WallClock() / 1000);
+  const std::string head = std::string(kHead) + std::to_string(WallClock() / 1000);
   for (int i = 1; i <= kNames; ++i) {
-    const std::string path =
-        JoinPath(dir, head + (i == 1 ? "" : "-" + std::to_string(i)) + "-shard-" + std::to_string(shard) + ".aof");
+    const std::string path = JoinPath(
+        dir, head + (i == 1 ? "" : "-" + std::to_string(i)) + "-shard-" + std::to_string(shard) + std::string(kTail));
     const absl::StatusOr<bool> exists = fs->Exists(path);
     if (!exists.ok()) return exists.status();
     if (!*exists) return path;
@@ -61,7 +62,7 @@ absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, co
   if (!feed.ok()) return feed.status();
   const absl::StatusOr<std::string> path = FreePath(fs, dir, shard);
   if (!path.ok()) return path.status();
-  const std::string aside = *path + ".tmp";
+  const std::string aside = *path + std::string(kAside);
   FileHeader header;
   header.shard = shard;
   header.shard_count = logs->shard_count();
@@ -90,6 +91,16 @@ absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, co
                << " to " << to << ") are not in the log of the new primary; they are kept in " << lost.path
                << " and leave this node's data; ops/aof dump shows them";
   return lost;
+}
+
+void RemoveHalfLostRecords(FileSystem* fs, const std::string& dir) {
+  const absl::StatusOr<std::vector<std::string>> names = fs->List(dir);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(kHead) || !name.ends_with(std::string(kTail) + std::string(kAside))) continue;
+    const absl::Status status = fs->RemoveFile(JoinPath(dir, name));
+    if (!status.ok()) LOG(WARNING) << "could not remove " << status.message();
+  }
 }
 
 }  // namespace skein::storage

@@ -28,6 +28,9 @@ struct LostRecords {
 absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, const std::string& dir, uint32_t shard,
                                                 Lsn from, Lsn to);
 
+// Removes what a process that has died had written by half. At the start of whoever holds the folder's lock.
+void RemoveHalfLostRecords(FileSystem* fs, const std::string& dir);
+
 }  // namespace skein::storage
 
 #endif  // SKEIN_STORAGE_LOST_RECORDS_H_
