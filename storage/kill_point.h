@@ -76,6 +76,7 @@ inline constexpr std::string_view kKillPoints[] = {
     "reload.folder-synced",
     "reload.listed",
     "reload.adopted",
+    "reload.old-removed",
     // A loser's records are kept aside, and its log is cut.
     "lost.synced",
     "lost.renamed",
@@ -86,6 +87,35 @@ inline constexpr std::string_view kKillPoints[] = {
     // A replica becomes a primary.
     "promote.reigns-durable",
     "promote.reigns-listed",
+    // The primary's end of a flow: it was asked, tells that the logs part, sends a base, sends records; a replica's end
+    // of an inquiry: it has told what it knows.
+    "flow.asked",
+    "flow.parted",
+    "flow.base-begun",
+    "flow.base-piece",
+    "flow.base-sent",
+    "flow.records-sent",
+    "flow.told",
+    // The replica's end of it: the answer is there, a base comes, records have been taken and are not on disk, the logs
+    // part.
+    "follow.answered",
+    "follow.base-begun",
+    "follow.base-piece",
+    "follow.base-fed",
+    "follow.base-done",
+    "follow.records-taken",
+    "follow.parted",
+    "follow.set-aside",
+    "follow.cut",
+    // A primary that restarts asks its replicas what they know, fetches that, and begins.
+    "ask.begun",
+    "ask.answered",
+    "ask.fetching",
+    "ask.fetched",
+    "ask.ended",
+    // A replica becomes a primary, around the promote points: its logs have begun a reign; nobody may write yet.
+    "reign.begun",
+    "reign.durable",
     // A data set written out of memory: conversion, reshard.
     "layout.moves-listed",
     "layout.base-synced",

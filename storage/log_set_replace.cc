@@ -62,6 +62,7 @@ absl::Status LogSet::Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::
   KillPoint("reload.adopted");
   changes_[shard]->replacing.store(false);
   RemoveUnlisted(shard, before, after);
+  KillPoint("reload.old-removed");
   const std::lock_guard<std::mutex> lock(sizes_mutex_);
   sizes_[shard] = {.incrs = {}, .base = size, .after_rewrite = size + logs_[shard]->writer().counters().file_size};
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include "node/node_impl.h"
 #include "node/replication/loop_replication.h"
 #include "node/replication/replica_control.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -78,6 +79,7 @@ void CatchUp::Inquire(uint64_t turn, std::vector<LogKnowledge> mine) {
           });
     });
   }
+  storage::KillPoint("ask.begun");
   if (census_->complete()) Settle();
 }
 
@@ -85,6 +87,7 @@ void CatchUp::Hear(uint64_t turn, size_t peer, uint32_t shard, LogKnowledge thei
   if (turn != turn_ || step_.load() != Step::kAsk || !census_) return;
   census_->Hear(peer, shard, std::move(theirs));
   if (!census_->complete()) return;
+  storage::KillPoint("ask.answered");
   census_->knows_more() ? Fetch() : Settle();
 }
 
@@ -106,6 +109,7 @@ void CatchUp::Fetch() {
     node_->Post(i, [from](LoopImpl& loop) { loop.replication().Fetch(from); });
   }
   step_.store(Step::kFetch, std::memory_order_release);
+  storage::KillPoint("ask.fetching");
 }
 
 bool CatchUp::Fetched() const {
@@ -121,6 +125,7 @@ void CatchUp::Tick() {
   if (step == Step::kFetch) {
     if (Fetched()) {
       LOG(INFO) << "this primary has what its replicas knew";
+      storage::KillPoint("ask.fetched");
       return Settle();
     }
     bool linked = true;
@@ -149,6 +154,7 @@ void CatchUp::Tick() {
 }
 
 void CatchUp::Settle() {
+  storage::KillPoint("ask.ended");
   Begin();
   begin_();
 }

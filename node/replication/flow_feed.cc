@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/replication/flow_frame.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -96,9 +97,14 @@ absl::StatusOr<storage::Lsn> FlowFeed::SendSnapshot() {
     while (true) {
       absl::StatusOr<std::string_view> bytes = stream->Next();
       if (!bytes.ok()) return bytes.status();
-      if (bytes->empty()) return Write(EncodeSnapshotEnd(begun->load()));
+      if (bytes->empty()) {
+        absl::Status ended = Write(EncodeSnapshotEnd(begun->load()));
+        if (ended.ok()) storage::KillPoint("flow.base-sent");
+        return ended;
+      }
       for (size_t i = 0; i < bytes->size(); i += kPiece) {
         if (absl::Status s = Write(EncodeFrame(FrameType::kSnapshot, bytes->substr(i, kPiece))); !s.ok()) return s;
+        storage::KillPoint("flow.base-piece");
       }
     }
   };

@@ -13,6 +13,7 @@
 #include "node/replication/replica_control.h"
 #include "storage/flows.h"
 #include "storage/follow.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -140,6 +141,7 @@ LogsyncRequest FlowReceiver::Request() const {
 }
 
 void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
+  storage::KillPoint("follow.answered");
   const LogsyncAnswer& answer = answered.answer;
   dial_.reset();
   heard_ms_ = loop_->now_mono_ms();
@@ -269,9 +271,11 @@ bool FlowReceiver::OnFrame(const Frame& frame) {
     case FrameType::kSnapshot:
       if (reload_ == nullptr || fed_) break;
       if (!reload_->Feed(std::string(frame.payload))) waits_ = true;
+      storage::KillPoint("follow.base-piece");
       return true;
     case FrameType::kSnapshotEnd:
       if (reload_ == nullptr || fed_ || !DecodeSnapshotEnd(frame.payload, &lsn)) break;
+      storage::KillPoint("follow.base-fed");
       fed_ = waits_ = true;
       reload_->Finish();
       return true;
@@ -340,6 +344,7 @@ bool FlowReceiver::Apply(std::string_view records) {
   }
   host_->dirty = true;
   host_->whole = host_->log()->end();
+  storage::KillPoint("follow.records-taken");
   return true;
 }
 
@@ -350,6 +355,7 @@ void FlowReceiver::Part(storage::Lsn lsn) {
   LOG(WARNING) << "shard " << host_->index << ": " << upstream_.host << ":" << upstream_.port
                << " has other records from LSN " << lsn << " on; the " << log->end() - lsn
                << " bytes that this log has there are kept aside";
+  storage::KillPoint("follow.parted");
   step_ = Step::kCut;
   SetState(FlowState::kSync);
   log->Kick();
@@ -373,6 +379,7 @@ void FlowReceiver::OnSetAside(uint64_t attempt, storage::Lsn lsn, const absl::St
                << " bytes, are lost "
                << (lost->path.empty() ? std::string("(there are no files to keep them in)")
                                       : "and kept in " + lost->path);
+  storage::KillPoint("follow.set-aside");
   Cut(lsn);
 }
 
@@ -401,6 +408,7 @@ void FlowReceiver::OnCut(uint64_t attempt, storage::Lsn lsn, const absl::Status&
   if (attempt != attempt_ || step_ != Step::kCut) return;
   if (!status.ok()) return Fail("the log could not be cut: " + std::string(TextOf(status)));
   LOG(INFO) << "shard " << host_->index << ": the log has been cut at LSN " << lsn;
+  storage::KillPoint("follow.cut");
   step_ = Step::kPause;
   Dial();
 }
@@ -417,6 +425,7 @@ void FlowReceiver::BeginReload() {
   callbacks.done = [this](const absl::StatusOr<storage::Lsn>& lsn) { OnReloaded(lsn); };
   status_->whole.store(false);
   reload_ = loop_->node().data().flows()->BeginReload(host_->shard, std::move(callbacks));
+  storage::KillPoint("follow.base-begun");
   SetState(FlowState::kSync);
   loop_->OnShardReplaced(*host_);
 }
@@ -425,6 +434,7 @@ void FlowReceiver::OnReloaded(const absl::StatusOr<storage::Lsn>& lsn) {
   loop_->FreshenClock();
   if (!lsn.ok()) return Fail("the full synchronization has failed: " + std::string(TextOf(lsn.status())));
   LOG(INFO) << "shard " << host_->index << ": full synchronization done, at LSN " << *lsn;
+  storage::KillPoint("follow.base-done");
   // Not from within its own callback.
   loop_->replication().DestroyLater(std::move(reload_));
   fed_ = waits_ = false;

@@ -13,6 +13,7 @@
 #include "node/replication/loop_replication.h"
 #include "node/replication/replica_control.h"
 #include "storage/history.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -61,6 +62,7 @@ void FlowSender::Refuse(std::string_view error) {
 }
 
 void FlowSender::Start() {
+  storage::KillPoint("flow.asked");
   storage::Log* const log = host_->log();
   const std::optional<std::string> follows = loop_->node().control().follows_id();
   if (flow_.request.asks && !host_->shard->loading() && follows) {
@@ -73,6 +75,7 @@ void FlowSender::Start() {
     answer.follows = *follows;
     answer.primary_id = loop_->node().replication_id();
     Answer(answer);
+    storage::KillPoint("flow.told");
     return Close({});
   }
   if (log == nullptr || host_->shard->loading() || flow_.request.asks) {
@@ -95,6 +98,7 @@ void FlowSender::Start() {
   answer.common = *common;
   answer.primary_id = loop_->node().replication_id();
   Answer(answer);
+  storage::KillPoint("flow.parted");
   Close({});
 }
 
@@ -173,6 +177,7 @@ void FlowSender::Feed(bool records, storage::Lsn from, storage::Lsn to, std::str
 
 void FlowSender::OnSnapshotBegun(storage::Lsn lsn) {
   if (closed_) return;
+  storage::KillPoint("flow.base-begun");
   seat_.SetStage(AckBoard::Stage::kSending);
   host_->log()->Kick();
   if (backlog() != nullptr) cursor_ = backlog()->Pin(lsn);
@@ -275,6 +280,7 @@ void FlowSender::Send() {
     if (n > 0) {
       frame_left_ -= static_cast<uint64_t>(n);
       cursor_->Skip(static_cast<uint64_t>(n));
+      storage::KillPoint("flow.records-sent");
     }
   }
   if (rerun_ && pending_.empty() && frame_left_ == 0) {

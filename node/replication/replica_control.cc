@@ -10,6 +10,7 @@
 #include "node/node_impl.h"
 #include "node/replication/loop_replication.h"
 #include "storage/flows.h"
+#include "storage/kill_point.h"
 
 namespace skein::node {
 namespace {
@@ -215,6 +216,7 @@ void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
       [this, ends, turn] {
         if (turn != turn_) return;
         if (!ends->error.empty()) return Promoted(turn, absl::FailedPreconditionError(ends->error));
+        storage::KillPoint("reign.begun");
         if (node_->data().flows() == nullptr) return Promoted(turn, absl::OkStatus());
         node_->data().flows()->ListReigns(ends->lsns, [this, turn](const absl::Status& status) {
           node_->Post(0, [this, turn, status](LoopImpl&) { Promoted(turn, status); });
@@ -230,6 +232,7 @@ void ReplicaControl::Promoted(uint64_t turn, const absl::Status& status) {
     begin_again_ms_ = MonoMs() + kBeginAgainMs;
     return EndPromotion(status);
   }
+  storage::KillPoint("reign.durable");
   epoch_ = promotion_->epoch;
   following_.store(false, std::memory_order_release);
   if (catching_up()) catch_up_->End();

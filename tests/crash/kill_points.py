@@ -10,6 +10,7 @@ import time
 import cells
 import harness
 import process
+import replica_kills
 import resp
 import servers
 import tool_kills
@@ -21,8 +22,6 @@ LIFE, REVIVAL, IMPORT, FIRST, SWITCH = "life", "revival", "import", "first start
 SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "rewrite": LIFE, "rdb": LIFE,
              "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT,
              "switch": SWITCH}
-# Those that need a primary and a replica: storage/flows_power_test comes to them.
-ELSEWHERE = ("reload", "promote", "lost", "cut")
 # Beside the points: at any instant.
 AT_ANY_INSTANT = ("import",)
 IMPORTED_KEYS = 2000
@@ -39,13 +38,14 @@ def names():
 def places():
     """What there is to visit: "POINT" of a node, "COMMAND:POINT" of ops/aof, and at any instant, ":random"."""
     points = names()
-    listed = [point for point in points if point.split(".")[0] in SCENARIOS]
+    listed = [point for point in points if point.split(".")[0] in SCENARIOS or replica_kills.place_of(point)]
+    listed += ["%s:%s" % (replica_kills.WIPED, point) for point in replica_kills.WIPED_PLACES]
     listed += ["%s:%s" % (scenario, tool_kills.RANDOM) for scenario in AT_ANY_INSTANT]
     for command in tool_kills.COMMANDS:
         listed += ["%s:%s" % (command, point) for point in [*points, tool_kills.RANDOM]
                    if point == tool_kills.RANDOM or tool_kills.times(command, point)]
     for point in points:
-        if point.split(".")[0] not in ELSEWHERE and not any(place.split(":")[-1] == point for place in listed):
+        if not any(place.split(":")[-1] == point for place in listed):
             raise Failure("nobody knows how to come to %s: add it to SCENARIOS, or to tool_kills.PLACES" % point)
     return listed
 
@@ -67,6 +67,9 @@ def visit(place, seed, folder, library, tool, counts):
     chance = random.Random("%s %s" % (place, seed))
     if command in tool_kills.COMMANDS:
         tool_kills.visit(command, point, chance, folder, tool, counts)
+        return
+    if command == replica_kills.WIPED or replica_kills.place_of(point):
+        replica_kills.visit(place, chance, folder, tool, counts)
         return
     scenario = IMPORT if command == "import" else SCENARIOS[point.split(".")[0]]
     if scenario == LIFE:

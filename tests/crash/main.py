@@ -8,8 +8,11 @@ A round that fails prints the seed that leads to the same commands again, and ke
 
 import argparse
 import collections
+import concurrent.futures
 import fnmatch
 import json
+import multiprocessing
+import multiprocessing.util
 import os
 import pathlib
 import random
@@ -36,6 +39,17 @@ AOF = "//ops:skein-aof"
 FAULTY_DISK = "//tests/crash:libfaulty_disk.so"
 PowerCounts = collections.namedtuple("PowerCounts", "rounds acknowledged lost rewrites")
 PowerCounts.missing = 0
+
+
+WORKERS = 2  # of kill points
+
+
+def begin_worker(count):
+    """Each worker has ports and a source of ops/aof's rounds of its own."""
+    with count.get_lock():
+        harness.use_ports(count.value, WORKERS)
+        count.value += 1
+    multiprocessing.util.Finalize(None, tool_kills.forget_source, exitpriority=10)
 
 
 def row(name, run, text):
@@ -176,15 +190,19 @@ def main():
     terminal.say("  %-42s %6s %14s %9s %6s" % ("cell", "rounds", "acknowledged", "missing", "lost"))
     results = []
     try:
+        if options.kill_points:
+            # Two at a time, as they mostly wait.
+            with concurrent.futures.ProcessPoolExecutor(WORKERS, multiprocessing.get_context("fork"), begin_worker,
+                                                        (multiprocessing.Value("i", 0),)) as pool:
+                results += pool.map(run_kill_point, wanted, [options] * len(wanted), [seed] * len(wanted),
+                                    [options.keep] * len(wanted))
+            wanted = []
         for cell in wanted:
-            if options.kill_points:
-                results.append(run_kill_point(cell, options, seed, options.keep))
-            elif power:
+            if power:
                 results.append(run_power_cell(power, cell, options, seed))
             else:
                 results.append(run_cell(cell, options, seed, options.keep))
     finally:
-        tool_kills.forget_source()
         if options.json:
             options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     failed = [result for result in results if result["failure"]]

@@ -28,10 +28,17 @@ SLOTS = 16384
 START_TIMEOUT = 30
 NODE_TIMEOUT_MS = 2000
 
-# Test processes that run side by side (pytest-xdist) have ports of their own.
-_PORTS = 9000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_FIRST_PORT = 11000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_next_port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
+
+
+def use_ports(mine, workers):
+    """Test processes that run side by side have ports of their own."""
+    global _PORTS, _FIRST_PORT, _next_port
+    _PORTS = 9000 // workers
+    _FIRST_PORT = 11000 + _PORTS * mine
+    _next_port = random.randrange(_FIRST_PORT, _FIRST_PORT + _PORTS)
+
+
+use_ports(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def free_port():
@@ -96,8 +103,10 @@ class Node:
         return self
 
     def start(self):
-        self.launch()
+        return self.launch().await_start()
 
+    def await_start(self):
+        """Until what was launched answers."""
         def serves():
             if self.process.poll() is not None:
                 raise AssertionError("node %d ended with exit code %d:\n%s"
