@@ -52,7 +52,7 @@ std::vector<Directive> ReplicationDirectives() {
       Row("min-replicas-to-write", "min-slaves-to-write", Type::kInteger, &Config::min_replicas_to_write,
           "Take writes only while so many replicas are connected and not too late; 0: always."),
       Row("min-replicas-max-lag", "min-slaves-max-lag", Type::kInteger, &Config::min_replicas_max_lag,
-          "Seconds since its last acknowledgement after which a replica does not count; 0: it always does."),
+          "Seconds since its last acknowledgement after which a replica does not count; 0: nothing is checked."),
       Row("repl-backlog-size", "", Type::kMemory, &Config::repl_backlog_size,
           "Bytes of each shard's newest records that are kept in memory for replicas.", 1,
           std::numeric_limits<int64_t>::max()),
