@@ -110,16 +110,25 @@ TEST(Feed, IsCancelledWhileItWaitsForTheDisk) {
   ServedData a(Primary(&disk));
   a.Set(0, "one", "1");
   const Lsn end = PlaceOf(a).end;
-  absl::StatusOr<std::unique_ptr<LogFeed>> feed = a.data().flows()->OpenFeed(0, 0);
-  ASSERT_TRUE(feed.ok());
-  ASSERT_FALSE((*feed)->Next(end, 1 << 20)->empty());
-  // Nothing is appended there: it would wait for ever.
-  std::promise<absl::Status> ended;
-  std::thread reader([&] { ended.set_value((*feed)->Next(end + 1000, 1 << 20).status()); });
-  (*feed)->Cancel();
-  EXPECT_TRUE(absl::IsCancelled(ended.get_future().get()));
-  reader.join();
-  EXPECT_TRUE(absl::IsCancelled((*feed)->Next(end, 1).status())) << "for good";
+  // Before the reader waits, while it begins to, and after.
+  for (int round = 0; round < 50; ++round) {
+    absl::StatusOr<std::unique_ptr<LogFeed>> feed = a.data().flows()->OpenFeed(0, 0);
+    ASSERT_TRUE(feed.ok());
+    ASSERT_FALSE((*feed)->Next(end, 1 << 20)->empty());
+    // Nothing is appended there: it would wait for ever.
+    std::promise<void> begun;
+    std::promise<absl::Status> ended;
+    std::thread reader([&] {
+      begun.set_value();
+      ended.set_value((*feed)->Next(end + 1000, 1 << 20).status());
+    });
+    begun.get_future().wait();
+    for (int i = 0; i < round * 10; ++i) std::this_thread::yield();
+    (*feed)->Cancel();
+    EXPECT_TRUE(absl::IsCancelled(ended.get_future().get()));
+    reader.join();
+    EXPECT_TRUE(absl::IsCancelled((*feed)->Next(end, 1).status())) << "for good";
+  }
 }
 
 }  // namespace
