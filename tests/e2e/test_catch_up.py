@@ -150,3 +150,27 @@ def test_without_known_replicas_nothing_is_waited_for(make_node):
     served(primary)
     assert "asking the" not in primary.log_text()
     assert primary.call("DBSIZE") == 10
+
+
+def test_what_follows_somebody_else_is_not_asked_for_its_data(pair, make_node):
+    primary, replica = pair
+    other = make_node(client_loops=2, storage_shards=SHARDS, appendonly="yes").start()
+    harness.meet(other, primary)
+    assert primary.call("CLUSTER", "DELSLOTSRANGE", 0, 99) == b"OK"
+    await_that(lambda: other.call("CLUSTER", "ADDSLOTSRANGE", 0, 99) == b"OK")
+    # All three agree on that.
+    for node in (primary, replica, other):
+        await_that(lambda node=node: node.cluster_info()["cluster_state"] == "ok" and
+                   ("0-99" in next(line for line in node.call("CLUSTER", "NODES").decode().splitlines()
+                                   if other.node_id() in line.split()[0])))
+    theirs = next(key for key in ("key:%d" % i for i in range(100000)) if harness.key_slot(key) < 100)
+    assert other.call("SET", theirs, "theirs") == b"OK"
+    primary.kill()
+    await_that(lambda: replica.call("CLUSTER", "REPLICATE", other.node_id()) == b"OK")
+    settled(other, replica)
+    # It still takes that one for its replica, and has less than that one.
+    shutil.rmtree(primary.folder / "appendonlydir")
+    primary.start()
+    served(primary)
+    assert "asking the" in primary.log_text()
+    assert primary.call("DBSIZE") == 0 and contents(replica) == contents(other) == {theirs.encode(): b"theirs"}
