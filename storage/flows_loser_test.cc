@@ -93,6 +93,21 @@ TEST(Loser, WithoutABaseBelowTheCommonPointItIsNotCut) {
   ASSERT_TRUE(lost.ok()) << lost.status();
   EXPECT_EQ(lost->bytes_gone, loser.end - loser.parted);
   EXPECT_EQ(lost->records, 0u);
+  EXPECT_EQ(lost->path, "");
+}
+
+TEST(Loser, NothingIsKeptOfWhatHoldsNoData) {
+  FaultFileSystem disk;
+  ServedData data(Primary(&disk));
+  data.Set(0, "a", "1");
+  const Lsn parted = PlaceOf(data).end;
+  data.Run(0, [](Shard& s) { s.log()->BeginReign(7, 1); });
+  const absl::StatusOr<LostRecords> lost = SetAside(data, parted, PlaceOf(data).end);
+  ASSERT_TRUE(lost.ok()) << lost.status();
+  EXPECT_GT(lost->bytes, 0u);
+  EXPECT_EQ(lost->records, 0u);
+  EXPECT_EQ(lost->path, "");
+  EXPECT_EQ(disk.Tree().find("lost-records"), std::string::npos);
 }
 
 TEST(Loser, HalfAFileOfLostRecordsGoesAtTheStart) {

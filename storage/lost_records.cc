@@ -75,6 +75,11 @@ absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, co
   if (!file.ok()) return file.status();
   absl::Status status = Write(feed->get(), file->get(), header, to, &lost.records);
   file->reset();
+  // Reigns and times say nothing to a person.
+  if (status.ok() && lost.records == 0) {
+    if (status = fs->RemoveFile(aside); !status.ok()) return status;
+    return lost;
+  }
   if (status.ok()) {
     KillPoint("lost.synced");
     status = fs->Rename(aside, *path);

@@ -18,13 +18,13 @@ struct LostRecords {
   uint64_t records = 0;     // of data that were kept
   uint64_t bytes = 0;       // from..to
   uint64_t bytes_gone = 0;  // of these, what no file holds any more: it is in the tables alone
-  std::string path;         // where they are kept; empty: nowhere, there are no files
+  std::string path;         // where they are kept; empty: nowhere, there are none, or there are no files
 };
 
 // Writes the records of a shard from `from` to `to`, the log's end, into `<dir>/lost-records-SECONDS-shard-I.aof`, an
-// incr file by itself (storage/FORMAT.md), which ops/aof dumps. Durable when this returns; nothing else has been
-// changed. Kill points "lost.…". A thread that may wait. Errors: of the disk, or DataLoss if what is to be kept cannot
-// be read.
+// incr file by itself (storage/FORMAT.md), which ops/aof dumps; none if no data is among them. Durable when this
+// returns; nothing else has been changed. Kill points "lost.…". A thread that may wait. Errors: of the disk, or
+// DataLoss if what is to be kept cannot be read.
 absl::StatusOr<LostRecords> SetLostRecordsAside(std::shared_ptr<LogSet> logs, const std::string& dir, uint32_t shard,
                                                 Lsn from, Lsn to);
 

@@ -354,7 +354,7 @@ void FlowReceiver::Part(storage::Lsn lsn) {
   if (log == nullptr || lsn >= log->end()) return Fail("it says that the logs part where this one has nothing");
   LOG(WARNING) << "shard " << host_->index << ": " << upstream_.host << ":" << upstream_.port
                << " has other records from LSN " << lsn << " on; the " << log->end() - lsn
-               << " bytes that this log has there are kept aside";
+               << " bytes that this log has there leave it";
   storage::KillPoint("follow.parted");
   step_ = Step::kCut;
   SetState(FlowState::kSync);
@@ -373,12 +373,15 @@ void FlowReceiver::OnSetAside(uint64_t attempt, storage::Lsn lsn, const absl::St
   loop_->FreshenClock();
   if (attempt != attempt_ || step_ != Step::kCut) return;
   if (!lost.ok()) return Fail("what this log alone has cannot be kept aside: " + std::string(TextOf(lost.status())));
-  status_->lost_records.fetch_add(lost->records);
-  status_->lost_bytes.fetch_add(lost->bytes);
-  LOG(WARNING) << "shard " << host_->index << ": " << lost->records << " records, " << lost->bytes
-               << " bytes, are lost "
-               << (lost->path.empty() ? std::string("(there are no files to keep them in)")
-                                      : "and kept in " + lost->path);
+  if (lost->records == 0 && lost->bytes_gone == 0) {
+    LOG(INFO) << "shard " << host_->index << ": no data is among these " << lost->bytes << " bytes";
+  } else {
+    status_->lost_records.fetch_add(lost->records);
+    status_->lost_bytes.fetch_add(lost->bytes);
+    LOG(WARNING) << "shard " << host_->index << ": " << lost->records << " records, " << lost->bytes
+                 << " bytes, are lost "
+                 << (lost->path.empty() ? std::string("(no file holds them any more)") : "and kept in " + lost->path);
+  }
   storage::KillPoint("follow.set-aside");
   Cut(lsn);
 }
