@@ -1,20 +1,15 @@
 // CLUSTER and its subcommands, ASKING, READONLY, READWRITE. What only reads is answered from the loop's snapshot of the
-// topology; what changes the cluster is parsed here and decided by the engine on the bus thread.
+// topology; what changes the cluster is in cluster_change.cc.
 // Source: the Redis 7.2 documentation of CLUSTER; error texts compared with redis-server 7.0.15.
 #include "node/commands/cluster.h"
 
-#include <algorithm>
-#include <bitset>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "bus/bus.h"
-#include "bus/command.h"
 #include "fmt/format.h"
+#include "node/commands/cluster_change.h"
 #include "node/commands/cluster_view.h"
 #include "node/commands/families.h"
 #include "node/commands/help.h"
@@ -28,65 +23,12 @@
 namespace skein::node {
 namespace {
 
-using bus::OperatorCommand;
-using bus::OperatorReply;
-using bus::SlotRange;
-
 // Runs a subcommand, or refuses it as Redis does where there is no cluster.
 template <void (*kRun)(Call&)>
 void InCluster(Call& call) {
   if (!call.config->cluster_enabled) return call.reply->Error("ERR This instance has cluster support disabled");
   kRun(call);
 }
-
-void WriteOperatorReply(ReplyWriter& reply, const OperatorReply& answer) {
-  switch (answer.kind) {
-    case OperatorReply::Kind::kStatus:
-      return reply.Status(answer.text);
-    case OperatorReply::Kind::kError:
-      return reply.Error(answer.text);
-    case OperatorReply::Kind::kInteger:
-      return reply.Integer(answer.number);
-  }
-}
-
-// Asks the engine on behalf of a reply that is owed. std::function wants copies, hence the shared ownership of the
-// token.
-void Ask(Node& node, OperatorCommand command, DeferredReply deferred) {
-  auto owed = std::make_shared<DeferredReply>(std::move(deferred));
-  node.bus()->Submit(std::move(command), [owed](OperatorReply answer) {
-    owed->Complete([answer = std::move(answer)](ReplyWriter& reply) { WriteOperatorReply(reply, answer); });
-  });
-}
-
-void Ask(Call& call, OperatorCommand command) { Ask(*call.node, std::move(command), call.node->Defer(call)); }
-
-// Counts keys on all shards first (of `slot`, or of everything in any database), then asks with the number.
-void AskWithKeyCount(Call& call, uint16_t slot, std::function<OperatorCommand(uint64_t keys)> make) {
-  auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
-  call.node->CollectShards(
-      *call.loop,
-      [slot](storage::Shard& shard) {
-        uint64_t keys = 0;
-        for (uint32_t db = 0; db < shard.databases(); ++db) {
-          keys += slot == storage::kNoSlot ? shard.KeyCount(db) : shard.KeyCountInSlot(db, slot);
-        }
-        return std::to_string(keys);
-      },
-      [owed, node = call.node, make = std::move(make)](std::vector<std::string> parts) {
-        uint64_t keys = 0;
-        for (const std::string& part : parts) keys += std::stoull(part);
-        Ask(*node, make(keys), std::move(*owed));
-      });
-}
-
-std::optional<uint16_t> ParseSlot(std::string_view word) {
-  int64_t slot;
-  if (!ParseInt64(word, &slot) || slot < 0 || slot >= storage::kSlots) return std::nullopt;
-  return static_cast<uint16_t>(slot);
-}
-
-void BadSlot(Call& call) { call.reply->Error("ERR Invalid or out of range slot"); }
 
 EndpointView ViewOf(Call& call) {
   EndpointView view;
@@ -144,153 +86,6 @@ void GetKeysInSlot(Call& call) {
                          [&keys](std::string_view key) { keys.emplace_back(key); });
   call.reply->Array(keys.size());
   for (const std::string& key : keys) call.reply->Bulk(key);
-}
-
-// ---- Changes: parsed here, decided by the engine -------------------------------------------------------------------
-
-void Meet(Call& call) {
-  int64_t port, bus_port = 0;
-  if (call.argv.size() > 5) return WrongArity(*call.spec, call.reply);
-  if (!ParseInt64(call.argv[3], &port)) {
-    return call.reply->Error(fmt::format("ERR Invalid TCP base port specified: {}", call.argv[3]));
-  }
-  if (call.argv.size() == 5 && !ParseInt64(call.argv[4], &bus_port)) {
-    return call.reply->Error(fmt::format("ERR Invalid TCP bus port specified: {}", call.argv[4]));
-  }
-  if (call.argv.size() == 4) bus_port = port + 10000;
-  if (port < 1 || port > 65535 || bus_port < 1 || bus_port > 65535) {
-    return call.reply->Error(fmt::format("ERR Invalid node address specified: {}:{}", call.argv[2], call.argv[3]));
-  }
-  Ask(call, bus::MeetCommand{std::string(call.argv[2]), static_cast<uint16_t>(port), static_cast<uint16_t>(bus_port)});
-}
-
-void Replicate(Call& call) {
-  AskWithKeyCount(call, storage::kNoSlot, [id = std::string(call.argv[2])](uint64_t keys) {
-    return OperatorCommand(bus::ReplicateCommand{id, keys != 0});
-  });
-}
-
-void Failover(Call& call) {
-  if (call.argv.size() > 3) return WrongArity(*call.spec, call.reply);
-  bus::FailoverCommand command{bus::FailoverKind::kAgreed};
-  if (call.argv.size() == 3) {
-    if (IsWord(call.argv[2], "FORCE")) {
-      command.kind = bus::FailoverKind::kForce;
-    } else if (IsWord(call.argv[2], "TAKEOVER")) {
-      command.kind = bus::FailoverKind::kTakeover;
-    } else {
-      return call.reply->SyntaxError();
-    }
-  }
-  Ask(call, command);
-}
-
-void Forget(Call& call) { Ask(call, bus::ForgetCommand{std::string(call.argv[2])}); }
-
-// Slots as words, or as pairs first..last. False: an error has been written; nothing has changed.
-bool ParseSlots(Call& call, bool ranges, std::vector<SlotRange>* out) {
-  auto seen = std::make_unique<std::bitset<storage::kSlots>>();
-  if (ranges && call.argv.size() % 2 != 0) {
-    WrongArity(*call.spec, call.reply);
-    return false;
-  }
-  for (size_t i = 2; i < call.argv.size(); i += ranges ? 2 : 1) {
-    const auto first = ParseSlot(call.argv[i]), last = ranges ? ParseSlot(call.argv[i + 1]) : first;
-    if (!first.has_value() || !last.has_value()) {
-      BadSlot(call);
-      return false;
-    }
-    if (*first > *last) {
-      call.reply->Error(fmt::format("ERR start slot number {} is greater than end slot number {}", *first, *last));
-      return false;
-    }
-    for (uint32_t slot = *first; slot <= *last; ++slot) {
-      if (seen->test(slot)) {
-        call.reply->Error(fmt::format("ERR Slot {} specified multiple times", slot));
-        return false;
-      }
-      seen->set(slot);
-    }
-    out->push_back({*first, *last});
-  }
-  return true;
-}
-
-template <typename Command, bool kRanges>
-void ChangeSlots(Call& call) {
-  std::vector<SlotRange> ranges;
-  if (ParseSlots(call, kRanges, &ranges)) Ask(call, Command{std::move(ranges)});
-}
-
-void FlushSlots(Call& call) {
-  AskWithKeyCount(call, storage::kNoSlot,
-                  [](uint64_t keys) { return OperatorCommand(bus::FlushSlotsCommand{keys != 0}); });
-}
-
-void ResetCluster(Call& call) {
-  bool hard = false;
-  if (call.argv.size() > 3) return WrongArity(*call.spec, call.reply);
-  if (call.argv.size() == 3) {
-    hard = IsWord(call.argv[2], "HARD");
-    if (!hard && !IsWord(call.argv[2], "SOFT")) return call.reply->SyntaxError();
-  }
-  if (!call.loop->is_primary()) {
-    auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
-    call.node->bus()->Submit(
-        bus::ResetCommand{hard, /*has_keys=*/false}, [owed, node = call.node](OperatorReply answer) {
-          const auto complete = [owed](OperatorReply reply) {
-            owed->Complete([reply = std::move(reply)](ReplyWriter& writer) { WriteOperatorReply(writer, reply); });
-          };
-          if (answer.kind == OperatorReply::Kind::kError) return complete(std::move(answer));
-          node->BecomeEmptyPrimary([complete, answer](const absl::Status& status) {
-            if (status.ok()) return complete(answer);
-            complete({OperatorReply::Kind::kError,
-                      fmt::format("ERR reset, but not emptied: {}", std::string(status.message())), 0});
-          });
-        });
-    return;
-  }
-  AskWithKeyCount(call, storage::kNoSlot, [hard](uint64_t keys) {
-    return OperatorCommand(bus::ResetCommand{hard, keys != 0});
-  });
-}
-
-void BumpEpoch(Call& call) { Ask(call, bus::BumpEpochCommand{}); }
-void SaveConfig(Call& call) { Ask(call, bus::SaveConfigCommand{}); }
-
-void SetConfigEpoch(Call& call) {
-  int64_t epoch;
-  if (!ParseInt64(call.argv[2], &epoch)) return call.reply->NotAnInteger();
-  if (epoch < 0) return call.reply->Error(fmt::format("ERR Invalid config epoch specified: {}", epoch));
-  Ask(call, bus::SetConfigEpochCommand{static_cast<uint64_t>(epoch)});
-}
-
-void CountFailureReports(Call& call) { Ask(call, bus::CountFailureReportsCommand{std::string(call.argv[2])}); }
-
-void SetSlot(Call& call) {
-  const auto slot = ParseSlot(call.argv[2]);
-  if (!slot.has_value()) return BadSlot(call);
-  bus::SetSlotCommand command{*slot, bus::SetSlotKind::kStable, std::string(), 0};
-  if (call.argv.size() == 4 && IsWord(call.argv[3], "STABLE")) return Ask(call, command);
-  if (call.argv.size() == 5) {
-    command.id = call.argv[4];
-    if (IsWord(call.argv[3], "MIGRATING")) {
-      command.kind = bus::SetSlotKind::kMigrating;
-      return Ask(call, command);
-    }
-    if (IsWord(call.argv[3], "IMPORTING")) {
-      command.kind = bus::SetSlotKind::kImporting;
-      return Ask(call, command);
-    }
-    if (IsWord(call.argv[3], "NODE")) {
-      command.kind = bus::SetSlotKind::kNode;
-      return AskWithKeyCount(call, *slot, [command](uint64_t keys) mutable {
-        command.keys_in_slot = keys;
-        return OperatorCommand(command);
-      });
-    }
-  }
-  call.reply->Error("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
 }
 
 // ---- The connection's attitude -------------------------------------------------------------------------------------
@@ -475,27 +270,30 @@ std::span<const CommandSpec> Subcommands() {
   static constexpr char kRanges[] =
       "O(N) where N is the total number of the slots between the start slot and end slot arguments.";
   static const CommandSpec kRows[] = {
-      Row("addslots", "3.0.0", -3, kChange, InCluster<ChangeSlots<bus::AddSlotsCommand, false>>,
-          "Assigns new hash slots to a node.", kSlots, kSlotList),
-      Row("addslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::AddSlotsCommand, true>>,
+      Row("addslots", "3.0.0", -3, kChange, InCluster<ClusterAddSlots>, "Assigns new hash slots to a node.", kSlots,
+          kSlotList),
+      Row("addslotsrange", "7.0.0", -4, kChange, InCluster<ClusterAddSlotsRange>,
           "Assigns new hash slot ranges to a node.", kRanges, kRangeList),
-      Changing(Row("bumpepoch", "3.0.0", 2, kChange, InCluster<BumpEpoch>, "Advances the cluster config epoch.")),
-      Changing(Row("count-failure-reports", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<CountFailureReports>,
+      Changing(
+          Row("bumpepoch", "3.0.0", 2, kChange, InCluster<ClusterBumpEpoch>, "Advances the cluster config epoch.")),
+      Changing(Row("count-failure-reports", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<ClusterCountFailureReports>,
                    "Returns the number of active failure reports active for a node.",
                    "O(N) where N is the number of failure reports", kNodeId)),
       OnSlot(Row("countkeysinslot", "3.0.0", 3, kRead, InCluster<CountKeysInSlot>,
                  "Returns the number of keys in a hash slot.", "O(1)", kSlot)),
-      Row("delslots", "3.0.0", -3, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, false>>,
-          "Sets hash slots as unbound for a node.", kSlots, kSlotList),
-      Row("delslotsrange", "7.0.0", -4, kChange, InCluster<ChangeSlots<bus::DelSlotsCommand, true>>,
+      Row("delslots", "3.0.0", -3, kChange, InCluster<ClusterDelSlots>, "Sets hash slots as unbound for a node.",
+          kSlots, kSlotList),
+      Row("delslotsrange", "7.0.0", -4, kChange, InCluster<ClusterDelSlotsRange>,
           "Sets hash slot ranges as unbound for a node.", kRanges, kRangeList),
       Changing(Row("events", "7.2.0", -2, kRead, InCluster<ClusterEvents>,
                    "Returns what happened to the cluster lately, newest first.",
                    "O(N) where N is the number of events kept", kEventsArgs)),
-      Row("failover", "3.0.0", -2, kChange, InCluster<Failover>,
+      Row("failover", "3.0.0", -2, kChange, InCluster<ClusterFailover>,
           "Forces a replica to perform a manual failover of its master.", "O(1)", kFailoverArgs),
-      Row("flushslots", "3.0.0", 2, kChange, InCluster<FlushSlots>, "Deletes all slots information from a node."),
-      Row("forget", "3.0.0", 3, kChange, InCluster<Forget>, "Removes a node from the nodes table.", "O(1)", kNodeId),
+      Row("flushslots", "3.0.0", 2, kChange, InCluster<ClusterFlushSlots>,
+          "Deletes all slots information from a node."),
+      Row("forget", "3.0.0", 3, kChange, InCluster<ClusterForget>, "Removes a node from the nodes table.", "O(1)",
+          kNodeId),
       Changing(OnSlot(Row("getkeysinslot", "3.0.0", 4, kRead, InCluster<GetKeysInSlot>,
                           "Returns the key names in a hash slot.", "O(N) where N is the number of requested keys",
                           kSlotCount))),
@@ -507,7 +305,7 @@ std::span<const CommandSpec> Subcommands() {
           "O(N) where N is the number of bytes in the key", kKey),
       Changing(Row("links", "7.0.0", 2, kRead, InCluster<ClusterLinks>,
                    "Returns a list of all TCP links to and from peer nodes.", kNodes)),
-      Row("meet", "3.0.0", -4, kChange, InCluster<Meet>, "Forces a node to handshake with another node.", "O(1)",
+      Row("meet", "3.0.0", -4, kChange, InCluster<ClusterMeet>, "Forces a node to handshake with another node.", "O(1)",
           kMeetArgs),
       Row("myid", "3.0.0", 2, kRead, InCluster<MyId>, "Returns the ID of a node."),
       Row("myshardid", "7.2.0", 2, kRead, InCluster<MyShardId>, "Returns the shard ID of a node."),
@@ -515,16 +313,17 @@ std::span<const CommandSpec> Subcommands() {
           Row("nodes", "3.0.0", 2, kRead, InCluster<Nodes>, "Returns the cluster configuration for a node.", kNodes)),
       Changing(Row("replicas", "5.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
                    "Lists the replica nodes of a master node.", "O(N) where N is the number of replicas.", kNodeId)),
-      Row("replicate", "3.0.0", 3, kChange, InCluster<Replicate>, "Configure a node as replica of a master node.",
-          "O(1)", kNodeId),
-      Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ResetCluster>, "Resets a node.",
+      Row("replicate", "3.0.0", 3, kChange, InCluster<ClusterReplicate>,
+          "Configure a node as replica of a master node.", "O(1)", kNodeId),
+      Row("reset", "3.0.0", -2, kFlagAdmin | kFlagStale | kFlagNoscript, InCluster<ClusterReset>, "Resets a node.",
           "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
           kResetArgs),
-      Row("saveconfig", "3.0.0", 2, kChange, InCluster<SaveConfig>,
+      Row("saveconfig", "3.0.0", 2, kChange, InCluster<ClusterSaveConfig>,
           "Forces a node to save the cluster configuration to disk."),
-      Row("set-config-epoch", "3.0.0", 3, kChange, InCluster<SetConfigEpoch>,
+      Row("set-config-epoch", "3.0.0", 3, kChange, InCluster<ClusterSetConfigEpoch>,
           "Sets the configuration epoch for a new node.", "O(1)", kEpoch),
-      Row("setslot", "3.0.0", -4, kChange, InCluster<SetSlot>, "Binds a hash slot to a node.", "O(1)", kSetSlotArgs),
+      Row("setslot", "3.0.0", -4, kChange, InCluster<ClusterSetSlot>, "Binds a hash slot to a node.", "O(1)",
+          kSetSlotArgs),
       Changing(Row("shards", "7.0.0", 2, kFlagLoading | kFlagStale, InCluster<Shards>,
                    "Returns the mapping of cluster slots to shards.", kNodes)),
       Deprecated(Changing(Row("slaves", "3.0.0", 3, kFlagAdmin | kFlagStale, InCluster<Replicas>,
