@@ -89,8 +89,13 @@ absl::Status NodeImpl::PrepareStop() {
   }
   if (!request.now) HandOver();
   using Save = ShutdownRequest::Save;
-  const bool save =
-      request.save == Save::kYes || (request.save == Save::kIfConfigured && !EffectiveSave(*config()).empty());
+  bool save = request.save == Save::kYes || (request.save == Save::kIfConfigured && !EffectiveSave(*config()).empty());
+  // A part of what is its primary's does not replace what an RDB file holds.
+  const auto has_part = [this] { return control_ != nullptr && !control_->CheckWhole().ok(); };
+  if (save && has_part()) {
+    LOG(WARNING) << "stopping without a save: " << control_->CheckWhole().message();
+    save = false;
+  }
   absl::Status status;
   if (save) {
     LOG(INFO) << "saving the data before stopping; writes wait";
@@ -107,6 +112,7 @@ absl::Status NodeImpl::PrepareStop() {
       if (!request.force) OnAllLoops([&before](LoopImpl& loop) { loop.pause() = before[loop.index()]; });
     }
     save_on_stop_ = status.ok();
+    if (has_part()) status = absl::OkStatus();  // a synchronization has begun meanwhile
   }
   {
     std::lock_guard<std::mutex> lock(mutex_);

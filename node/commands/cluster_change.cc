@@ -15,6 +15,7 @@
 #include "node/commands/parse.h"
 #include "node/loop.h"
 #include "node/node.h"
+#include "node/replication/replication.h"
 #include "storage/slot.h"
 
 namespace skein::node {
@@ -100,6 +101,14 @@ void ChangeSlots(Call& call, bool ranges) {
   if (ParseSlots(call, ranges, &slots)) Ask(call, Command{std::move(slots)});
 }
 
+// Refuses what would make a primary of a node that has a part of its own primary's data only.
+bool RefusesPart(Call& call) {
+  if (call.node->replication() == nullptr) return false;
+  const absl::Status whole = call.node->replication()->CheckWhole();
+  if (!whole.ok()) call.reply->Error("ERR " + std::string(whole.message()));
+  return !whole.ok();
+}
+
 }  // namespace
 
 std::optional<uint16_t> ParseSlot(std::string_view word) {
@@ -144,7 +153,7 @@ void ClusterFailover(Call& call) {
       return call.reply->SyntaxError();
     }
   }
-  Ask(call, command);
+  if (!RefusesPart(call)) Ask(call, command);
 }
 
 void ClusterForget(Call& call) { Ask(call, bus::ForgetCommand{std::string(call.argv[2])}); }
@@ -167,6 +176,7 @@ void ClusterReset(Call& call) {
     if (!hard && !IsWord(call.argv[2], "SOFT")) return call.reply->SyntaxError();
   }
   if (!call.loop->is_primary()) {
+    if (RefusesPart(call)) return;  // before the bus lets go of anything
     auto owed = std::make_shared<DeferredReply>(call.node->Defer(call));
     call.node->bus()->Submit(
         bus::ResetCommand{hard, /*has_keys=*/false}, [owed, node = call.node](OperatorReply answer) {

@@ -35,6 +35,7 @@ class ReplicaControl final : public Replication {
   void Freeze(int64_t until_mono_ms, std::function<void(std::vector<uint64_t>)> done) override;
   void Unfreeze() override;
   int64_t data_age_ms() const override;
+  absl::Status CheckWhole() const override;
   bool following() const override { return following_.load(std::memory_order_acquire); }
   bool catching_up() const override { return catch_up_ != nullptr && catch_up_->active(); }
   ReplicationInfo Info() const override;
@@ -76,8 +77,6 @@ class ReplicaControl final : public Replication {
   void DialAll(uint64_t turn);
   // 0: the epoch behind each log's last.
   void DoPromote(uint64_t epoch, Done done);
-  // An error: what some shard holds is a part of a snapshot.
-  absl::Status CheckWhole() const;
   void Promoted(uint64_t turn, const absl::Status& status);
   void EndPromotion(const absl::Status& status);
   void UpdateGuard();

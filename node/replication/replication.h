@@ -94,6 +94,8 @@ class Replication {
   // For how long a replica has had nothing from its primary, the oldest of its flows; -1: some shard is not whole. 0
   // for a primary.
   virtual int64_t data_age_ms() const = 0;
+  // An error, in words for a person, where some shard has been synchronized in part only.
+  virtual absl::Status CheckWhole() const = 0;
   // Whether this node follows another, or has not yet opened its reigns since.
   virtual bool following() const = 0;
   // Whether it is a primary that first asks its replicas for what its log may lack; it is following() meanwhile.
