@@ -4,11 +4,11 @@ SLOTS = 16384
 _AT_ONCE = 2048
 
 
-def by_slot(client):
-    """{slot: digest} of the slots that hold keys. `client`: of a node with enable-debug-command."""
+def by_slot(client, of=range(SLOTS)):
+    """{slot: digest} of those slots of `of` that hold keys. `client`: of a node with enable-debug-command."""
     told = {}
-    for first in range(0, SLOTS, _AT_ONCE):
-        slots = range(first, min(first + _AT_ONCE, SLOTS))
+    for first in range(0, len(of), _AT_ONCE):
+        slots = of[first:first + _AT_ONCE]
         for slot, digest in zip(slots, client.pipeline([("DEBUG", "SLOT-DIGEST", slot) for slot in slots])):
             if digest.strip(b"0"):
                 told[slot] = digest

@@ -43,7 +43,8 @@ class Node:
         self.address = fleet.net.new_address(index)
 
     def start(self):
-        directives = dict(self.fleet.directives, bind=self.address, port=PORT, dir=self.folder, **self.trust)
+        directives = dict(self.fleet.directives, bind=self.address, port=PORT, dir=self.folder, **self.trust,
+                          **self.fleet.net.directives(self.index))
         words = [*self.fleet.net.wrap(self.index, self.hosts), self.fleet.binary]
         for name, value in directives.items():
             words += ["--" + name, str(value)]
@@ -77,6 +78,7 @@ class Node:
         if not process.wait_until(serves, 60):
             raise Unexpected("node %d does not answer:\n%s" % (self.index, self.log_text()[-2000:]))
         self.id = self.call("CLUSTER", "MYID").decode()
+        self.fleet.net.name(self.index, self.id)
         self.starting = False
         return self
 

@@ -2,7 +2,7 @@
  * syncs under SKEIN_FAULT_DIR. The file that SKEIN_FAULT_CONTROL names is read at each call; its lines are
  *
  *   CALL fail ERRNO     the call fails
- *   CALL delay MILLIS   it takes so long
+ *   CALL delay MILLIS   it takes so long, or until the file no longer says so
  *   CALL short BYTES    a write writes so much at most
  *
  * where CALL is pwritev, fdatasync, fsync or ftruncate. Other calls and other files are left alone.
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kTextSize = 1024 };
+enum { kTextSize = 1024, kStepMillis = 20 };
 
 static int Concerned(int fd) {
   const char* const dir = getenv("SKEIN_FAULT_DIR");
@@ -63,9 +63,8 @@ static int Fails(int fd, const char* call) {
     errno = before;
     return 0;
   }
-  const long delay = Asked(call, "delay");
-  if (delay > 0) {
-    struct timespec left = {delay / 1000, delay % 1000 * 1000000};
+  for (long waited = 0; waited < Asked(call, "delay"); waited += kStepMillis) {
+    struct timespec left = {0, kStepMillis * 1000000};
     while (nanosleep(&left, &left) != 0) {
     }
   }

@@ -8,9 +8,9 @@ import pytest
 import resp
 
 
-@pytest.mark.parametrize("fsync", ["everysec", "always"])
-def test_nothing_is_lost_that_must_not_be(fsync):
-    words = [harness.ROOT / "tests" / "failover" / "run", "--short", "--node", harness.BINARY, "--fsync", fsync]
+@pytest.mark.parametrize("how", [["--fsync", "everysec"], ["--fsync", "always"], ["--wires"]], ids=lambda how: how[-1])
+def test_nothing_is_lost_that_must_not_be(how):
+    words = [harness.ROOT / "tests" / "failover" / "run", "--short", "--node", harness.BINARY, *how]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400,
                           check=False)
     assert done.returncode == 0, done.stdout.decode()

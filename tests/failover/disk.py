@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 
+import digests
 import process
 import resp
 import servers
@@ -54,12 +55,15 @@ def log_ends(node):
 class Image:
     """A copy of a node's log, opened by a node that knows nobody: what a restart would find."""
 
-    def __init__(self, node, folder, binary):
+    def __init__(self, node, slots, folder, binary):
         self.node = node
         self.ends = []
         if not process.wait_until(lambda: self._settled(node), 30):
             raise Unexpected("node %d does not get its log to disk" % node.index)
         self.digest = node.call("DEBUG", "DIGEST")
+        with node.client(timeout=30) as client:
+            self.by_slot = digests.by_slot(client, slots)
+        self.slots = slots
         self.folder = folder / ("image-%d" % node.index)
         shutil.copytree(node.folder / "appendonlydir", self.folder / "appendonlydir")
         self.port = servers.free_port()
@@ -86,6 +90,7 @@ class Image:
                     self.node.index, (self.folder / "node.log").read_text(errors="replace")[-2000:]))
             with contextlib.suppress(OSError, resp.Error), resp.Client(self.port, timeout=10) as client:
                 found["digest"] = client.call("DEBUG", "DIGEST")
+                found["by slot"] = digests.by_slot(client, self.slots)
                 state = resp.fields(client.call("INFO", "persistence"))
                 found["ends"] = [int(state["aof_shard%d" % shard].split("end=")[1].split(",")[0])
                                  for shard in range(len(self.ends))]
@@ -93,8 +98,10 @@ class Image:
             return False
         if not process.wait_until(loaded, 60):
             raise Unexpected("what is on the disk of node %d is not loaded" % self.node.index)
-        if found["digest"] != self.digest:
-            return "node %d: %s in memory, %s on disk" % (self.node.index, self.digest.decode(), found["digest"].decode())
+        words = digests.difference(self.by_slot, found["by slot"])
+        if words or found["digest"] != self.digest:
+            return "node %d: %s in memory, %s on disk; they differ in %s" % (
+                self.node.index, self.digest.decode(), found["digest"].decode(), words or "slots that are not its own")
         if any(not 0 <= now - then <= OPENING_BYTES for then, now in zip(self.ends, found["ends"])):
             return "node %d: the logs end at %s in memory, at %s on disk" % (self.node.index, self.ends, found["ends"])
         return ""
@@ -105,12 +112,12 @@ class Image:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def compare_with_disk(nodes, folder, binary):
-    """What a restart of each node would read is what it holds now. No load runs."""
+def compare_with_disk(nodes, slots, folder, binary):
+    """What a restart of each node would read is what it holds now. `slots`: by node, those of its group. No load runs."""
     images = []
     try:
         for node in nodes:
-            images.append(Image(node, folder, binary))
+            images.append(Image(node, slots[node], folder, binary))
         return [words for words in (image.compare() for image in images) if words]
     finally:
         for image in images:

@@ -22,9 +22,9 @@ NOTHING, UNREPLICATED, UNSYNCED = "nothing", "what no replica had", "what no dis
 class Fault:
     act: typing.Callable
     gone: str
-    cuts: bool = False  # needs namespaces
+    cuts: bool = False  # needs namespaces, or a proxy in front of each node
     disk: bool = False  # needs the library of faults of a disk
-    short: str = ""  # run in the short form: with this appendfsync
+    short: str = ""  # run in the short form: with this appendfsync, or over "wires"
 
 
 def _pick_primary(groups):
@@ -273,7 +273,7 @@ def hanging_disk(groups):
     heir = groups.await_new_primary(primary)
     took = time.monotonic() - began
     groups.disks[primary].says()
-    return "each sync of node %d took four timeouts, %d took over after %.2f s, well after %.1f s" % (
+    return "syncs of node %d hung, %d took over after %.2f s, well after %.1f s" % (
         primary.index, heir.index, took, groups.await_well())
 
 
@@ -394,7 +394,7 @@ def cut_full_sync(groups):
 
 FAULTS = {
     "kill-primary": Fault(kill_primary, UNREPLICATED, short="everysec"),
-    "kill-replica": Fault(kill_replica, NOTHING),
+    "kill-replica": Fault(kill_replica, NOTHING, short="always"),
     "kill-pair": Fault(kill_pair, UNSYNCED, short="always"),
     "kill-two-primaries": Fault(kill_two_primaries, UNREPLICATED),
     "kill-primary-and-another-replica": Fault(kill_primary_and_another_replica, UNREPLICATED),
@@ -408,15 +408,15 @@ FAULTS = {
     "kill-replica-in-full-sync": Fault(kill_replica_in_full_sync, NOTHING),
     "kill-primary-in-rewrite": Fault(kill_primary_in_rewrite, UNREPLICATED),
     "kill-pair-in-rewrite": Fault(kill_pair_in_rewrite, UNSYNCED, short="always"),
-    "slow-disk": Fault(slow_disk, NOTHING, disk=True),
-    "hanging-disk": Fault(hanging_disk, UNREPLICATED, disk=True),
+    "slow-disk": Fault(slow_disk, NOTHING, disk=True, short="always"),
+    "hanging-disk": Fault(hanging_disk, UNREPLICATED, disk=True, short="everysec"),
     "full-disk-of-primary": Fault(full_disk_of_primary, NOTHING, disk=True, short="always"),
     "full-disk-of-replica": Fault(full_disk_of_replica, NOTHING, disk=True),
     "full-disk-and-kill": Fault(full_disk_and_kill, UNREPLICATED, disk=True),
-    "cut-primary-off": Fault(cut_primary_off, UNREPLICATED, cuts=True),
-    "mute-primary": Fault(mute_primary, UNREPLICATED, cuts=True),
+    "cut-primary-off": Fault(cut_primary_off, UNREPLICATED, cuts=True, short="wires"),
+    "mute-primary": Fault(mute_primary, UNREPLICATED, cuts=True, short="wires"),
     "deafen-primary": Fault(deafen_primary, UNREPLICATED, cuts=True),
-    "cut-replication": Fault(cut_replication, NOTHING, cuts=True),
+    "cut-replication": Fault(cut_replication, NOTHING, cuts=True, short="wires"),
     "cut-replication-for-long": Fault(cut_replication_for_long, NOTHING, cuts=True),
     "cut-full-sync": Fault(cut_full_sync, NOTHING, cuts=True),
 }

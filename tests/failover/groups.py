@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "cluster"))
 sys.path.insert(0, str(ROOT / "ops" / "lib"))
 
+import digests  # noqa: E402
 import disk  # noqa: E402
 import fleet as fleets  # noqa: E402
 import process  # noqa: E402
@@ -43,7 +44,7 @@ class Groups(fleets.Fleet):
                       SLOTS * (index + 1) // self.primaries - 1)
             node.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for node in self.nodes[1:]:
-            self.nodes[0].call("CLUSTER", "MEET", node.address, PORT)
+            self.nodes[0].call("CLUSTER", "MEET", self.net.announced(node.index) or node.address, PORT)
         self._await(lambda: all(len(node.view()) == len(self.nodes) for node in self.nodes), 30, "the nodes do not meet")
         for index, node in enumerate(self.nodes[self.primaries:]):
             node.call("CLUSTER", "REPLICATE", first[index % self.primaries].id)
@@ -152,6 +153,14 @@ class Groups(fleets.Fleet):
         first, _, last = node.view()[node.id][2][0].partition("-")
         return int(first), int(last or first)
 
+    def slots_by_node(self):
+        """By node, the slots of its group."""
+        told = {}
+        for primary, replicas in self.roles().items():
+            first, last = self.slots_of(primary)
+            told.update({node: range(first, last + 1) for node in (primary, *replicas)})
+        return told
+
     def without_log(self, node):
         """Started anew with nothing: it has to be synchronized as a whole."""
         node.kill()
@@ -166,21 +175,38 @@ class Groups(fleets.Fleet):
             return False
         return process.wait_until(reached, seconds, 0.002)
 
-    def digests(self):
-        """Every group's (primary, {node: digest}) once offsets are equal."""
-        told = []
-        for primary, replicas in self.roles().items():
-            told.append((primary, {node: node.call("DEBUG", "DIGEST") for node in (primary, *replicas)}))
-        return told
+    def digests_by_slot(self, node, primary=None):
+        """What the node holds of the slots of its group."""
+        first, last = self.slots_of(primary or node)
+        with node.client(timeout=30) as client:
+            return digests.by_slot(client, range(first, last + 1))
 
     def await_agreement(self, seconds=30):
-        """Primary and replicas hold the same keys, values, expiries and log ends. No load runs."""
-        def agree():
-            for primary, replicas in self.roles().items():
-                # Who does not see itself yet as the others do has no such field.
-                ends = {resp.fields(node.call("INFO", "replication")).get(
+        """Primary and replicas hold the same keys, values, expiries and log ends, in every slot. No load runs."""
+        found = ["nobody answers"]
+
+        def difference():
+            roles = self.roles()
+            if sum(1 + len(replicas) for replicas in roles.values()) != len(self.nodes):
+                return "not all nodes are there"
+            for primary, replicas in roles.items():
+                ends = {node: resp.fields(node.call("INFO", "replication")).get(
                     "master_repl_offset" if node is primary else "slave_repl_offset") for node in (primary, *replicas)}
-                if len(ends) != 1 or None in ends:
-                    return False
-            return all(len(set(digests.values())) == 1 for _, digests in self.digests())
-        self._await(agree, seconds, "a replica holds other data than its primary")
+                # Who does not see itself yet as the others do has no such field.
+                if len(set(ends.values())) != 1 or None in ends.values():
+                    return "the logs of node %d and its replicas end at %s" % (
+                        primary.index, ", ".join(map(str, ends.values())))
+                whole, held = primary.call("DEBUG", "DIGEST"), self.digests_by_slot(primary)
+                for node in replicas:
+                    words = digests.difference(held, self.digests_by_slot(node, primary))
+                    if words or node.call("DEBUG", "DIGEST") != whole:
+                        return "replica %d holds other data than node %d in %s" % (
+                            node.index, primary.index, words or "slots that are not theirs")
+            return ""
+
+        def agree():
+            found[0] = difference()
+            return not found[0]
+        with contextlib.suppress(Unexpected):
+            return self._await(agree, seconds, "they differ")
+        raise Unexpected(found[0])

@@ -26,6 +26,7 @@ import groups as groups_  # noqa: E402
 import history  # noqa: E402
 import net  # noqa: E402
 import servers  # noqa: E402
+import wires  # noqa: E402
 
 CALM, CALM_SHORT = 1.0, 0.3  # seconds of load before and after a fault
 
@@ -52,7 +53,7 @@ def one(groups, name, seed, calm):
     unsynced = gone == faults.UNSYNCED and not synced
     found = verdict.unexplained(may_lose=unsynced or gone == faults.UNREPLICATED, replicas_too=unsynced)
     groups.await_agreement()
-    for words_of_one in disk.compare_with_disk(groups.nodes, groups.folder, groups.binary):
+    for words_of_one in disk.compare_with_disk(groups.nodes, groups.slots_by_node(), groups.folder, groups.binary):
         found.append(history.Finding("disk and memory differ", "", words_of_one))
     if not load.acknowledged():
         found.append(history.Finding("no load", "", "nothing was acknowledged"))
@@ -62,12 +63,12 @@ def one(groups, name, seed, calm):
 def names_of(options):
     """What is run: all that this place can, or what was asked for."""
     possible = [name for name, fault in faults.FAULTS.items()
-                if (options.namespaces or not fault.cuts) and (options.faulty_disk or not fault.disk)]
+                if (options.namespaces or options.wires or not fault.cuts) and (options.faulty_disk or not fault.disk)]
     if options.short:
-        return [name for name in possible if faults.FAULTS[name].short == options.fsync]
+        return [name for name in possible if faults.FAULTS[name].short == ("wires" if options.wires else options.fsync)]
     for name in options.only or ():
         if name not in possible:
-            raise SystemExit("%s needs %s" % (name, "--namespaces" if faults.FAULTS[name].cuts else "--faulty-disk"))
+            raise SystemExit("%s needs %s" % (name, "--namespaces or --wires" if faults.FAULTS[name].cuts else "--faulty-disk"))
     return options.only or possible
 
 
@@ -81,7 +82,7 @@ def tell_pauses(pauses, timeout_ms):
 
 
 def run(options, folder):
-    place = net.Namespaces() if options.namespaces else net.Loopback()
+    place = net.Namespaces() if options.namespaces else wires.InPath(groups_.PORT) if options.wires else net.Loopback()
     names = names_of(options)
     directives = {"appendonly": "yes", "appendfsync": options.fsync, "enable-debug-command": "yes",
                   "storage-shards": options.shards, "client-loops": options.shards}
@@ -146,6 +147,8 @@ def main():
     parser.add_argument("--only", nargs="+", choices=sorted(faults.FAULTS), metavar="FAULT",
                         help="of: " + " ".join(faults.FAULTS))
     parser.add_argument("--namespaces", action="store_true", help="a network namespace a node: faults that cut (root)")
+    parser.add_argument("--wires", action="store_true",
+                        help="a proxy in front of each node: faults that cut, without rights")
     parser.add_argument("--node", help="the binary (built if not given)")
     parser.add_argument("--faulty-disk", metavar="LIB", help="libfaulty_disk.so (built if not given and no --node is)")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the nodes' logs")

@@ -4,7 +4,9 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "ops" / "lib"))
 
+import digests  # noqa: E402
 from history import Journal, Outcome, Read, Register, judge  # noqa: E402
 
 A, R, U = Outcome.ACKNOWLEDGED, Outcome.REFUSED, Outcome.UNKNOWN
@@ -99,3 +101,11 @@ def test_reads_while_it_goes_on():
     assert read_at(12, 13, 1, A, A) == []  # the second has not been answered yet
     assert read_at(3, 6, 2, A, A) == ["value from the future"]
     assert read_at(3, 4, 0, A, A) == []
+
+
+def test_a_difference_names_its_slots():
+    held = {1: b"a", 2: b"b", 700: b"c"}
+    assert digests.difference(held, dict(held)) == ""
+    assert digests.difference(held, {**held, 700: b"d"}) == "slot 700"
+    assert digests.difference({1: b"a", 2: b"b"}, {2: b"b", 3: b"c"}) == "slots 1, 3"
+    assert digests.difference({}, {slot: b"a" for slot in range(12)}).endswith("8, 9 and 2 more")
