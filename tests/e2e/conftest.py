@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
+import runbooks  # noqa: E402
 
 skein_only = pytest.mark.skipif(not harness.IS_SKEIN, reason="speaks of Skein alone")
 
@@ -65,3 +66,17 @@ def single(tmp_path_factory):
         yield node
     finally:
         node.clean_up()
+
+
+@pytest.fixture
+def make_sandbox(tmp_path):
+    """make_sandbox(**directives): where the commands of a page under ops/runbooks run."""
+    made = []
+
+    def make(**directives):
+        made.append(runbooks.Sandbox(tmp_path / ("sandbox-%d" % len(made)), **directives))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.end()

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 
 import harness
@@ -242,3 +243,39 @@ class Other(harness.Node):
 
     def command(self):
         return self.words
+
+
+# ---- Folders with something in them ---------------------------------------------------------------------------------
+def fill(sandbox, count=50):
+    """Starts the node and writes some keys."""
+    node = sandbox.start()
+    with node.client() as client:
+        client.pipeline([["SET", "key:%d" % index, "value %d" % index] for index in range(count)])
+    return node
+
+
+def newest(sandbox, shard):
+    """The shard's newest incr file."""
+    folder = sandbox.dir / "appendonlydir" / ("shard-%d" % shard)
+    return max(folder.glob("incr.*.aof"), key=lambda path: int(path.name.split(".")[1]))
+
+
+def killed(sandbox):
+    """A folder with data whose node was killed, once all of it is in the files."""
+    node = fill(sandbox)
+    shard = harness.key_slot("last") % 2
+    node.call("SET", "last", "word" * 20)
+    assert harness.process.wait_until(lambda: b"word" * 20 in newest(sandbox, shard).read_bytes(), 10)
+    node.kill()
+    return shard
+
+
+def stopped(sandbox):
+    """A folder with data, after a clean end, with a backup of it."""
+    fill(sandbox)
+    sandbox.stop()
+    shutil.copytree(sandbox.dir / "appendonlydir", sandbox.backup / "appendonlydir")
+
+
+def keys(sandbox):
+    return sandbox.node.call("DBSIZE")

@@ -123,8 +123,14 @@ class Wire(threading.Thread):
                 continue
             far = socket.create_connection(("127.0.0.1", self.target))
             self.open += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self.join_ends, args=(near, far), daemon=True).start()
+
+    def join_ends(self, near, far):
+        with near, far:
+            back = threading.Thread(target=self.carry, args=(far, near), daemon=True)
+            back.start()
+            self.carry(near, far)
+            back.join()
 
     def carry(self, source, sink):
         carried = 0
@@ -132,8 +138,7 @@ class Wire(threading.Thread):
             while data := source.recv(65536):
                 sink.sendall(data)
                 carried += len(data)
-                while self.limit is not None and carried > self.limit:
-                    time.sleep(0.02)
+                process.wait_until(lambda: self.limit is None or carried <= self.limit, 1000)
         except OSError:
             pass
         for one in (source, sink):
