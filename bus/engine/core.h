@@ -53,6 +53,7 @@ class EngineCore final : public Engine {
   TopologyPtr topology() const override { return topology_; }
   const EngineStats& stats() const override { return stats_; }
   EngineSizes sizes() const override;
+  int64_t calm_until_ms() const override { return calm_until_ms_; }
 
  private:
   // An address that an operator or a stranger gave, until the node behind it has proven itself.
@@ -105,6 +106,7 @@ class EngineCore final : public Engine {
   // engine.cc
   void Begin();
   void Finish();
+  int64_t CalmUntil() const;
   void OnMessage(const MessageEvent& event);
   void Refuse(LinkId link, const char* why);  // counts; closes the link if `why` says so
 
@@ -134,7 +136,10 @@ class EngineCore final : public Engine {
 
   // heartbeat.cc
   void OnTick();
-  void TendNode(Node* node);
+  int64_t TendNode(Node* node);
+  // How soon a member that needs attention is looked at again: of many members none by every tick.
+  int64_t Relook() const;
+  int64_t Together(int64_t at) const;
   // What a ping carries: nothing, what we believe, or also how fresh others are.
   enum class Tell : uint8_t { kNothing, kDigest, kAll };
   void Ping(Node* node, Tell tell);
@@ -150,8 +155,8 @@ class EngineCore final : public Engine {
   void OnView(Node* from, const proto::View& view, bool may_sync);
   void TakeAges(Node* from, const proto::View& view);
   void Heard(Node* node);
-  // Something happened to `node` that the next sweep must look at.
-  void Stir(const Node* node) { table_.quiet_ms(*node) = 0; }
+  // Something happened to `node` that must be looked at.
+  void Stir(const Node* node);
   int64_t Lease() const;
   void UpdateLease();
   uint64_t StalledMs() const;
@@ -339,7 +344,8 @@ class EngineCore final : public Engine {
   Now now_{0, 0};
   Effects* out_ = nullptr;
   bool first_step_ = true;
-  int64_t last_tick_ms_ = 0;
+  bool heartbeat_only_ = false;  // this step, in a large cluster: what it did not change waits for a tick
+  int64_t last_tick_ms_ = 0, calm_until_ms_ = 0;
 
   NodeTable table_;
   Node* self_ = nullptr;
@@ -354,7 +360,7 @@ class EngineCore final : public Engine {
   std::vector<NodeId> round_;  // members in the order of this round, taken from the back
   int64_t next_ping_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
   uint64_t ping_seq_ = 0;
-  size_t tend_cursor_ = 0, sync_cursor_ = 0;
+  size_t sync_cursor_ = 0;
   // In this tick: in all, and to members that have failed, which cost little however many they are.
   uint32_t dials_left_ = 0, dead_dials_left_ = 0;
   int64_t lease_ms_ = -1;    // last WritableUntil

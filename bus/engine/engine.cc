@@ -59,7 +59,7 @@ void EngineCore::Begin() {
   last_tick_ms_ = now();
   last_persist_ms_ = now();
   for (const auto& node : table_.all()) {
-    table_.pulse(*node).heard_ms = node->direct_ms = now();
+    table_.heard_ms(*node) = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
   }
   begun_ms_ = now();
@@ -106,6 +106,7 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
       if (v.frozen) e->Frozen();
     }
   };
+  heartbeat_only_ = false;
   std::visit(Visitor{this}, event);
   Finish();
   out_ = nullptr;
@@ -117,11 +118,14 @@ void EngineCore::Finish() {
     RebuildOwners();
     ResolveCollision();
   }
-  TendRole();
-  TendHandOver();
-  TendElection();
-  TendMigration();
-  if (owners_ <= kFewOwners || own_.own_electorate() || !past_.empty()) TendElectorate();
+  heartbeat_only_ &= !publish_ && !check_state_;
+  if (!heartbeat_only_) {
+    TendRole();
+    TendHandOver();
+    TendElection();
+    TendMigration();
+    if (owners_ <= kFewOwners || own_.own_electorate() || !past_.empty()) TendElectorate();
+  }
   RecheckAsked();
   bool idle = persists_.empty() && retry_persist_ms_ == 0;
   // What is written grows with the members, so many of them that join or move are written together.
@@ -148,6 +152,23 @@ void EngineCore::Finish() {
   if (publish_pending_ && due()) Publish();
   for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
   replies_.clear();
+  if (!heartbeat_only_) calm_until_ms_ = CalmUntil();
+}
+
+// Anything that is under way makes it 0: then every tick is wanted.
+int64_t EngineCore::CalmUntil() const {
+  const bool busy = table_.size() <= options_.small_cluster || !started() || must_sync_ || health_ != 0 ||
+                    stalled_since_ms_ >= 0 || !watched_.empty() || !suspects_.empty() || !handshakes_.empty() ||
+                    !news_.empty() || !say_suspect_.empty() || !say_cleared_.empty() || !say_failed_.empty() ||
+                    !asked_.empty() || !persists_.empty() || retry_persist_ms_ != 0 || state_dirty_ || members_dirty_ ||
+                    own_dirty_ || publish_pending_ || !past_.empty() || !overrides_.empty() || !closings_.empty() ||
+                    !held_.empty() || promote_epoch_ != 0 || orphans_ || election_.phase != Election::kNone ||
+                    by_hand_.until_ms != 0 || freeze_.until_ms != 0 || hand_over_.request != 0 ||
+                    owners_ <= kFewOwners || owners_dirty_ || stand_down_ || !ok_ || !established_;
+  if (busy) return 0;
+  int64_t until = std::min({next_ping_ms_, next_health_ms_, table_.dues().next_ms()});
+  if (self_->owner()) until = std::min({until, next_lease_ms_, next_lease_look_ms_});
+  return until;
 }
 
 void EngineCore::OnMessage(const MessageEvent& event) {
@@ -171,8 +192,10 @@ void EngineCore::OnMessage(const MessageEvent& event) {
   Heard(from);
   switch (m.body_case()) {
     case Body::kPing:
+      heartbeat_only_ = table_.size() > options_.small_cluster;
       return OnPing(from, event.link, m.ping());
     case Body::kPong:
+      heartbeat_only_ = table_.size() > options_.small_cluster;
       return OnPong(from, m.pong());
     case Body::kRecords:
       return OnRecords(from, m.records());

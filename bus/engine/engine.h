@@ -215,6 +215,9 @@ class Engine {
 
   // The newest snapshot (what the last PublishEffect held, or the first). Never null after the first Step.
   virtual TopologyPtr topology() const = 0;
+  // Ticks before this time would do nothing unless another event comes first, after which it is to be asked again; 0:
+  // every tick is wanted. For drivers of very many engines: ticks that are left out for it do not count as late.
+  virtual int64_t calm_until_ms() const { return 0; }
   virtual const EngineStats& stats() const = 0;
   // Walks the members; not for the hot path.
   virtual EngineSizes sizes() const { return {}; }

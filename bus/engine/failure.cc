@@ -10,7 +10,7 @@ constexpr size_t kReportsKept = 64;  // of a node that has failed
 // can reach must still be found out by those who cannot.
 bool EngineCore::Silent(const Node& node) const {
   if (node.unanswered_ms == 0) return false;
-  int64_t life = std::max(node.direct_ms, std::min(table_.pulse(node).heard_ms, node.unanswered_ms));
+  int64_t life = std::max(node.direct_ms, std::min(table_.heard_ms(node), node.unanswered_ms));
   return now() - life > Patience() && now() - node.unanswered_ms >= timeout() / 4;
 }
 
@@ -39,8 +39,7 @@ void EngineCore::CheckSilence(Node* node) {
     if (stalled) {
       Suspect(node, absl::StrCat("its data plane has stood still for ", node->stalled_ms, " ms"));
     } else if (Silent(*node)) {
-      Suspect(node,
-              absl::StrCat("silent for ", now() - std::max(node->direct_ms, table_.pulse(*node).heard_ms), " ms"));
+      Suspect(node, absl::StrCat("silent for ", now() - std::max(node->direct_ms, table_.heard_ms(*node)), " ms"));
     }
     return;
   }
@@ -131,6 +130,8 @@ void EngineCore::TryFail(Node* node) {
   if (!node->pfail || node->fail) return;
   const Node* ballot = node->owner() ? node : nullptr;
   uint32_t voters = Voters(ballot);
+  // With many voters most words come before there can be enough of them.
+  if (node->trouble().reports.size() + 1 < Quorum(ballot)) return;
   uint32_t agree = CountReports(node) + (Decides(*self_, ballot) ? 1 : 0);
   if (agree < Quorum(ballot) || voters == 0) return;
   MarkFailed(node, absl::StrCat(agree, " of ", voters, " voters agree"));

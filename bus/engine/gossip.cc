@@ -71,7 +71,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
       ++stats_.records_refused;
       return Taken::kRefused;
     }
-    table_.pulse(*node).heard_ms = node->direct_ms = now();
+    table_.heard_ms(*node) = node->direct_ms = now();
     node->last_sync_ms = now() - 1000;
     node->out.next_try_ms = now();
     members_dirty_ = groups_changed_ = true;

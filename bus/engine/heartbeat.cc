@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <array>
 
 #include "bus/engine/core.h"
 #include "glog/logging.h"
 
 namespace skein::bus {
 namespace {
+constexpr int64_t kTickMs = 100;  // the longest time between two
 constexpr int64_t kAgeOld = 15;
 constexpr int kAgeSteps = 24;                           // of one node timeout, in View::ages
 constexpr size_t kAges = 512, kAgesOfFewVoters = 2048;  // in a view
@@ -12,6 +14,18 @@ constexpr size_t kSuspectsInView = 32;                  // sent
 constexpr int kMaxSuspectsInView = 1000;                // taken
 constexpr uint32_t kDialsPerTick = 64;
 constexpr uint32_t kDeadDialsPerTick = 4;
+// Rounded up to units, so that nobody is taken for fresher than it is.
+void AgesOf(const int64_t* heard, size_t count, int64_t now, int64_t unit, uint8_t* ages) {
+  const float per_ms = 1.0F / static_cast<float>(unit);
+  const int64_t most = kAgeOld * unit;
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t age = now - heard[i];
+    const auto near = static_cast<int32_t>(age < 0 ? 0 : age > most ? most : age);
+    // The quotient may be a little off, so that an age of whole units can become one unit more.
+    ages[i] = static_cast<uint8_t>(
+        std::min(static_cast<int32_t>(static_cast<float>(near) * per_ms + 0.9999F), static_cast<int32_t>(kAgeOld)));
+  }
+}
 }  // namespace
 
 uint64_t EngineCore::StalledMs() const {
@@ -19,14 +33,15 @@ uint64_t EngineCore::StalledMs() const {
 }
 
 void EngineCore::OnTick() {
-  int64_t gap = now() - last_tick_ms_;
+  // What the driver was told to leave out was not missed.
+  int64_t gap = now() - std::max(last_tick_ms_, std::min(calm_until_ms_, now()) - kTickMs);
   last_tick_ms_ = now();
   dials_left_ = kDialsPerTick;
   dead_dials_left_ = kDeadDialsPerTick;
   if (gap > std::max<int64_t>(1000, timeout() / 4)) {
     // We stood still ourselves: the silence says nothing about the others yet.
     for (const auto& node : table_.all()) {
-      int64_t& heard = table_.pulse(*node).heard_ms;
+      int64_t& heard = table_.heard_ms(*node);
       heard = std::max(heard, now() - timeout() / 2);
       node->direct_ms = std::max(node->direct_ms, now() - timeout() / 2);
       if (node->unanswered_ms != 0) node->unanswered_ms = now();
@@ -37,16 +52,11 @@ void EngineCore::OnTick() {
   CheckOwnHealth(gap);
   TendHandshakes();
   TendSeeds();
-  // Everyone is looked at once in a sixteenth of the timeout, so large clusters spread the work over ticks.
-  const size_t n = table_.places();
-  int64_t sweep = std::max<int64_t>(1, timeout() / 16);
-  size_t share = std::min(n, static_cast<size_t>(static_cast<int64_t>(n) * std::max<int64_t>(gap, 1) / sweep + 8));
-  for (size_t i = 0; i < share; ++i) {
-    if (++tend_cursor_ >= n) tend_cursor_ = 0;
-    if (now() <= table_.quiet_ms(tend_cursor_)) continue;
-    Node* node = table_.At(static_cast<uint16_t>(tend_cursor_));
-    if (node != nullptr && !node->self) TendNode(node);
-  }
+  table_.dues().SetWidth(std::clamp<int64_t>(timeout() / 128, 1, 100));
+  table_.dues().Take(now(), [this](uint16_t place) {
+    Node* node = table_.At(place);
+    if (node != nullptr && !node->self) table_.dues().Set(place, TendNode(node));
+  });
   CheckWatched();
   SendFailed(true);
   PingRound();
@@ -73,16 +83,17 @@ void EngineCore::OnTick() {
   }
   if (state_dirty_ && persists_.empty() && now() - last_persist_ms_ >= 1000) own_dirty_ = true;
   // Times of pings and pongs are shown to people only, so they may be a little old.
-  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(n) * 40)) publish_ = true;
+  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(table_.size()) * 100)) publish_ = true;
 }
 
-void EngineCore::TendNode(Node* node) {
+// Returns when to look again, if nothing happens.
+int64_t EngineCore::TendNode(Node* node) {
   TendLink(node);
   if (node->out.state != OutLink::kBound && node->unanswered_ms == 0) {
     node->unanswered_ms = now();
     node->unanswered_unix_ms = now_.unix_ms;
   }
-  const int64_t heard = table_.pulse(*node).heard_ms;
+  const int64_t heard = table_.heard_ms(*node);
   bool due = now() - heard > timeout() / 2;
   bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
   if ((due && node->ping_sent_ms == 0) || lost) Ping(node, Tell::kNothing);
@@ -91,10 +102,24 @@ void EngineCore::TendNode(Node* node) {
   bool quiet = node->out.state == OutLink::kBound && node->out.asked_ms == 0 && node->ping_sent_ms == 0 &&
                node->unanswered_ms == 0 && !node->pfail && !node->fail &&
                node->stalled_ms < static_cast<uint64_t>(timeout());
-  if (!quiet) return;
-  table_.quiet_ms(*node) = heard + timeout() / 2;
+  if (!quiet) {
+    bool wants = node->out.state == OutLink::kNone && now() >= node->out.next_try_ms;
+    if (!wants) return Together(now() + Relook());
+    // No more dials in this tick. Those that have failed wait longer, not all for the same tick.
+    return now() + (node->fail ? int64_t{100} * (1 + node->index % 8) : 0);
+  }
   if (node->troubled() && node->trouble().orphan_since_ms == 0 && CountReports(node) == 0) node->ForgetTrouble();
+  return Together(heard + timeout() / 2);
 }
+
+// Of many members those that are due at about the same time are looked at by the same tick.
+int64_t EngineCore::Together(int64_t at) const { return (at / Relook() + 1) * Relook(); }
+
+int64_t EngineCore::Relook() const {
+  return table_.size() <= options_.small_cluster ? 1 : std::max<int64_t>(1, timeout() / 16);
+}
+
+void EngineCore::Stir(const Node* node) { table_.dues().Hasten(node->index, Together(now() + Relook())); }
 
 void EngineCore::Ping(Node* node, Tell tell) {
   if (node->out.state != OutLink::kBound) return;
@@ -202,24 +227,23 @@ void EngineCore::FillView(proto::View* view, Tell tell) {
 
 void EngineCore::FillAges(proto::View* view) {
   const int64_t unit = std::max<int64_t>(1, (timeout() + kAgeSteps - 1) / kAgeSteps);
-  const std::vector<uint16_t>& order = table_.order();
-  const std::vector<NodeTable::Pulse>& pulses = table_.pulses();
+  std::vector<int64_t>& heard = table_.heard();
   // Voters hear half of each other directly all the time (see LeaseRound), so they need less of others' word.
-  const size_t count = std::min(order.size(), 2 * voters_ > order.size() ? kAges : kAgesOfFewVoters);
-  if (pulse_cursor_ >= order.size()) pulse_cursor_ = 0;
+  const size_t count = std::min(heard.size(), 2 * voters_ > heard.size() ? kAges : kAgesOfFewVoters);
+  if (pulse_cursor_ >= heard.size()) pulse_cursor_ = 0;
   view->set_age_first(static_cast<uint32_t>(pulse_cursor_));
   view->set_age_unit_ms(static_cast<uint32_t>(unit));
   view->set_age_count(static_cast<uint32_t>(count));
+  table_.heard_ms(*self_) = now();
+  std::array<uint8_t, kAgesOfFewVoters> ages;
+  const size_t before_end = std::min(count, heard.size() - pulse_cursor_);
+  AgesOf(heard.data() + pulse_cursor_, before_end, now(), unit, ages.data());
+  AgesOf(heard.data(), count - before_end, now(), unit, ages.data() + before_end);
+  pulse_cursor_ = (pulse_cursor_ + count) % heard.size();
   std::string* out = view->mutable_ages();
-  out->assign((count + 1) / 2, '\0');
-  const double per_ms = 1.0 / static_cast<double>(unit);
-  table_.pulse(*self_).heard_ms = now();
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t heard = pulses[order[pulse_cursor_]].heard_ms;
-    const auto age = static_cast<int64_t>(static_cast<double>(now() - heard + unit - 1) * per_ms + 1e-9);
-    (*out)[i / 2] |= static_cast<char>(std::clamp<int64_t>(age, 0, kAgeOld) << (i % 2 * 4));
-    if (++pulse_cursor_ == order.size()) pulse_cursor_ = 0;
-  }
+  out->resize((count + 1) / 2);
+  if (count % 2 != 0) (*out)[count / 2] = static_cast<char>(ages[count - 1]);
+  for (size_t i = 0; i < count / 2; ++i) (*out)[i] = static_cast<char>(ages[2 * i] | ages[2 * i + 1] << 4);
 }
 
 void EngineCore::TakeStall(Node* from, uint64_t ms) {
@@ -293,27 +317,28 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
 
 // Others' word that a member lives spares us a ping, but does not excuse a ping that it owes us (see Silent).
 void EngineCore::TakeAges(Node* from, const proto::View& view) {
-  const std::vector<uint16_t>& order = table_.order();
+  std::vector<int64_t>& heard = table_.heard();
   const std::string& ages = view.ages();
   const int64_t unit = view.age_unit_ms();
   const size_t count = view.age_count();
   size_t at = view.age_first();
-  if (at >= order.size() || count > order.size() || ages.size() != (count + 1) / 2) return;
+  if (at >= heard.size() || count > heard.size() || ages.size() != (count + 1) / 2) return;
   if (unit <= 0 || unit > 3600 * 1000) return;
-  std::vector<NodeTable::Pulse>& pulses = table_.pulses();
-  const int64_t own = table_.pulse(*from).heard_ms;
+  std::array<int64_t, kAgeOld + 1> times;
+  for (int64_t age = 0; age < kAgeOld; ++age) times[static_cast<size_t>(age)] = now() - age * unit;
+  times[kAgeOld] = INT64_MIN;
+  const int64_t own = table_.heard_ms(*from);
   for (size_t i = 0; i < count; ++i) {
-    const int64_t age = static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld;
-    int64_t& known = pulses[order[at]].heard_ms;
-    known = std::max(known, age == kAgeOld ? INT64_MIN : now() - age * unit);
-    if (++at == order.size()) at = 0;
+    int64_t& known = heard[at];
+    known = std::max(known, times[static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld]);
+    if (++at == heard.size()) at = 0;
   }
-  table_.pulse(*from).heard_ms = own;
+  table_.heard_ms(*from) = own;
 }
 
 // A message from the node itself.
 void EngineCore::Heard(Node* node) {
-  table_.pulse(*node).heard_ms = node->direct_ms = now();
+  table_.heard_ms(*node) = node->direct_ms = now();
   if (node->pfail || node->fail) Returned(node);
 }
 

@@ -219,7 +219,7 @@ void EngineCore::WelcomeFromHandshake(Handshake* handshake, const NodeId& id, co
     current_epoch_ = std::max(current_epoch_, (*record)->config_epoch);
     node = table_.Add(*std::move(record));
     if (node == nullptr) return DropHandshake(handshake, "too many nodes");
-    table_.pulse(*node).heard_ms = node->direct_ms = now();
+    table_.heard_ms(*node) = node->direct_ms = now();
     node->seen_ip = handshake->out.ip;
     node->last_sync_ms = now() - 1000;
     if (handshake->id.empty()) node->introduce = handshake->seed ? Introduction::kSeed : Introduction::kMeet;

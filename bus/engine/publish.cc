@@ -90,7 +90,7 @@ TopologyNode EngineCore::Describe(const Node& node) const {
   t.link_up = node.self || node.out.state == OutLink::kBound;
   t.config_epoch = r.config_epoch;
   t.ping_sent_ms = node.unanswered_ms != 0 ? node.unanswered_unix_ms : 0;
-  t.pong_received_ms = node.self ? 0 : now_.unix_ms - (now() - table_.pulse(node).heard_ms);
+  t.pong_received_ms = node.self ? 0 : now_.unix_ms - (now() - table_.heard_ms(node));
   t.offset = node.offset;
   return t;
 }

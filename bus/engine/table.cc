@@ -25,32 +25,42 @@ Node* NodeTable::Add(RecordPtr record) {
   if (nodes_.size() >= kMaxNodes) return nullptr;
   auto node = std::make_unique<Node>(std::move(record));
   Node* raw = node.get();
-  auto free = std::find(places_.begin(), places_.end(), nullptr);
-  raw->index = static_cast<uint16_t>(free - places_.begin());
-  if (free == places_.end()) {
+  if (free_.empty()) {
+    raw->index = static_cast<uint16_t>(places_.size());
     places_.push_back(raw);
     pulses_.emplace_back();
-    quiet_ms_.push_back(0);
+    rank_.push_back(0);
   } else {
-    *free = raw;
+    raw->index = free_.back();
+    free_.pop_back();
+    places_[raw->index] = raw;
     pulses_[raw->index] = Pulse();
-    quiet_ms_[raw->index] = 0;
   }
-  auto place = std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess);
-  order_.insert(order_.begin() + (place - nodes_.begin()), raw->index);
-  nodes_.insert(place, std::move(node));
+  dues_.Add(raw->index);
+  const auto rank = std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess) - nodes_.begin();
+  order_.insert(order_.begin() + rank, raw->index);
+  heard_.insert(heard_.begin() + rank, 0);
+  nodes_.insert(nodes_.begin() + rank, std::move(node));
+  RankFrom(static_cast<size_t>(rank));
   by_id_[raw->id()] = raw;
   Count(*raw, true);
   return raw;
+}
+
+void NodeTable::RankFrom(size_t rank) {
+  for (; rank < order_.size(); ++rank) rank_[order_[rank]] = static_cast<uint16_t>(rank);
 }
 
 void NodeTable::Remove(Node* node) {
   Count(*node, false);
   by_id_.erase(node->id());
   places_[node->index] = nullptr;
-  auto place = std::lower_bound(nodes_.begin(), nodes_.end(), node->id(), IdLess);
-  order_.erase(order_.begin() + (place - nodes_.begin()));
-  nodes_.erase(place);
+  free_.push_back(node->index);
+  const auto rank = static_cast<std::ptrdiff_t>(rank_[node->index]);
+  order_.erase(order_.begin() + rank);
+  heard_.erase(heard_.begin() + rank);
+  nodes_.erase(nodes_.begin() + rank);
+  RankFrom(static_cast<size_t>(rank));
 }
 
 void NodeTable::SetRecord(Node* node, RecordPtr record) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "bus/engine/due.h"
 #include "bus/engine/node.h"
 
 namespace skein::bus {
@@ -40,30 +41,34 @@ class NodeTable {
   // What is read of every member many times a second, by Node::index, side by side: a walk over the members
   // themselves costs a cache miss each.
   struct Pulse {
-    int64_t heard_ms = 0;      // last sign of life, its own or by others' word
     int64_t confirmed_ms = 0;  // when the newest ping was sent that it has answered with its confirmation of us
     int64_t agreed_ms = 0;     // the same, though nobody has confirmed it itself
   };
   Pulse& pulse(const Node& node) { return pulses_[node.index]; }
   const Pulse& pulse(const Node& node) const { return pulses_[node.index]; }
-  // By Node::index: nothing needs to be done for it until then, if nothing happens. Every place is looked at a few
-  // times a second, hence apart.
-  int64_t& quiet_ms(const Node& node) { return quiet_ms_[node.index]; }
-  int64_t quiet_ms(size_t place) const { return quiet_ms_[place]; }
-  // Node::index of all(), in its order.
-  const std::vector<uint16_t>& order() const { return order_; }
-  std::vector<Pulse>& pulses() { return pulses_; }
+  // Its last sign of life, its own or by others' word.
+  int64_t& heard_ms(const Node& node) { return heard_[rank_[node.index]]; }
+  int64_t heard_ms(const Node& node) const { return heard_[rank_[node.index]]; }
+  // Of all members in the order of all(): views tell of them, and are taken, by the hundred.
+  std::vector<int64_t>& heard() { return heard_; }
+  // When members are to be tended, by Node::index. That of one that has gone may still come.
+  Dues& dues() { return dues_; }
+  const Dues& dues() const { return dues_; }
   const std::vector<Pulse>& pulses() const { return pulses_; }
 
  private:
   void Count(const Node& node, bool in);
+  void RankFrom(size_t rank);
 
   std::vector<std::unique_ptr<Node>> nodes_;
   absl::flat_hash_map<NodeId, Node*> by_id_;
   std::vector<Node*> places_;
-  std::vector<uint16_t> order_;
+  std::vector<uint16_t> free_;   // places
+  std::vector<uint16_t> order_;  // Node::index of all(), in its order
+  std::vector<uint16_t> rank_;   // by Node::index: its place in all()
+  std::vector<int64_t> heard_;   // in the order of all()
   std::vector<Pulse> pulses_;
-  std::vector<int64_t> quiet_ms_;
+  Dues dues_;
   std::array<uint64_t, kBuckets> buckets_{};
   uint64_t members_ = 0;
 };

@@ -11,8 +11,8 @@ namespace skein::sim {
 // Returns 0 if all held.
 int Calm(int nodes, int replicas, int64_t timeout_ms, double seconds, uint64_t seed);
 
-// The figure named `only` (formation, promotion, accusations, bytes, many), or all, at a size of `nodes`, or at the small
-// ones. Returns 0 if all goals are met.
+// The figure named `only` (formation, promotion, accusations, bytes, many), or all, at a size of `nodes`, or at the
+// small ones. Returns 0 if all goals are met.
 int Figures(const std::string& only, int nodes, uint64_t seed);
 
 }  // namespace skein::sim

@@ -167,6 +167,8 @@ class World {
   void At(int64_t at, std::function<void()> run);
   void Start(int n, bus::StatePtr state);
   void Tick(int n, uint32_t life);
+  void NextTick(int n, int64_t at);
+  int64_t CalmUntil(int n) const;
   void Feed(int n, uint32_t life, const bus::Event& event);
   void Step(int n, const bus::Event& event);
   void Do(int n, bus::Effect& effect);

@@ -22,6 +22,7 @@ struct Reign {
 struct World::SimNode {
   std::string ip;
   std::unique_ptr<bus::Engine> engine;
+  int64_t next_tick = 0;
   uint32_t life = 0;  // events meant for an earlier life are dropped
   bool up = false, frozen = false;
   std::deque<bus::Event> held;  // while frozen
