@@ -90,3 +90,13 @@ def wait_until(condition, timeout, interval=0.02):
         if answer or time.monotonic() >= deadline:
             return answer
         time.sleep(interval)
+
+
+def holds_for(condition, seconds, interval=0.05):
+    """Asks for so long whether it is still true; returns the first false answer, or the last true one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if not answer or time.monotonic() >= deadline:
+            return answer
+        time.sleep(interval)

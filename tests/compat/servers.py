@@ -2,10 +2,13 @@
 import os
 import socket
 import subprocess
+import sys
 import tempfile
-import time
 
-import raw_resp
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'ops', 'lib'))
+
+import process  # noqa: E402
+import raw_resp  # noqa: E402
 
 
 def free_port():
@@ -42,17 +45,14 @@ class Server:
         return raw_resp.Connection(self.port)
 
     def _await(self, condition, seconds=20):
-        deadline = time.time() + seconds
-        while True:
+        def holds():
             try:
-                if condition():
-                    return
+                return condition() or self.process.poll() is not None
             except OSError:
-                pass
-            if self.process.poll() is not None or time.time() > deadline:
-                with open(self.log.name, encoding='utf-8', errors='replace') as f:
-                    raise RuntimeError('the server does not serve:\n' + f.read()[-2000:])
-            time.sleep(0.02)
+                return self.process.poll() is not None
+        if not process.wait_until(holds, seconds) or self.process.poll() is not None:
+            with open(self.log.name, encoding='utf-8', errors='replace') as f:
+                raise RuntimeError('the server does not serve:\n' + f.read()[-2000:])
 
     def __enter__(self):
         return self.connection

@@ -163,10 +163,11 @@ class Pair:
                     raise Failure("a write was answered %r" % answer)
         return pairs
 
-    def load_for(self, seconds):
+    def load(self, writes=1000):
         """Some load that ends well."""
         self.begin_load()
-        time.sleep(seconds)  # How much is written is up to chance: there is no event to wait for.
+        if not process.wait_until(lambda: sum(writer.acknowledged for writer in self.writers) >= writes, 60):
+            raise Failure("the load stands still")
         self.end_load()
         self.compare(judge.ALWAYS)
 
@@ -334,7 +335,7 @@ def _parting(point, victim, most, chance, folder, tool, counts):
     with Pair(folder, chance, counts, True, _policy(chance)) as pair:
         old, new = pair.primary, pair.replica
         pair.form()
-        pair.load_for(0.1)
+        pair.load()
         pair.settle()
         new.kill()
         given_up = pair.write(old, b"alone", 100)
@@ -386,7 +387,7 @@ def _promotion(point, chance, folder, counts):
         primary, replica = pair.nodes
         pair.arm(replica, point, 1)
         pair.form()
-        pair.load_for(0.1)
+        pair.load()
         pair.settle()
         with replica.client(timeout=30) as client, contextlib.suppress(OSError):
             if clustered:
@@ -427,10 +428,10 @@ def _catch_up(point, victim, most, chance, folder, counts, wiped):
             pair.arm(replica, point, most)
         pair.form()
         pair.others.update(pair.write(primary, b"bulk", BULK, BULK_SIZE))
-        pair.load_for(0.1)
+        pair.load()
         pair.settle()
         sizes = {path: path.stat().st_size for path in newest_incrs(primary, pair.shards)}
-        pair.load_for(0.1)
+        pair.load()
         pair.agree()
         primary.kill()
         if wiped:

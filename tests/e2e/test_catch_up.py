@@ -134,7 +134,7 @@ def test_a_replica_that_comes_in_time_is_heard(pair):
     primary.kill()
     shutil.rmtree(primary.folder / "appendonlydir")
     primary.launch()
-    time.sleep(0.3 * harness.NODE_TIMEOUT_MS / 1000)
+    await_that(lambda: replication(primary)["master_catching_up"] == "1")
     replica.start()
     served(primary)
     assert len(contents(primary)) == 100

@@ -261,8 +261,10 @@ def test_expiry_goes_on_across_a_restart(make_node):
         assert client.call("SET", "soon", "1", "PX", "300") == b"OK"
         assert client.call("SET", "late", "1", "EX", "1000") == b"OK"
         at = client.call("PEXPIRETIME", "late")
+        soon = client.call("PEXPIRETIME", "soon")
     node.kill()
-    time.sleep(0.4)  # The key's life ends while the node is down.
+    # The key's life ends while the node is down.
+    assert harness.process.wait_until(lambda: time.time() * 1000 > soon, 10)
     node.start()
     node.await_state("ok")
     with node.client() as client:

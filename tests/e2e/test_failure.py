@@ -90,10 +90,7 @@ def test_forgotten_nodes_stay_away(make_cluster):
         return [node.cluster_info()["cluster_known_nodes"] for node in nodes[:2]]
 
     # Neither tells the other of it again.
-    deadline = harness.within(1.5)
-    while deadline():
-        assert known() == ["2", "2"]
-        time.sleep(0.1)
+    assert process.holds_for(lambda: known() == ["2", "2"], 1.5), known()
     with pytest.raises(resp.Error):
         nodes[0].call("CLUSTER", "FORGET", nodes[0].node_id())
     with pytest.raises(resp.Error):

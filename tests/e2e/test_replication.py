@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 
 import pytest
 
@@ -88,7 +87,7 @@ class Load(threading.Thread):
                             client.call("PEXPIRE", "key:%d" % (self.count % 5000), 300000)
                         self.count += 1
             except (OSError, resp.Error):
-                time.sleep(0.01)
+                self.ended.wait(0.01)
 
     def reach(self, count):
         goal = self.count + count

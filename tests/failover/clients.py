@@ -5,6 +5,7 @@ import random
 import threading
 import time
 
+import process
 import resp
 from history import Journal, Outcome, Read, Register
 
@@ -189,14 +190,14 @@ class Load:
         cluster = Cluster(self.addresses)
         held = {}
         for key in (*self.registers, *self.journals):
-            until = time.monotonic() + patience
-            while True:
-                reply, outcome = cluster.call(crc16(key.encode()) % SLOTS, "GET", key)
-                if outcome is Outcome.ACKNOWLEDGED:
-                    break
-                if time.monotonic() > until:
-                    raise AssertionError("%s cannot be read at the end: %s" % (key, reply))
-                time.sleep(0.05)
+            said = []
+
+            def read():
+                said[:] = cluster.call(crc16(key.encode()) % SLOTS, "GET", key)
+                return said[1] is Outcome.ACKNOWLEDGED
+            if not process.wait_until(read, patience, 0.05):
+                raise AssertionError("%s cannot be read at the end: %s" % (key, said[0]))
+            reply = said[0]
             held[key] = reply if key in self.journals or reply is None else b"%d" % number_of(reply)
         cluster.close()
         return held

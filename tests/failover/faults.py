@@ -61,6 +61,15 @@ def _numbers(nodes):
     return ", ".join(str(node.index) for node in nodes)
 
 
+def _await_writes(primary, size):
+    """Until its clients have written so many bytes more."""
+    def end():
+        return int(resp.fields(primary.call("INFO", "replication"))["master_repl_offset"])
+    goal = end() + size
+    if not process.wait_until(lambda: end() >= goal, 30):
+        raise Unexpected("nobody writes to node %d" % primary.index)
+
+
 def _timeouts(groups, count):
     time.sleep(groups.timeout_ms / 1000 * count)
 
@@ -80,9 +89,9 @@ def kill_primary(groups):
 
 
 def kill_replica(groups):
-    _, node = _pick_pair(groups)
+    primary, node = _pick_pair(groups)
     node.kill()
-    time.sleep(0.5)  # writes that it misses
+    _await_writes(primary, 20000)  # which it misses
     _bring_back(groups, node)
     return "replica %d killed, well %.1f s after its return" % (node.index, groups.await_well())
 

@@ -12,12 +12,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2] / "ops" / "lib"))
 
 import ports  # noqa: E402
+import process  # noqa: E402
 import resp  # noqa: E402
 
 
@@ -134,12 +134,13 @@ class Server:
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", self.folder.name, "--save", "", *words],
             stdout=subprocess.DEVNULL)
-        for _ in range(100):
+        def connected():
             try:
                 self.client = resp.Client(port)
-                break
+                return True
             except OSError:
-                time.sleep(0.05)
+                return self.process.poll() is not None
+        process.wait_until(connected, 10)
 
     def __enter__(self):
         return self
