@@ -84,6 +84,9 @@ class EngineCore final : public Engine {
     std::vector<std::pair<NodeId, uint64_t>> votes;  // to be sent when durable: candidate, epoch
     uint64_t ask_epoch;                              // of our own election that begins then; 0: none
     uint64_t promote_epoch;                          // of the election won that `own` tells of; 0: none
+    uint64_t epoch;                                  // the current one
+    uint64_t ownership;                              // see ownership_
+    NodeId seat_to;
   };
   struct Closing {
     SlotSet slots;
@@ -282,6 +285,8 @@ class EngineCore final : public Engine {
   bool TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const;
   void Trust(const Node& node, Grant grant);
   bool GaveWay(const Grant& grant) const;
+  bool Lost(const Node& candidate, uint64_t epoch) const;
+  uint64_t DecidedEpoch() const;  // see View.decided_epoch
   // Whether votes against `primary` must wait: it has not failed, or what was said before may still count.
   bool TooEarly(const Node& primary, const Node& candidate) const;
   bool RecentlyVoted(const NodeId& primary, const NodeId& candidate) const;
@@ -292,7 +297,7 @@ class EngineCore final : public Engine {
   void OnHandOver(Node* from, const proto::HandOver& message);
   void HoldWritesAfter(const Node& primary);
   void AskToFreeze(Node* primary);
-  bool SuccessorCanWrite(const Node& primary) const;
+  bool SuccessorCanWrite(const Node& primary, bool yields) const;
   void FreezeFor(Node* replica, uint64_t token);
   void Frozen();
   void SendHandOver(const Node& to, int step, uint64_t token);
@@ -316,6 +321,16 @@ class EngineCore final : public Engine {
   int64_t LeaseFrom(const std::vector<uint16_t>& others, size_t count,
                     int64_t NodeTable::Pulse::*when = &NodeTable::Pulse::confirmed_ms) const;
   bool Withheld(const Node& primary) const;
+  const Node* Rival(const CastVote& vote, const Node& primary) const;
+  bool VotedForRival(const Node& primary) const;
+  bool MayYieldTo(const Node& successor) const;
+  void Settle();
+  // As many more must confirm this node as would if there were so many more voters.
+  uint32_t MoreVoters() const { return established_ || self_->record().own_electorate ? 0 : 2; }
+  // Whether others may decide in our place by now about that node.
+  bool NoMandate(const Node& about) const {
+    return self_->owner() && about.owner() && !about.self && !about.record().own_electorate && mandate_ms_ <= now();
+  }
 
   // seeds.cc
   void On(uint64_t request, const SeedsCommand& c);
@@ -426,6 +441,9 @@ class EngineCore final : public Engine {
   // An election won whose promotion is not yet done; the record that tells of it, once durable; and the epoch for
   // which the data plane has been asked.
   uint64_t promote_epoch_ = 0, promote_asked_ = 0;
+  // What a restart would find.
+  uint64_t promoting_on_disk_ = 0, durable_epoch_ = 0, durable_ownership_ = 0;
+  uint64_t ownership_ = 0;  // grows with each new record
   std::shared_ptr<const proto::NodeRecord> held_own_;
   bool stand_down_ = false;   // when the last closing slot is gone: its new owner's replica
   bool confirm_now_ = false;  // ask the voters for their confirmation without waiting for the round
@@ -433,6 +451,9 @@ class EngineCore final : public Engine {
   // Not so: elected, and those who decide may not know it yet; who takes the place of one of them has not promised what
   // that one has, so as many others are needed as for an election.
   bool established_ = true;
+  NodeId predecessor_;                // while not established, and after, if it was replaced before that
+  NodeId seat_to_, durable_seat_to_;  // see NodeState.seat_to
+  int64_t promoted_ms_ = 0;
   bool lonely_ = false;  // has a replica, but too few for a failover
   int64_t data_age_ms_ = -1, data_age_at_ms_ = 0;
   int64_t next_migration_look_ms_ = 0;

@@ -198,6 +198,8 @@ void EngineCore::LostElection(const std::string& why) {
 
 void EngineCore::Win(uint64_t epoch, const SlotSet& claims, const Node& primary, const std::string& why) {
   ++stats_.elections_won;
+  predecessor_ = primary.id();
+  seat_to_ = NodeId();
   own_claims_ = claims;  // may be the election's
   election_ = Election();
   why_not_stand_.clear();
@@ -224,6 +226,8 @@ void EngineCore::OnPromoted(uint64_t epoch) {
   push_to_all_ = confirm_now_ = true;
   // What its predecessor has confirmed as a voter may still count.
   established_ = false;
+  promoted_ms_ = now();
+  for (const auto& node : table_.all()) node->lasting = false;
   begun_ms_ = std::max(now(), hold_writes_until_ms_);
   Note(EventKind::kRole, absl::StrCat("primary since epoch ", epoch, ", ", own_claims_.count(), " slots"));
 }

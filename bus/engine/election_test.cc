@@ -225,6 +225,10 @@ TEST(Election, AVoterDoesNotConfirmThePrimaryThatItHasVotedAgainst) {
   EXPECT_TRUE(withheld());  // the candidate has not said that it has lost
   BusMessage view;
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
+  view.mutable_ping()->mutable_view()->set_decided_epoch(8);  // said before it stood, and late
+  k.rig.Receive(view, k.r.in, k.r.ip);
+  EXPECT_TRUE(withheld());
+  view.mutable_ping()->mutable_view()->set_decided_epoch(9);
   k.rig.Receive(view, k.r.in, k.r.ip);
   EXPECT_FALSE(withheld());
 }
@@ -372,14 +376,19 @@ TEST(Election, ThePrimaryFreezesForItsReplicaOnlyAndNotForEver) {
   EXPECT_EQ(k.rig.Last<FreezeWritesEffect>()->until_mono_ms, 0);
 }
 
-// One of the owners is dead: with this primary there are enough to elect a successor, but without it too few to confirm
-// one.
+// With this primary there are enough to elect a successor, but too few to confirm one: not even with the primary's own
+// place, or, by force, without it.
 TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
   Candidate replica;  // of one of three
   replica.Fail(replica.b);
+  EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kForce}).starts_with("ERR too few primaries are reachable"));
+  EXPECT_EQ(replica.rig.Do(FailoverCommand{FailoverKind::kAgreed}), "OK");
+  BusMessage both;
+  both.mutable_failed()->add_id(replica.b.id());
+  both.mutable_failed()->add_id(replica.c.id());
+  replica.rig.Receive(both, replica.a.in, replica.a.ip);
   EXPECT_TRUE(
       replica.rig.Do(FailoverCommand{FailoverKind::kAgreed}).starts_with("ERR too few primaries are reachable"));
-  EXPECT_TRUE(replica.rig.Do(FailoverCommand{FailoverKind::kForce}).starts_with("ERR too few primaries are reachable"));
 
   Cluster k(false);
   k.c.record.clear_slot_ranges();
@@ -391,6 +400,7 @@ TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
   mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
   k.rig.Join(&mine);
   k.Fail(k.a);
+  k.Fail(k.b);
   EXPECT_TRUE(k.rig.Do(HandOverCommand{}).starts_with("ERR too few primaries are reachable"));
   BusMessage m;
   m.mutable_hand_over()->set_step(proto::HAND_OVER_FREEZE);

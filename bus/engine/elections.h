@@ -64,6 +64,7 @@ struct HandOver {
   uint64_t request = 0;  // 0: none
   int64_t until_ms = 0;
   NodeId to;
+  bool settled = false;  // it needs our word no more
 };
 
 // To whom of a group this node has given its word, by a vote or by confirming a primary. For a node timeout it is given
@@ -72,7 +73,6 @@ struct Grant {
   NodeId to;
   int64_t at_ms = 0;
   uint64_t epoch = 0;             // of the vote; 0: a primary was confirmed
-  int64_t until_ms = 0;           // the election may be won until then
   std::vector<SlotRange> claims;  // of the vote
 };
 

@@ -170,15 +170,10 @@ int64_t EngineCore::LeaseFrom(const std::vector<uint16_t>& others, size_t count,
 bool EngineCore::Withheld(const Node& primary) const {
   if (!primary.record().primary()) return false;
   if (primary.owned == 0 && !primary.self) return !primary.record().claims.empty();
-  const std::vector<SlotRange>& claims = primary.record().claims;
-  if (TrustsAnother(primary, claims)) return true;
+  if (TrustsAnother(primary, primary.record().claims)) return true;
   for (const CastVote& vote : votes_) {
-    if (vote.epoch <= primary.record().config_epoch) continue;
-    Node* candidate = table_.Find(vote.candidate);
-    if (candidate == nullptr || candidate == &primary || candidate->self) continue;
-    if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) continue;
-    if (!vote.claims.empty() && !Overlap(vote.claims, claims)) continue;
-    if (candidate->view_ms > vote.until_ms) continue;
+    const Node* candidate = Rival(vote, primary);
+    if (candidate == nullptr) continue;
     uint32_t dead = Decides(*self_, &primary) && candidate->pfail && !primary.self ? 1 : 0;
     for (const auto& [id, at_ms] : candidate->trouble().reports) {
       Node* reporter = table_.Find(id);
@@ -190,6 +185,30 @@ bool EngineCore::Withheld(const Node& primary) const {
   return false;
 }
 
+// Whom a vote was for, if it may have been won, or still be, by another of the group of `primary` with a higher epoch.
+const Node* EngineCore::Rival(const CastVote& vote, const Node& primary) const {
+  if (vote.epoch <= primary.record().config_epoch) return nullptr;
+  const Node* candidate = table_.Find(vote.candidate);
+  if (candidate == nullptr || candidate == &primary || candidate->self) return nullptr;
+  if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) return nullptr;
+  if (!vote.claims.empty() && !Overlap(vote.claims, primary.record().claims)) return nullptr;
+  return Lost(*candidate, vote.epoch) ? nullptr : candidate;
+}
+
+bool EngineCore::VotedForRival(const Node& primary) const {
+  return std::any_of(votes_.begin(), votes_.end(),
+                     [&](const CastVote& vote) { return Rival(vote, primary) != nullptr; });
+}
+
+bool EngineCore::MayYieldTo(const Node& successor) const { return successor.owner() && !VotedForRival(successor); }
+
+// From now on as many must confirm this node as confirm any other primary.
+void EngineCore::Settle() {
+  if (Node* node = table_.Find(predecessor_); node != nullptr) SendHandOver(*node, proto::HAND_OVER_SETTLED, 0);
+  established_ = state_dirty_ = lease_dirty_ = true;
+  predecessor_ = NodeId();
+}
+
 // Until when this node may write as a primary: as long as none who could replace it can have begun to.
 int64_t EngineCore::Lease() const {
   // Slots that are on their way out are open in the data plane until that has let go of them.
@@ -199,8 +218,7 @@ int64_t EngineCore::Lease() const {
     Node* replaced = table_.Find(replaced_);
     if (replaced != nullptr && !replaced->record().claims.empty()) return 0;
   }
-  const uint32_t more = established_ || self_->record().own_electorate ? 0 : 2;
-  int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + more);
+  int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + MoreVoters());
   for (const PastElectorate& past : past_) {
     std::vector<uint16_t> others;
     for (const NodeId& id : past.others) {
@@ -215,11 +233,14 @@ void EngineCore::UpdateLease() {
   lease_dirty_ = false;
   if (self_->owner()) {
     if (!established_) {
-      auto knows = [&](uint16_t place) { return table_.At(place)->knows_version >= primary_since_; };
-      established_ = voters_ <= kFewOwners || std::count_if(own_voters_.begin(), own_voters_.end(), knows) >=
-                                                  static_cast<std::ptrdiff_t>(Quorum(self_));
+      auto knows = [&](uint16_t place) { return table_.At(place)->lasting; };
+      if (voters_ <= kFewOwners ||
+          std::count_if(own_voters_.begin(), own_voters_.end(), knows) >= static_cast<std::ptrdiff_t>(Quorum(self_))) {
+        Settle();
+      }
     }
-    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voters_, Voters(self_) - 1, &NodeTable::Pulse::agreed_ms);
+    const uint32_t others = Voters(self_) - 1 + MoreVoters();
+    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voters_, others, &NodeTable::Pulse::agreed_ms);
   }
   int64_t lease = Lease();
   lease_wants_ = 0;

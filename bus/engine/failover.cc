@@ -24,7 +24,7 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   if (agreed && (primary->fail || primary->link() == 0)) {
     return Fail(request, "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE");
   }
-  if (c.kind != FailoverKind::kTakeover && !primary->fail && !SuccessorCanWrite(*primary)) {
+  if (c.kind != FailoverKind::kTakeover && !primary->fail && !SuccessorCanWrite(*primary, agreed)) {
     return Fail(request,
                 "ERR too few primaries are reachable to confirm another one: wait until they are back, or the slots of "
                 "this primary could not be written");
@@ -53,11 +53,11 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   WaitDurable(request);
 }
 
-// A successor is confirmed by as many others as elect one, until they know it (established_). So where another voter is
-// away, a primary that lives may be needed as one of those who vote, and then be missing among those who confirm.
-bool EngineCore::SuccessorCanWrite(const Node& primary) const {
+// A successor is confirmed by as many others as elect one, until it is established. If its primary agrees and yields
+// its own place, one less will do.
+bool EngineCore::SuccessorCanWrite(const Node& primary, bool yields) const {
   if (primary.record().own_electorate) return true;
-  uint32_t others = 0;
+  uint32_t others = yields ? 1 : 0;
   for (const auto& node : table_.all())
     others += node.get() != &primary && !node->fail && !node->pfail && Decides(*node, &primary);
   return Voters(&primary) <= kFewOwners || others >= Quorum(&primary);
@@ -99,8 +99,9 @@ void EngineCore::On(uint64_t request, const HandOverCommand&) {
     if (best == nullptr || node->offset > best->offset) best = node.get();
   }
   if (best == nullptr) return Fail(request, "ERR no replica can take over");
-  if (!SuccessorCanWrite(*self_)) return Fail(request, "ERR too few primaries are reachable to confirm another one");
-  hand_over_ = {request, now() + kHandOverMs, best->id()};
+  if (!SuccessorCanWrite(*self_, established_))
+    return Fail(request, "ERR too few primaries are reachable to confirm another one");
+  hand_over_ = {request, now() + kHandOverMs, best->id(), false};
   SendHandOver(*best, proto::HAND_OVER_STAND, 0);
   Note(EventKind::kRole, absl::StrCat("hands over to ", Name(*best)));
 }
@@ -128,6 +129,9 @@ void EngineCore::OnHandOver(Node* from, const proto::HandOver& m) {
       Note(EventKind::kRole, absl::StrCat(Name(*from), " does not hand over"));
       by_hand_ = ByHand();
       return;
+    case proto::HAND_OVER_SETTLED:
+      hand_over_.settled |= from->id() == hand_over_.to;
+      return;
     default:
       break;
   }
@@ -137,7 +141,7 @@ void EngineCore::OnHandOver(Node* from, const proto::HandOver& m) {
 void EngineCore::FreezeFor(Node* replica, uint64_t token) {
   bool other = freeze_.until_ms != 0 && freeze_.replica != replica->id();
   if (!self_->owner() || replica->record().primary_id != self_->id() || promote_epoch_ != 0 || other || token == 0 ||
-      !SuccessorCanWrite(*self_)) {
+      !SuccessorCanWrite(*self_, established_)) {
     return SendHandOver(*replica, proto::HAND_OVER_REFUSED, token);
   }
   bool again = freeze_.until_ms != 0;
@@ -192,14 +196,21 @@ void EngineCore::TendHandOver() {
   }
   if (hand_over_.request != 0) {
     const Node* to = table_.Find(hand_over_.to);
-    if (!own_.primary_id().empty()) {
-      WaitDurable(hand_over_.request);
-      hand_over_ = {};
+    const bool over = now() >= hand_over_.until_ms;
+    if (!self_->record().primary()) {
+      // It may need to hear that this node yields its place: nobody else could say so when this one has stopped.
+      bool needed = to != nullptr && to->link() != 0 && self_->record().primary_id == to->id();
+      if (hand_over_.settled || !needed || over) {
+        Reply(hand_over_.request);
+        hand_over_ = {};
+      }
+    } else if (!own_.primary_id().empty() && !over) {
+      // Not yet durable.
     } else if (to == nullptr || to->link() == 0) {
       // It is stopping as well, say: when all are, nobody waits for anybody.
       Fail(hand_over_.request, "ERR the replica that was to take over has gone");
       hand_over_ = {};
-    } else if (now() >= hand_over_.until_ms) {
+    } else if (over) {
       Fail(hand_over_.request, "ERR no replica has taken over in time");
       hand_over_ = {};
     }

@@ -65,6 +65,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
     return Taken::kRefused;
   }
   if (record.config_epoch > current_epoch_) current_epoch_ = record.config_epoch;
+  ++ownership_;
   if (node == nullptr) {
     node = table_.Add(*read);
     if (node == nullptr) {
@@ -87,6 +88,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
         record.primary_id != node->record().primary_id) {
       owners_dirty_ = members_dirty_ = true;  // it counts on our not forgetting it
     }
+    confirm_now_ |= !established_ && record.id == predecessor_ && record.primary_id == self_->id();
     if (record.ip != node->record().ip || record.bus_port != node->record().bus_port) {
       node->no_address = false;
       members_dirty_ = true;  // where to find it after a restart

@@ -208,6 +208,10 @@ void EngineCore::LeaseRound() {
       if (node != nullptr && node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
     }
   }
+  if (Node* node = established_ ? nullptr : table_.Find(predecessor_);
+      node != nullptr && node->record().primary_id == self_->id() && node->ping_sent_ms == 0) {
+    Ping(node, Tell::kNothing);
+  }
 }
 
 void EngineCore::FillView(proto::View* view, Tell tell) {
@@ -216,6 +220,7 @@ void EngineCore::FillView(proto::View* view, Tell tell) {
   view->set_node_count(static_cast<uint32_t>(table_.size()));
   view->set_current_epoch(current_epoch_);
   view->set_version(promote_epoch_ != 0 ? own_.version() : self_->record().version);
+  view->set_decided_epoch(DecidedEpoch());
   for (uint64_t p : positions_) view->add_positions(p);
   for (size_t i = 0; i < std::min(suspects_.size(), kSuspectsInView); ++i) {
     if (++suspect_cursor_ >= suspects_.size()) suspect_cursor_ = 0;
@@ -262,9 +267,13 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
   const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
   pong->set_withheld(stalled || Withheld(*from));
-  pong->set_no_mandate(self_->owner() && from->owner() && !from->record().own_electorate && mandate_ms_ <= now());
+  pong->set_yields(durable_seat_to_ == from->id());
+  pong->set_lasting(from->owner() && durable_ownership_ == ownership_ && !VotedForRival(*from));
+  // It could not be given when this node stood down.
+  own_dirty_ |= seat_to_ == self_->id() && self_->record().primary_id == from->id() && MayYieldTo(*from);
+  pong->set_no_mandate(NoMandate(*from));
   // Also if this node does not decide about it: it may be about to make it a witness.
-  if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, 0, {}});
+  if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, {}});
   if (ping.has_view()) FillView(pong->mutable_view(), ping.view().age_count() == 0 ? Tell::kDigest : Tell::kAll);
   Send(link, std::move(m));
   if (ping.has_view()) OnView(from, ping.view(), true);
@@ -280,13 +289,15 @@ void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
       pulse.agreed_ms = from->ping_sent_ms;
       if (!pong.no_mandate()) pulse.confirmed_ms = from->ping_sent_ms;
       from->knows_version = pong.your_version();
+      from->lasting |= pong.lasting() && from->ping_sent_ms >= promoted_ms_;
+      if (!established_ && pong.yields() && from->id() == predecessor_ && from->ping_sent_ms >= promoted_ms_) Settle();
     }
     from->ping_sent_ms = 0;
     from->unanswered_ms = 0;
     // With many voters the next tick is soon enough, unless writes wait for this answer.
     if (lease_wants_ > 0) --lease_wants_;
     DCHECK(lease_wants_ == 0 || lease_dirty_ || lease_ms_ > now() || Lease() <= now());
-    lease_dirty_ |= voters_ <= 16 || (lease_ms_ <= now() && lease_wants_ == 0);
+    lease_dirty_ |= voters_ <= 16 || !established_ || (lease_ms_ <= now() && lease_wants_ == 0);
   }
   if (pong.has_view()) OnView(from, pong.view(), false);
 }
@@ -301,7 +312,9 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
     from->offset = 0;
     for (uint64_t p : view.positions()) from->offset += p;
   }
-  if (view.version() == from->record().version) from->view_ms = now();
+  if (view.version() == from->record().version) {
+    from->decided_epoch = std::max(from->decided_epoch, view.decided_epoch());
+  }
   if (view.members() == table_.members()) TakeAges(from, view);
   if (view.suspects_size() <= kMaxSuspectsInView) {
     for (const std::string& id : view.suspects()) TakeReport(from, id);

@@ -115,13 +115,14 @@ struct Node {
   uint64_t stalled_ms = 0;  // its own word about its data plane
   bool pfail = false, fail = false;
   bool watched = false;   // see EngineCore::watched_
+  bool lasting = false;   // has said so (Heartbeat.lasting) since we are a primary
   int64_t synced_ms = 0;  // when it last believed what we believe
   int64_t last_sync_ms = -1000;
 
   uint64_t offset = 0;         // sum of its log positions
   uint32_t owned = 0;          // slots it owns in our view
   bool elector = false;        // an owner of slots, or a witness of one
-  int64_t view_ms = 0;         // when it last showed that our record of it is its newest
+  uint64_t decided_epoch = 0;  // its elections up to this epoch are over, and we know what it has won
   uint64_t knows_version = 0;  // the version of our record with which it last agreed to us as a primary
   bool had_replicas = false;   // so that its loss of them all is noticed
 

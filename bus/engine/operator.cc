@@ -109,8 +109,10 @@ void EngineCore::On(uint64_t request, const ResetCommand& c) {
   by_hand_ = ByHand();
   freeze_ = Freeze();
   past_.clear();
+  predecessor_ = seat_to_ = durable_seat_to_ = NodeId();
+  established_ = true;
   if (c.hard) {
-    current_epoch_ = last_vote_epoch_ = vote_floor_ = 0;
+    current_epoch_ = last_vote_epoch_ = vote_floor_ = durable_epoch_ = 0;
     votes_.clear();
     NewIdentity();
     own_.set_version(0);

@@ -29,6 +29,11 @@ void EngineCore::LoadState(const proto::NodeState& state) {
   current_epoch_ = std::max(state.current_epoch(), own->config_epoch);
   last_vote_epoch_ = state.last_vote_epoch();
   vote_floor_ = state.vote_floor();
+  durable_epoch_ = state.current_epoch();
+  promoting_on_disk_ = state.promoting_epoch();
+  if (auto id = NodeId::FromBytes(state.predecessor())) predecessor_ = *id;
+  established_ = predecessor_.empty();
+  if (auto id = NodeId::FromBytes(state.seat_to())) seat_to_ = durable_seat_to_ = *id;
   for (const proto::CastVote& vote : state.votes()) {
     auto candidate = NodeId::FromBytes(vote.candidate()), primary = NodeId::FromBytes(vote.primary());
     if (candidate && primary && votes_.size() < kMaxVotes)
@@ -146,6 +151,14 @@ void EngineCore::PersistNow() {
   state->set_last_vote_epoch(last_vote_epoch_);
   state->set_vote_floor(vote_floor_);
   state->set_promoting_epoch(promote_epoch_);
+  if (!predecessor_.empty()) state->set_predecessor(predecessor_.Bytes());
+  if (seat_to_ == self_->id()) {
+    auto primary = NodeId::FromBytes(own_.primary_id());
+    if (Node* node = primary ? table_.Find(*primary) : nullptr; node != nullptr && MayYieldTo(*node)) {
+      seat_to_ = node->id();
+    }
+  }
+  if (!seat_to_.empty()) state->set_seat_to(seat_to_.Bytes());
   for (const PastElectorate& past : past_) {
     proto::PastElectorate* p = state->add_past_electorates();
     for (const NodeId& id : past.others) p->add_members(id.Bytes());
@@ -174,8 +187,8 @@ void EngineCore::PersistNow() {
     move->set_peer(peer.Bytes());
   }
   uint64_t id = next_persist_++;
-  persists_.push_back(
-      {id, std::move(own), std::move(wait_next_persist_), std::move(unsent_votes_), ask_epoch_, promote_epoch_});
+  persists_.push_back({id, std::move(own), std::move(wait_next_persist_), std::move(unsent_votes_), ask_epoch_,
+                       promote_epoch_, current_epoch_, ownership_, seat_to_});
   wait_next_persist_.clear();
   unsent_votes_.clear();
   ask_epoch_ = 0;
@@ -192,6 +205,10 @@ void EngineCore::OnPersisted(uint64_t id) {
     PendingPersist& p = persists_.front();
     if (p.id >= persist_floor_) {
       newest = p.own;
+      durable_epoch_ = p.epoch;
+      promoting_on_disk_ = p.promote_epoch;
+      durable_ownership_ = p.ownership;
+      durable_seat_to_ = p.seat_to;
       promote_epoch = p.promote_epoch;
       votes.insert(votes.end(), p.votes.begin(), p.votes.end());
       ask_epoch = std::max(ask_epoch, p.ask_epoch);

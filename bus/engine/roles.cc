@@ -54,6 +54,8 @@ void EngineCore::StandDown() {
   stand_down_ = false;
   Node* owner = GroupOwner();
   if (owner == nullptr) return;
+  // A place that was not yet its own is not its to give.
+  if (predecessor_.empty()) seat_to_ = self_->id();
   Follow(owner, absl::StrCat("it has taken over with epoch ", owner->record().config_epoch));
 }
 

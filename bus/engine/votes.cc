@@ -71,7 +71,9 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
   if (primary->self && !(asked.agreed && freeze_.frozen && freeze_.replica == asked.candidate)) {
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
   }
-  if (asked.agreed || asked.forced) return proto::VOTE_REFUSAL_NONE;
+  if (asked.agreed || asked.forced) {
+    return NoMandate(*primary) ? proto::VOTE_REFUSAL_NOT_A_VOTER : proto::VOTE_REFUSAL_NONE;
+  }
   if (TooEarly(*primary, *candidate)) {
     *wait = true;
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
@@ -90,7 +92,8 @@ bool EngineCore::RecentlyVoted(const NodeId& primary, const NodeId& candidate) c
 
 // What any other of the group may still write on our word must have run out.
 bool EngineCore::TooEarly(const Node& primary, const Node& candidate) const {
-  return !primary.fail || now() < begun_ms_ + timeout() || TrustsAnother(candidate, primary.record().claims);
+  return !primary.fail || now() < begun_ms_ + timeout() || NoMandate(primary) ||
+         TrustsAnother(candidate, primary.record().claims);
 }
 
 bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const {
@@ -119,11 +122,26 @@ void EngineCore::Trust(const Node& node, Grant grant) {
   grants.push_back(std::move(grant));
 }
 
+// Whether the candidate has not won that election and never will, or has won and lost since. It says so itself: how
+// long ago it was asked proves nothing, for what it says may come late.
+bool EngineCore::Lost(const Node& candidate, uint64_t epoch) const {
+  return candidate.decided_epoch >= epoch && !(candidate.record().primary() && candidate.record().config_epoch >= epoch);
+}
+
+uint64_t EngineCore::DecidedEpoch() const {
+  uint64_t open = promote_epoch_ != 0 ? promote_epoch_ : promoting_on_disk_;
+  for (const PendingPersist& p : persists_) open = std::max(open, p.promote_epoch);
+  if (open == 0 && (election_.phase == Election::kSaving || election_.phase == Election::kVoting)) {
+    open = election_.epoch;
+  }
+  return open == 0 ? durable_epoch_ : std::min(durable_epoch_, open - 1);
+}
+
 // It has not won, or has won and given up all that it had won since.
 bool EngineCore::GaveWay(const Grant& grant) const {
   const Node* node = table_.Find(grant.to);
   if (node == nullptr || node->self) return true;  // what this node itself does is known
-  if (grant.epoch > node->record().config_epoch) return node->view_ms > grant.until_ms;
+  if (grant.epoch > node->record().config_epoch) return Lost(*node, grant.epoch);
   return !node->record().primary() || node->record().claims.empty();
 }
 
@@ -134,7 +152,7 @@ void EngineCore::GrantVote(const AskedVote& asked) {
   vote_dirty_ = lease_dirty_ = true;
   Node* candidate = table_.Find(asked.candidate);
   if (asked.agreed) grants_.erase(candidate->record().shard_id);  // the primary is bound by its own vote
-  Trust(*candidate, {asked.candidate, now(), asked.epoch, now() + asked.valid_ms, asked.claims});
+  Trust(*candidate, {asked.candidate, now(), asked.epoch, asked.claims});
   Note(EventKind::kElection, absl::StrCat("vote for ", Name(*candidate), " in epoch ", asked.epoch));
 }
 

@@ -62,6 +62,13 @@ struct Group {
     rig.PersistAll();
     rig.Tick(1);
     rig.PersistAll();
+    if (me == kOwner) {
+      for (int i = 0; i < 30; ++i) {  // until they decide about it
+        rig.Tick();
+        for (Peer* peer : {&a, &b, &c}) Confirm(&rig, *peer);
+        rig.PersistAll();
+      }
+    }
   }
   std::string Id() { return NodeId::FromHex(rig.topology().me().id)->Bytes(); }
   void Fail(const Peer& peer, const Peer& by) {
@@ -119,6 +126,14 @@ struct Group {
     rig.Receive(m, peer.in, peer.ip);
   }
   bool Won() { return rig.engine->stats().elections_won != 0; }
+  // So that this node has a mandate; a says nothing.
+  void RunConfirmed(int64_t ms) {
+    for (; ms > 0; ms -= 100) {
+      rig.Tick();
+      for (Peer* peer : {&b, &c}) Confirm(&rig, *peer);
+      rig.PersistAll();
+    }
+  }
 
   Rig rig;
   bool few;
@@ -134,8 +149,7 @@ TEST(Word, AVoteForAnotherOfTheGroupWaitsUntilTheFirstCountsNoMore) {
   k.rig.Run(600);
   size_t before = k.rig.effects.size();
   EXPECT_EQ(k.Ask(k.Request(11), k.s), "");
-  k.rig.Run(500);
-  k.rig.PersistAll();
+  k.RunConfirmed(500);
   EXPECT_EQ(k.Answer(before), "granted");
 }
 
@@ -145,6 +159,7 @@ TEST(Word, ALoserThatShowsItFreesTheVoteAtOnce) {
   ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
   k.rig.Run(600);
   BusMessage view;
+  view.mutable_ping()->mutable_view()->set_decided_epoch(9);
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
   k.rig.Receive(view, k.r.in, k.r.ip);
   EXPECT_EQ(k.Ask(k.Request(10), k.s), "granted");
@@ -155,7 +170,8 @@ TEST(Word, NoConfirmationForAnEarlierWinnerOfTheGroup) {
   Group k(Group::kOwner);
   k.Ping(k.a);
   k.Fail(k.a, k.b);
-  k.rig.Run(1100);
+  k.RunConfirmed(1100);
+  k.Fail(k.a, k.b);
   ASSERT_EQ(k.Ask(k.Request(9), k.s), "granted");
   k.r.record.clear_primary_id();
   k.r.Claim(0, 4999, 8);
@@ -166,6 +182,7 @@ TEST(Word, NoConfirmationForAnEarlierWinnerOfTheGroup) {
   k.s.record.set_version(k.s.record.version() + 1);  // it has lost, and says so
   k.rig.SendRecord(k.s, k.s);
   BusMessage view;
+  view.mutable_ping()->mutable_view()->set_decided_epoch(9);
   view.mutable_ping()->mutable_view()->set_version(k.s.record.version());
   k.rig.Receive(view, k.s.in, k.s.ip);
   EXPECT_FALSE(k.Ping(k.r).withheld());
@@ -199,16 +216,31 @@ TEST(Word, NoConfirmationForASuccessorWhileThePredecessorMayWrite) {
 // An owner that nobody has confirmed for a timeout may have been replaced: its word to others is void.
 TEST(Word, AVoterWithoutAMajorityHasNoMandate) {
   Group k(Group::kOwner);
-  for (int i = 0; i < 30; ++i) {  // until they decide about it
-    k.rig.Run(100);
-    for (Peer* peer : {&k.a, &k.b, &k.c}) Confirm(&k.rig, *peer);
-    k.rig.PersistAll();
-  }
   EXPECT_FALSE(k.Ping(k.b).no_mandate());
   k.rig.Run(2 * kTimeout);
   EXPECT_TRUE(k.Ping(k.b).no_mandate());
   Group witness(Group::kReplica, true);  // named by the primary itself
   EXPECT_FALSE(witness.Ping(witness.a).no_mandate());
+}
+
+// Nor does it vote: its successor may.
+TEST(Word, AVoterWithoutAMajorityDoesNotVoteAboutOthers) {
+  for (bool agreed : {false, true}) {
+    Group k(Group::kOwner);
+    k.RunConfirmed(1200);
+    k.Fail(k.a, k.b);
+    k.rig.Run(1000);
+    BusMessage request = k.Request(9);
+    request.mutable_vote_request()->set_agreed(agreed);
+    size_t before = k.rig.effects.size();
+    EXPECT_EQ(k.Ask(request, k.r), agreed ? "NOT_A_VOTER" : "");
+    for (Peer* peer : {&k.b, &k.c}) Confirm(&k.rig, *peer);
+    k.rig.Tick();
+    for (Peer* peer : {&k.b, &k.c}) Confirm(&k.rig, *peer);
+    k.rig.PersistAll();
+    if (agreed) k.Ask(k.Request(10), k.r);
+    EXPECT_EQ(k.Answer(before), "granted");
+  }
 }
 
 TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
@@ -238,6 +270,7 @@ TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
   };
   EXPECT_TRUE(withheld());
   BusMessage view;
+  view.mutable_ping()->mutable_view()->set_decided_epoch(9);
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
   again.Receive(view, k.r.in, k.r.ip);
   EXPECT_FALSE(withheld());

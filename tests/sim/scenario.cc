@@ -184,6 +184,13 @@ class Life {
         return;
       case What::kSplitOff:
         return Split([&](int i) { return i == a || i == victim_; });
+      case What::kSplitTold:
+        return Split([&](int i) { return i == a || i == told_ || (e.x % 2 == 1 && i == victim_); });
+      case What::kCrashGroup:
+        for (int i = 0; i < n_; ++i) {
+          if (i != a && world_.up(i) && world_.Follows(i, a)) world_.Crash(i);
+        }
+        return world_.Crash(a);
       case What::kMend:
         return Mend();
       default:
@@ -214,6 +221,7 @@ class Life {
         world_.Command(a, bus::SetConfigEpochCommand{e.x % 100});
         return;
       case What::kFailover:
+        told_ = a;
         world_.Command(a, bus::FailoverCommand{bus::FailoverKind::kAgreed});
         return;
       case What::kFailoverForce:
@@ -316,7 +324,7 @@ class Life {
   const Plan& plan_;
   World world_;
   int n_;
-  int victim_ = -1;
+  int victim_ = -1, told_ = -1;
   std::vector<FollowUp> later_;
   std::string failure_;
 };

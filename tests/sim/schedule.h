@@ -40,9 +40,11 @@ enum class What : uint8_t {
   kSplit,    // into two groups: x has a bit a node
   kSplit3,   // into three: two bits a node
   kHeal,
-  kCutOff,    // the victim and a: x % 3 says which way, or both
-  kSplitOff,  // the victim and a from the rest
-  kMend,      // all is up, thawed, healthy and connected again
+  kCutOff,      // the victim and a: x % 3 says which way, or both
+  kSplitOff,    // the victim and a from the rest
+  kSplitTold,   // whom an operator last told to fail over, and a, from the rest; if x is odd, with the victim
+  kCrashGroup,  // a and those that follow it
+  kMend,        // all is up, thawed, healthy and connected again
   // Operators.
   kMoveSlot,
   kBumpEpoch,

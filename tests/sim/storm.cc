@@ -26,6 +26,11 @@ class Storm {
       if (Below(8) != 0) Add(What::kMend);
       at_ += Timeouts(100, 600);
     }
+    if (plan_.primaries > 2) {
+      Add(What::kMend);
+      at_ += Timeouts(300, 600);
+      Below(2) == 0 ? ByAgreementWithoutOneVoter() : ByAgreementTwice();
+    }
     std::stable_sort(plan_.entries.begin(), plan_.entries.end(),
                      [](const Entry& a, const Entry& b) { return a.at < b.at; });
     plan_.end = std::max(at_, plan_.entries.back().at);
@@ -124,6 +129,53 @@ class Storm {
         Add(What::kSplit, Whom::kNode, static_cast<int64_t>(Below(100)));
     }
     at_ += elected;
+  }
+
+  // What comes between an agreed failover and the moment when it is done.
+  int64_t Between() { return 1 + static_cast<int64_t>(Below(Below(2) == 0 ? 300 : 1500)); }
+  void AddNumber(What what, Whom whom, int64_t after, int number, uint64_t x) {
+    plan_.entries.push_back({at_ + after, what, number, 0, x, whom});
+  }
+
+  // A group is gone, so the successor needs its predecessor's place.
+  void ByAgreementWithoutOneVoter() {
+    Add(What::kHeal, Whom::kPrimary);
+    Add(What::kCrashGroup, Whom::kOther);
+    at_ += Timeouts(120, 250);
+    Add(What::kFailover, Whom::kReplica);
+    if (Below(4) != 0) {
+      static constexpr What kBetween[] = {What::kIsolate, What::kFreeze, What::kStall, What::kCrash, What::kRestart};
+      const int64_t after = Between();
+      if (Below(2) == 0) {
+        Add(kBetween[Below(5)], Whom::kVictim, after);
+      } else {
+        AddNumber(What::kSplitTold, Whom::kOther, after, static_cast<int>(Below(2)), Below(2));
+        if (Below(2) == 0) Add(What::kRestart, Whom::kVictim, after);
+      }
+      // The group that was gone is back, and has heard of nothing.
+      if (Below(2) == 0)
+        AddNumber(What::kRestart, Whom::kNode, after + Timeouts(10, 200), static_cast<int>(Below(4)), 0);
+    }
+    at_ += Timeouts(100, 500);
+  }
+
+  // Two in turn, each seen by some only: the predecessor's place may count for one of them.
+  void ByAgreementTwice() {
+    const int other = static_cast<int>(Below(2));
+    Add(What::kHeal, Whom::kPrimary);
+    AddNumber(What::kFailover, Whom::kReplica, 1, 0, 0);
+    AddNumber(What::kSplitTold, Whom::kOther, 2, other, 1);
+    at_ += Between();
+    AddNumber(What::kHeal, Whom::kNode, 0, 0, 0);
+    AddNumber(What::kSplitTold, Whom::kOther, 0, other, 0);
+    if (Below(4) != 0) Add(What::kRestart, Whom::kVictim, 1);
+    at_ += Timeouts(20, 500);
+    AddNumber(What::kFailover, Whom::kReplica, 0, 1, 0);
+    if (Below(4) == 0) {
+      Add(What::kHeal, Whom::kNode, Between());
+      AddNumber(What::kSplitTold, Whom::kOther, Between(), other, Below(2));
+    }
+    at_ += Timeouts(100, 500);
   }
 
   Plan plan_;
