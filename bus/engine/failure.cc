@@ -4,6 +4,13 @@
 namespace skein::bus {
 namespace {
 constexpr size_t kReportsKept = 64;  // of a node that has failed
+
+// The primary whose electorate may say that `node` has failed; null: all electors. One that decides about itself alone
+// cannot be replaced, so nothing but what people see depends on this: it may have died while it was joining.
+const Node* Judged(const Node& node) {
+  const Record& r = node.record();
+  return node.owner() && !(r.own_electorate && r.witnesses.empty()) ? &node : nullptr;
+}
 }  // namespace
 
 // Signs of life are the node's own messages, and others' word from before it began to owe us an answer: what only some
@@ -110,7 +117,7 @@ void EngineCore::OnSuspicions(Node* from, const proto::Suspicions& message) {
 }
 
 uint32_t EngineCore::CountReports(Node* node) {
-  const Node* ballot = node->owner() ? node : nullptr;
+  const Node* ballot = Judged(*node);
   uint32_t count = 0;
   if (!node->troubled()) return 0;
   auto& reports = node->trouble().reports;
@@ -128,7 +135,7 @@ uint32_t EngineCore::CountReports(Node* node) {
 
 void EngineCore::TryFail(Node* node) {
   if (!node->pfail || node->fail) return;
-  const Node* ballot = node->owner() ? node : nullptr;
+  const Node* ballot = Judged(*node);
   uint32_t voters = Voters(ballot);
   // With many voters most words come before there can be enough of them.
   if (node->trouble().reports.size() + 1 < Quorum(ballot)) return;

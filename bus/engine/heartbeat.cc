@@ -208,8 +208,7 @@ void EngineCore::LeaseRound() {
       if (node != nullptr && node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
     }
   }
-  if (Node* node = established_ ? nullptr : table_.Find(predecessor_);
-      node != nullptr && node->record().primary_id == self_->id() && node->ping_sent_ms == 0) {
+  if (Node* node = established_ ? nullptr : table_.Find(predecessor_); node != nullptr && node->ping_sent_ms == 0) {
     Ping(node, Tell::kNothing);
   }
 }

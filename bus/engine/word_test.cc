@@ -17,10 +17,13 @@ EngineOptions Fast() {
 }
 
 // Answers whatever was asked of the peer: it confirms this node.
-void Confirm(Rig* rig, const Peer& peer) {
+void Confirm(Rig* rig, const Peer& peer, bool withheld = false) {
   BusMessage pong;
+  pong.mutable_pong()->set_withheld(withheld);
   pong.mutable_pong()->set_your_version(99);
-  for (uint64_t seq = 1; seq < 300; ++seq) {
+  auto pings = rig->Sent(BusMessage::kPing);
+  const uint64_t last = pings.empty() ? 0 : pings.back()->ping().seq();
+  for (uint64_t seq = last > 40 ? last - 40 : 1; seq <= last; ++seq) {
     pong.mutable_pong()->set_seq(seq);
     rig->Receive(pong, peer.out, peer.ip);
   }
@@ -127,10 +130,10 @@ struct Group {
   }
   bool Won() { return rig.engine->stats().elections_won != 0; }
   // So that this node has a mandate; a says nothing.
-  void RunConfirmed(int64_t ms) {
+  void RunConfirmed(int64_t ms, bool withheld = false) {
     for (; ms > 0; ms -= 100) {
       rig.Tick();
-      for (Peer* peer : {&b, &c}) Confirm(&rig, *peer);
+      for (Peer* peer : {&b, &c}) Confirm(&rig, *peer, withheld);
       rig.PersistAll();
     }
   }
@@ -146,7 +149,7 @@ TEST(Word, AVoteForAnotherOfTheGroupWaitsUntilTheFirstCountsNoMore) {
   k.Fail(k.a, k.b);
   ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
   EXPECT_EQ(k.Ask(k.Request(10), k.s), "RECENTLY_VOTED");
-  k.rig.Run(600);
+  k.RunConfirmed(600);
   size_t before = k.rig.effects.size();
   EXPECT_EQ(k.Ask(k.Request(11), k.s), "");
   k.RunConfirmed(500);
@@ -229,15 +232,12 @@ TEST(Word, AVoterWithoutAMajorityDoesNotVoteAboutOthers) {
     Group k(Group::kOwner);
     k.RunConfirmed(1200);
     k.Fail(k.a, k.b);
-    k.rig.Run(1000);
+    k.RunConfirmed(1000, true);
     BusMessage request = k.Request(9);
     request.mutable_vote_request()->set_agreed(agreed);
     size_t before = k.rig.effects.size();
     EXPECT_EQ(k.Ask(request, k.r), agreed ? "NOT_A_VOTER" : "");
-    for (Peer* peer : {&k.b, &k.c}) Confirm(&k.rig, *peer);
-    k.rig.Tick();
-    for (Peer* peer : {&k.b, &k.c}) Confirm(&k.rig, *peer);
-    k.rig.PersistAll();
+    k.RunConfirmed(400);
     if (agreed) k.Ask(k.Request(10), k.r);
     EXPECT_EQ(k.Answer(before), "granted");
   }

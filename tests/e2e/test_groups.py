@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import signal
+import time
 
 import pytest
 
@@ -213,11 +215,3 @@ def test_what_is_left_is_served_where_a_group_without_a_replica_is_lost(make_gro
     for words in (("GET", "ccg"), ("SET", "ccg", "2")):
         await_that(lambda: primary.call(*words), lambda: primary.log_text()[-3000:], PATIENCE)
     await_that(lambda: read(replica, "ccg") == b"2", lambda: replica.log_text()[-3000:], PATIENCE)
-    gone = next("k%d" % i for i in range(1000) if harness.key_slot("k%d" % i) > 12000)
-    for node in (primary, replica):
-        with pytest.raises(resp.Error, match="^CLUSTERDOWN The cluster is down$|^MOVED"):
-            node.call("GET", gone)
-    # Two primaries could elect another one in the place of the first, but one alone could not confirm it.
-    with pytest.raises(resp.Error, match="^ERR too few primaries are reachable"):
-        replica.call("CLUSTER", "FAILOVER")
-    assert primary.call("SET", "ccg", "3") == b"OK"

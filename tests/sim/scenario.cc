@@ -186,6 +186,9 @@ class Life {
         return Split([&](int i) { return i == a || i == victim_; });
       case What::kSplitTold:
         return Split([&](int i) { return i == a || i == told_ || (e.x % 2 == 1 && i == victim_); });
+      case What::kAwaitTold:
+        world_.RunUntil(static_cast<int64_t>(e.x), [&] { return told_ >= 0 && world_.Accepts(told_); });
+        return;
       case What::kCrashGroup:
         for (int i = 0; i < n_; ++i) {
           if (i != a && world_.up(i) && world_.Follows(i, a)) world_.Crash(i);

@@ -44,6 +44,7 @@ enum class What : uint8_t {
   kSplitOff,    // the victim and a from the rest
   kSplitTold,   // whom an operator last told to fail over, and a, from the rest; if x is odd, with the victim
   kCrashGroup,  // a and those that follow it
+  kAwaitTold,   // until whom an operator last told to fail over may write, for x ms at most
   kMend,        // all is up, thawed, healthy and connected again
   // Operators.
   kMoveSlot,

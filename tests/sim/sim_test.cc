@@ -218,6 +218,33 @@ TEST(Sim, AgreedFailoverWithoutOneVoter) {
   }
 }
 
+// However early a node dies after it has met the others, they find it failed, not only suspect.
+TEST(Sim, ANodeThatDiesWhileItJoinsIsFailed) {
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    bus::EngineOptions options;
+    options.node_timeout_ms = 1000;
+    World world(seed, options);
+    ASSERT_GE(Form(&world, 3, 3, 5000), 0) << world.Disagreement();
+    world.AddNode();
+    world.Run(100);
+    world.Command(0, bus::DelSlotsCommand{{{0, 9}}});
+    world.Run(100);
+    world.Command(3, bus::AddSlotsCommand{{{0, 9}}});
+    world.Run(100);
+    world.Command(3, bus::MeetCommand{world.ip(0), 7000, 17000});
+    world.Run(static_cast<int64_t>(seed) * 20);
+    const std::string gone = world.id(3);
+    world.Crash(3);
+    world.Run(5000);
+    for (int n = 0; n < 3; ++n) {
+      for (const bus::TopologyNode& node : world.topology(n)->nodes) {
+        EXPECT_TRUE(node.id != gone || node.handshake || node.fail) << "seed " << seed << ", seen by " << n;
+      }
+    }
+    EXPECT_EQ(world.failure(), "");
+  }
+}
+
 TEST(Sim, AReplicaMovesToAnOrphanAmongMany) {
   bus::EngineOptions options;
   options.small_cluster = 8;

@@ -163,13 +163,19 @@ class Storm {
   void ByAgreementTwice() {
     const int other = static_cast<int>(Below(2));
     Add(What::kHeal, Whom::kPrimary);
+    if (Below(2) == 0) plan_.entries.push_back({at_, What::kSlowDisk, 0, 0, 300});  // much is said before it is written
     AddNumber(What::kFailover, Whom::kReplica, 1, 0, 0);
     AddNumber(What::kSplitTold, Whom::kOther, 2, other, 1);
-    at_ += Between();
+    if (Below(3) == 0) {
+      at_ += Between();
+    } else {  // the moment when it may write
+      at_ += 3;
+      AddNumber(What::kAwaitTold, Whom::kNode, 0, 0, 2000);
+    }
     AddNumber(What::kHeal, Whom::kNode, 0, 0, 0);
     AddNumber(What::kSplitTold, Whom::kOther, 0, other, 0);
-    if (Below(4) != 0) Add(What::kRestart, Whom::kVictim, 1);
-    at_ += Timeouts(20, 500);
+    if (Below(4) != 0) Add(What::kRestart, Whom::kVictim);
+    at_ += 2000 + Timeouts(20, 500);
     AddNumber(What::kFailover, Whom::kReplica, 0, 1, 0);
     if (Below(4) == 0) {
       Add(What::kHeal, Whom::kNode, Between());

@@ -56,9 +56,9 @@ void World::CheckElected(int n, uint64_t epoch) {
 
 const char* Name(Plant plant) {
   static constexpr const char* kNames[] = {
-      "none",       "no-lease",  "no-fence",     "early-persisted", "forgotten-votes", "forgotten-claims",
-      "grant-all",  "forced",    "no-promotion", "false-promotion", "stale-records",   "late-freeze",
-      "slow-clock", "confirmed", "yielded"};
+      "none",       "no-lease", "no-fence",     "early-persisted", "forgotten-votes", "forgotten-claims",
+      "grant-all",  "forced",   "no-promotion", "false-promotion", "stale-records",   "late-freeze",
+      "slow-clock", "confirmed"};
   static_assert(std::size(kNames) == static_cast<size_t>(Plant::kLast) + 1);
   return kNames[static_cast<size_t>(plant)];
 }
@@ -81,8 +81,6 @@ bus::MessagePtr World::Tampered(bus::MessagePtr message) {
     }
   } else if (plant == Plant::kConfirmed && m.has_pong()) {
     other->mutable_pong()->set_withheld(false);
-  } else if (plant == Plant::kYielded && m.has_pong()) {
-    other->mutable_pong()->set_yields(true);
   } else {
     return message;
   }

@@ -52,8 +52,7 @@ enum class Plant : uint8_t {
   kLateFreeze,       // writes go on while a failover by hand believes them frozen
   kSlowClock,        // a third slower than the others: more than the lease allows for
   kConfirmed,        // voters never withhold their confirmation of a primary
-  kYielded,          // who was replaced gives its place as a voter to every successor, before that is on its disk
-  kLast = kYielded,
+  kLast = kConfirmed,
 };
 const char* Name(Plant plant);
 
