@@ -215,3 +215,37 @@ def test_what_is_left_is_served_where_a_group_without_a_replica_is_lost(make_gro
     for words in (("GET", "ccg"), ("SET", "ccg", "2")):
         await_that(lambda: primary.call(*words), lambda: primary.log_text()[-3000:], PATIENCE)
     await_that(lambda: read(replica, "ccg") == b"2", lambda: replica.log_text()[-3000:], PATIENCE)
+    gone = next("k%d" % i for i in range(1000) if harness.key_slot("k%d" % i) > 12000)
+    for node in (primary, replica):
+        with pytest.raises(resp.Error, match="^CLUSTERDOWN The cluster is down$|^MOVED"):
+            node.call("GET", gone)
+
+
+# Two primaries of three are a majority still: the group that has a replica fails over without the lost one, for the old
+# primary yields its place as a voter to the new one.
+@pytest.mark.parametrize("by_signal", [False, True], ids=["by_command", "by_sigterm"])
+def test_a_failover_by_hand_while_another_group_is_lost(make_groups, by_signal):
+    groups = make_groups((1, 0, 0), cluster_node_timeout=1000, cluster_require_full_coverage="no")
+    primary, (replica,) = groups[0]
+    with primary.client() as client:
+        client.call("SET", "ccg", "1")
+        assert client.call("WAIT", 1, 10000) == 1
+    lost = groups[2][0]
+    name = lost.node_id()
+    lost.kill()
+    await_that(lambda: "fail" in view(replica)[name][0] and replica.cluster_info()["cluster_state"] == "ok", "not noticed",
+               PATIENCE)
+    begin = time.monotonic()
+    if by_signal:
+        primary.process.send_signal(signal.SIGTERM)
+    else:
+        assert replica.call("CLUSTER", "FAILOVER") == b"OK"
+
+    def writes():
+        with contextlib.suppress(resp.Error):
+            return replica.call("SET", "ccg", "2") == b"OK"
+        return False
+
+    await_that(writes, lambda: replica.log_text()[-3000:], 5)
+    assert time.monotonic() - begin < 2.5
+    assert replica.call("GET", "ccg") == b"2"
