@@ -45,6 +45,8 @@ void LoopImpl::ApplyGating() {
 }
 
 absl::Status LoopImpl::MayWrite(const ShardHost& host) const {
+  if (guard_.reshaping) [[unlikely]]
+    return absl::OkStatus();  // nothing waits for room that will not be: the guard refuses it
   if (frozen_until_ms_ != 0) [[unlikely]] {
     // A node that stops waits for nobody to take over; its clients ask again elsewhere.
     if (draining_) return absl::FailedPreconditionError("CLUSTERDOWN this node is stopping");
@@ -183,6 +185,7 @@ bool LoopImpl::ReleaseDurable() {
 }
 
 void LoopImpl::FailShard(uint32_t shard, const std::string& why) {
+  if (shard >= failures_.size()) return;  // of a data set that has given way to another
   failures_[shard] = why;
   if (why.empty()) return;
   Waiters waiters;

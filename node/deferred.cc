@@ -110,11 +110,13 @@ void LoopImpl::RunOnShards(const ShardTask& part, bool write, std::vector<ShardP
 void NodeImpl::AskShards(LoopImpl& home, bool write, ShardTask part,
                          std::function<void(LoopImpl&, std::vector<ShardPart>)> done) {
   struct Gather {
+    explicit Gather(NodeImpl* node) : counted(node) {}
+    Gathering counted;
     std::vector<ShardPart> parts;
-    uint32_t left;
+    uint32_t left = 0;
     std::function<void(LoopImpl&, std::vector<ShardPart>)> done;
   };
-  auto gather = std::make_shared<Gather>();
+  auto gather = std::make_shared<Gather>(this);
   gather->parts.resize(shard_count());
   gather->left = loop_count();
   gather->done = std::move(done);
@@ -143,13 +145,15 @@ void NodeImpl::GatherLoops(Call& call, std::function<std::string(Loop&)> part,
     return;
   }
   struct Gather {
+    explicit Gather(NodeImpl* node) : counted(node) {}
+    Gathering counted;
     std::vector<std::string> parts;
-    uint32_t left;
+    uint32_t left = 0;
     std::function<void(ReplyWriter&, const std::vector<std::string>&)> whole;
-    uint64_t session_id, ticket;
+    uint64_t session_id = 0, ticket = 0;
   };
   auto& session = static_cast<ClientSession&>(*call.session);
-  auto gather = std::make_shared<Gather>();
+  auto gather = std::make_shared<Gather>(this);
   gather->parts.resize(loop_count());
   gather->left = loop_count();
   gather->whole = std::move(whole);

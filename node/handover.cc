@@ -85,6 +85,10 @@ std::unique_ptr<HandoverBatch> HandoverBatch::SplitOff(const std::unordered_set<
 
 LoopImpl::Outcome LoopImpl::HandOver(ClientSession& s, Prepared& p, Args argv) {
   const CommandSpec& spec = *p.info->stats.spec;
+  if (guard_.reshaping) [[unlikely]] {
+    Reject(s, p, [](ReplyWriter& reply) { reply.Error(kReshaping); });
+    return Outcome::kDone;
+  }
   if (PausedFor(spec)) {
     ParkSession(s, Park::kPause);
     return Outcome::kAgain;

@@ -11,6 +11,7 @@
 //   deferred.cc    replies that are owed, and questions to all loops or shards
 //   snapshot_slices.cc  slices of running snapshots
 //   role.cc        what replication asks of a loop; replication/ has the flows
+//   rehost.cc      other shards instead of the old ones
 #ifndef SKEIN_NODE_LOOP_IMPL_H_
 #define SKEIN_NODE_LOOP_IMPL_H_
 
@@ -65,6 +66,7 @@ struct ShardHost {
   std::atomic<storage::Lsn> end{0};
 };
 
+inline constexpr char kReshaping[] = "LOADING this replica takes over its primary's number of shards";
 inline constexpr char kOutOfMemory[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
 // A command's row with what the loop wants to know of it at each call.
@@ -266,6 +268,17 @@ class LoopImpl final : public Loop {
   // Begins one in the log of each shard of this loop, 0: with the epoch behind its last; where each record ends.
   // `error` is set if a shard may not.
   std::vector<std::pair<uint32_t, storage::Lsn>> BeginReigns(uint64_t epoch, std::string* error);
+  // Whether replies and promises rely on what its logs say to be durable: not while bases are being written.
+  bool logged() const { return logged_; }
+  void KickLogs();
+  // rehost.cc
+  // Nothing is appended any more, and the log has been closed: what waits for the shards is answered. False: something
+  // is still under way.
+  bool LeaveShards();
+  // The node has other shards. All loops stand still until each has done this.
+  void TakeShards();
+
+  // role.cc
   // Its content is being replaced, or has been.
   void OnShardReplaced(ShardHost& host);
 
@@ -291,7 +304,6 @@ class LoopImpl final : public Loop {
   void OnPauseTimer();
   void OnExpireTimer();
   void EndOfBatch();
-  void KickLogs();
   void AppendTimes();
   void ExpireSlice();
   void ScanSessions();

@@ -59,6 +59,14 @@ bool Names(const std::vector<std::pair<std::string, std::string>>& pairs, std::s
   return false;
 }
 
+// What it says of the data set is what that is like.
+ConfigPtr WithShape(const Config& config, const storage::DataSet& data) {
+  auto next = std::make_shared<Config>(config);
+  next->storage_shards = data.shard_count();
+  next->databases = data.databases();
+  return next;
+}
+
 }  // namespace
 
 NodeImpl::NodeImpl(NodeOptions options)
@@ -107,7 +115,8 @@ absl::Status NodeImpl::Bind(const Config& config, std::vector<ListenSocket>* soc
 }
 
 absl::Status NodeImpl::Open() {
-  const Config& config = *config_;
+  const ConfigPtr configured = config_;
+  const Config& config = *configured;
   if (absl::Status status = CheckCombinations(config); !status.ok()) return status;
   absl::StatusOr<bus::TlsContextPtr> tls = TlsContextOf(config);
   if (!tls.ok()) return tls.status();
@@ -119,16 +128,7 @@ absl::Status NodeImpl::Open() {
   std::vector<ListenSocket> sockets;
   if (absl::Status status = Bind(config, &sockets); !status.ok()) return status;
 
-  storage::DataSetOptions data_options = DataSetOptionsOf(config);
-  // Writers run before the loops do; loops are there before anything is appended.
-  data_options.on_progress = [this](uint32_t) {
-    if (!running_.load(std::memory_order_acquire)) return;
-    for (auto& loop : loops_) loop->OnProgress();
-  };
-  data_options.on_durable = [this](uint32_t shard, storage::Lsn durable) {
-    if (!running_.load(std::memory_order_acquire)) return;
-    for (auto& loop : loops_) loop->OnDurable(shard, durable);
-  };
+  storage::DataSetOptions data_options = DataOptions(config);
   // A primary that has replicas begins its reign when it knows that none of them has more of its log.
   using Begins = bus::Bus::Begins;
   const Begins begins = config.cluster_enabled     ? bus::Bus::BeginsAs(bus_options)
@@ -141,6 +141,7 @@ absl::Status NodeImpl::Open() {
   shard_count_ = data_->shard_count();
   logs_ = std::vector<std::atomic<storage::Log*>>(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) NoteLog(i);
+  if (shard_count_ != ShardCount(config) || data_->databases() != config.databases) config_ = WithShape(config, *data_);
 
   control_ = std::make_unique<ReplicaControl>(this, data_options.follow, begins == Begins::kPrimaryWithReplicas);
   const uint32_t loops = LoopCount(config);
@@ -161,12 +162,7 @@ absl::Status NodeImpl::Open() {
     owned_bus_ = *std::move(bus);
     bus_.store(owned_bus_.get(), std::memory_order_release);
   }
-  data_->BeginServing([this](uint32_t shard, std::function<void(storage::Shard&)> fn) {
-    Post(LoopOf(shard), [this, shard, fn = std::move(fn)](LoopImpl&) {
-      fn(data_->shard(shard));
-      NoteLog(shard);  // it may have been given another
-    });
-  });
+  BeginServing();
   running_.store(true, std::memory_order_release);
   for (auto& loop : loops_) loop->Start();
   if (!config.replicaof.empty()) {
@@ -174,6 +170,52 @@ absl::Status NodeImpl::Open() {
                               config.tls_replication, ""});
   }
   return absl::OkStatus();
+}
+
+// ---- The data set --------------------------------------------------------------------------------------------------
+
+storage::DataSetOptions NodeImpl::DataOptions(const Config& config) {
+  storage::DataSetOptions options = DataSetOptionsOf(config);
+  // Writers run before the loops do; loops are there before anything is appended.
+  options.on_progress = [this](uint32_t) {
+    if (!running_.load(std::memory_order_acquire)) return;
+    for (auto& loop : loops_) loop->OnProgress();
+  };
+  options.on_durable = [this](uint32_t shard, storage::Lsn durable) {
+    if (!running_.load(std::memory_order_acquire)) return;
+    for (auto& loop : loops_) loop->OnDurable(shard, durable);
+  };
+  return options;
+}
+
+void NodeImpl::BeginServing() {
+  data_->BeginServing([this, data = data_.get()](uint32_t shard, std::function<void(storage::Shard&)> fn) {
+    Post(LoopOf(shard), [this, data, shard, fn = std::move(fn)](LoopImpl&) {
+      if (data_.get() != data) return;  // it has ended since, and nobody waits for this
+      fn(data->shard(shard));
+      NoteLog(shard);  // it may have been given another
+    });
+  });
+}
+
+void NodeImpl::TakeData(std::unique_ptr<storage::DataSet>* data) {
+  const std::lock_guard lock(swap_mutex_);
+  data_.swap(*data);
+  const uint32_t count = data_->shard_count();
+  shard_count_ = count;
+  logs_ = std::vector<std::atomic<storage::Log*>>(count);
+  control_->OnShapeTaken();
+  BeginServing();
+}
+
+void NodeImpl::NoteShape() {
+  const std::lock_guard<std::mutex> one_at_a_time(config_change_);
+  const ConfigPtr now = config();
+  if (now->storage_shards != 0 && now->storage_shards != data_->shard_count()) {
+    LOG(WARNING) << "storage-shards " << now->storage_shards << " gives way to the primary's " << data_->shard_count()
+                 << ", which the data set has inherited";
+  }
+  Spread(WithShape(*now, *data_));
 }
 
 // ---- Replication ---------------------------------------------------------------------------------------------------
@@ -214,6 +256,7 @@ void NodeImpl::Publish(bus::TopologyPtr topology) {
 }
 
 void NodeImpl::DataPlane(bus::DataPlane* data_plane) {
+  const std::lock_guard lock(swap_mutex_);
   data_plane->positions.resize(shard_count_);
   for (uint32_t i = 0; i < shard_count_; ++i) data_plane->positions[i] = loops_[LoopOf(i)]->ShardEnd(i);
   data_plane->data_age_ms = control_->catching_up() ? 0 : control_->data_age_ms();

@@ -87,7 +87,7 @@ class NodeImpl final : public Node {
 
   // ---- Node
   uint32_t loop_count() const override { return static_cast<uint32_t>(loops_.size()); }
-  uint32_t shard_count() const override { return shard_count_; }
+  uint32_t shard_count() const override { return shard_count_.load(std::memory_order_relaxed); }
   bus::Bus* bus() const override { return bus_.load(std::memory_order_acquire); }
   Replication* replication() const override;
   storage::DataSet& data() const override { return *data_; }
@@ -141,6 +141,21 @@ class NodeImpl final : public Node {
   // returns if all shards are on `home` and there is no other loop.
   void AskShards(LoopImpl& home, bool write, ShardTask part,
                  std::function<void(LoopImpl&, std::vector<ShardPart>)> done);
+  // On every loop, and returns when all have done it. Not on a loop's thread.
+  void OnAllLoops(std::function<void(LoopImpl&)> fn);
+
+  // ---- Another data set instead of this one (replication/shape_change.h)
+  // Held while the data set is being exchanged, or must not be.
+  std::mutex& layout_mutex() { return layout_mutex_; }
+  // What the configuration says, with this node's callbacks.
+  storage::DataSetOptions DataOptions(const Config& config);
+  // Whether answers are being gathered from loops or shards.
+  bool gathers() const { return gathers_.load(std::memory_order_acquire) != 0; }
+  // All loops stand still: *data serves from now on, and is what served before when this returns.
+  void TakeData(std::unique_ptr<storage::DataSet>* data);
+  // The configuration tells what the data set is like.
+  void NoteShape();
+
   // Called by a loop that has drained.
   void OnDrained();
 
@@ -164,8 +179,15 @@ class NodeImpl final : public Node {
   void NoteLog(uint32_t shard);
   // Every loop looks again at what its replies wait for.
   void GateAnew();
-  // On every loop, and returns when all have done it.
-  void OnAllLoops(std::function<void(LoopImpl&)> fn);
+  void BeginServing();
+  // The counting of an answer that is being gathered.
+  struct Gathering {
+    explicit Gathering(NodeImpl* node) : node(node) { node->gathers_.fetch_add(1, std::memory_order_acq_rel); }
+    ~Gathering() { node->gathers_.fetch_sub(1, std::memory_order_acq_rel); }
+    Gathering(const Gathering&) = delete;
+    Gathering& operator=(const Gathering&) = delete;
+    NodeImpl* const node;
+  };
   absl::Status SaveAndWait();
   // When the loops have ended.
   bool ChangedSinceSave() const;
@@ -175,7 +197,10 @@ class NodeImpl final : public Node {
   std::vector<std::unique_ptr<LoopImpl>> loops_;
   std::unique_ptr<storage::DataSet> data_;
   std::vector<std::atomic<storage::Log*>> logs_;  // set by the shards' loops
-  uint32_t shard_count_ = 0;
+  std::atomic<uint32_t> shard_count_{0};
+  std::atomic<uint32_t> gathers_{0};
+  std::mutex layout_mutex_;
+  std::mutex swap_mutex_;  // what the bus thread looks at of the data set is being exchanged
   std::unique_ptr<ReplicaControl> control_;
   // The bus thread's: the reign that it has asked for.
   struct {

@@ -42,6 +42,10 @@ bool LoopImpl::PassesGuard(const CommandSpec& spec, const ShardHost* host, Reply
     reply->Error("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
     return false;
   }
+  if (guard_.reshaping && (host != nullptr || spec.scope == Scope::kAllShards)) {
+    reply->Error(kReshaping);
+    return false;
+  }
   // What touches no data, the cluster's own commands above all, is served: a person must be able to help.
   const bool loading = host != nullptr ? host->shard->loading() : guard_.loading && spec.scope == Scope::kAllShards;
   if (loading && (spec.flags & kFlagLoading) == 0) {

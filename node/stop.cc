@@ -98,6 +98,7 @@ absl::Status NodeImpl::PrepareStop() {
   }
   absl::Status status;
   if (save) {
+    const std::lock_guard same_data(layout_mutex_);
     LOG(INFO) << "saving the data before stopping; writes wait";
     std::vector<PauseState> before(loop_count());
     OnAllLoops([&before](LoopImpl& loop) {
@@ -140,7 +141,7 @@ absl::Status NodeImpl::Stop() {
   stopped_ = true;
   const bool ran = running_.load();
   absl::Status status;
-  if (control_ != nullptr) control_->BeginStop();
+  if (control_ != nullptr) control_->BeginStop();  // waits for an exchange of the data set
   // What replication has open in the data set ends before it does.
   if (ran) OnAllLoops([](LoopImpl& l) { l.replication().StopFeeds(); });
   if (data_ != nullptr) data_->EndServing();

@@ -1,5 +1,6 @@
 #include "storage/data_set.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -32,7 +33,10 @@ class DataSetImpl : public DataSet {
     shard_options.background_free = &background_free_;
     for (uint32_t i = 0; i < shard_options.count; ++i) {
       shard_options.index = i;
-      shards_.push_back(std::make_unique<Shard>(shard_options, now != nullptr ? &now->log(i) : nullptr));
+      Log* const log = now != nullptr && !options.shards_inherited ? &now->log(i) : nullptr;
+      shards_.push_back(std::make_unique<Shard>(shard_options, log));
+      shards_.back()->set_loading(options.shards_inherited);
+      if (options.shards_inherited) shards_.back()->set_decides_expiry(false);
     }
     report_.shards.resize(shard_options.count);
   }
@@ -82,6 +86,15 @@ class DataSetImpl : public DataSet {
   }
 
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
+  uint32_t databases() const override { return options_.databases; }
+  bool aside() const override {
+    const std::shared_ptr<LogSet> logs = switch_.logs();
+    return logs != nullptr && logs->aside();
+  }
+  std::shared_ptr<FileLock> lock() const override {
+    const std::shared_ptr<LogSet> logs = switch_.logs();
+    return logs != nullptr ? logs->lock() : nullptr;
+  }
   Shard& shard(uint32_t i) override { return *shards_[i]; }
   const RecoveryReport& report() const override { return report_; }
   void BeginServing(RunOnShard run_on_shard) override {
@@ -156,11 +169,13 @@ absl::Status MakeReady(const DataSetOptions& options) {
 }
 
 // Reads the data set in `dir`, as its manifest says, into shards that are thrown away.
-absl::Status CheckFolder(const DataSetOptions& options, const std::string& dir) {
+absl::Status CheckFolder(const DataSetOptions& configured, const std::string& dir) {
+  DataSetOptions options = configured;
   const absl::StatusOr<std::optional<Manifest>> manifest = LoadManifestFrom(dir, options);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->has_value()) return absl::OkStatus();
   if (absl::Status status = CheckNotSwitchedOff(options, **manifest); !status.ok()) return status;
+  options.databases = std::max(options.databases, (*manifest)->databases);
   const auto count = static_cast<uint32_t>((*manifest)->shards.size());
   const std::vector<std::unique_ptr<Shard>> shards = ScratchShards(options, count);
   return InParallel(count, [&](uint32_t i) {
@@ -202,9 +217,20 @@ absl::StatusOr<std::unique_ptr<DataSet>> DataSet::Open(const DataSetOptions& opt
   if (absl::Status status = MakeReady(options); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<LogSet>> logs = LogSet::Open(options);
   if (!logs.ok()) return logs.status();
-  auto set = std::make_unique<DataSetImpl>(options, *std::move(logs));
+  DataSetOptions found = options;
+  found.databases = (*logs)->databases();
+  auto set = std::make_unique<DataSetImpl>(found, *std::move(logs));
   if (absl::Status status = set->Recover(); !status.ok()) return status;
   return set;
+}
+
+absl::StatusOr<std::unique_ptr<DataSet>> DataSet::OpenInherited(const DataSetOptions& options,
+                                                                std::shared_ptr<FileLock> lock) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  if (!options.append_only) return std::make_unique<DataSetImpl>(options, nullptr);
+  absl::StatusOr<std::unique_ptr<LogSet>> logs = LogSet::OpenInherited(options, std::move(lock));
+  if (!logs.ok()) return logs.status();
+  return std::make_unique<DataSetImpl>(options, *std::move(logs));
 }
 
 absl::Status DataSet::Check(const DataSetOptions& options) {

@@ -18,6 +18,7 @@
 namespace skein::storage {
 
 class Flows;       // storage/flows.h
+class FileLock;
 class FileSystem;  // storage/file.h: the file layer, replaced by a fault-injecting one in tests
 
 struct DataSetOptions {
@@ -32,6 +33,8 @@ struct DataSetOptions {
   // with a line in the log. So does any setting to a number that a replica inherited from its primary.
   uint32_t shards = 1;
   bool shards_configured = false;
+  bool shards_fixed = false;      // no other number can be served, whoever chose it: any difference is refused
+  bool shards_inherited = false;  // `shards` and `databases` are those of the primary that is about to send its data
   // The node starts as a replica: no reign is begun, the logs go on where they end, and nothing expires by itself.
   bool follow = false;
   uint64_t log_buffer_limit = 64u << 20;  // bytes a shard, appended and not yet written
@@ -78,6 +81,12 @@ class DataSet {
   // logs, reads save.rdb_name if it is there, and changes no file.
   static absl::StatusOr<std::unique_ptr<DataSet>> Open(const DataSetOptions& options);
 
+  // A data set of options.shards shards, which hold nothing and are loading, for a replica whose primary has another
+  // number than its own data set: see LogSet::OpenInherited, which makes the files. Its own must be closed before the
+  // first shard is reloaded, and if it is aside() before this is called. `lock`: that of its own.
+  static absl::StatusOr<std::unique_ptr<DataSet>> OpenInherited(const DataSetOptions& options,
+                                                                std::shared_ptr<FileLock> lock);
+
   // The same refusals in the same words, without side effects (L14, --check-config). Reads everything that Open would
   // read, into memory.
   static absl::Status Check(const DataSetOptions& options);
@@ -85,6 +94,12 @@ class DataSet {
   virtual ~DataSet() = default;
 
   virtual uint32_t shard_count() const = 0;
+  // As many as the options said, or as an inherited data set has.
+  virtual uint32_t databases() const { return 16; }
+  // Its files are not yet what a start would read.
+  virtual bool aside() const { return false; }
+  // The folder's lock; null without files.
+  virtual std::shared_ptr<FileLock> lock() const { return nullptr; }
   virtual Shard& shard(uint32_t i) = 0;
   virtual const RecoveryReport& report() const = 0;
 

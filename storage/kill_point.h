@@ -71,6 +71,13 @@ inline constexpr std::string_view kKillPoints[] = {
     "switch.marked-off",
     "switch.detached",
     // A replica's shard is replaced by a base of its primary's.
+    // A replica's data set of another number of shards, around the reloads of all of them.
+    "inherit.opened",
+    "inherit.closed",
+    "inherit.swapped",
+    "inherit.moves-listed",
+    "inherit.in-place",
+    "inherit.old-removed",
     "reload.base-synced",
     "reload.file-made",
     "reload.folder-synced",

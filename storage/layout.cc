@@ -86,13 +86,14 @@ absl::StatusOr<std::optional<Manifest>> LoadManifestFrom(const std::string& dir,
                                SeeRunbook("corrupt-manifest"));
   }
   const size_t count = manifest->shards.size();
-  if (count != options.shards && options.shards_configured && manifest->chosen != Manifest::Chosen::kInherited) {
+  const bool inherited = manifest->chosen == Manifest::Chosen::kInherited;
+  if (count != options.shards && (options.shards_fixed || (options.shards_configured && !inherited))) {
     return absl::FailedPreconditionError(
         path + ": manifest=" + std::to_string(count) + ", config=" + std::to_string(options.shards) +
         ": the number of shards of a data set is part of it; set storage-shards to " + std::to_string(count) +
         ", or change it with skein-aof reshard" + SeeRunbook("shard-count"));
   }
-  if (manifest->databases > options.databases) {
+  if (manifest->databases > options.databases && !inherited) {
     return absl::FailedPreconditionError(path + ": databases: manifest=" + std::to_string(manifest->databases) +
                                          ", config=" + std::to_string(options.databases) +
                                          ": set databases to at least " + std::to_string(manifest->databases) +
@@ -167,6 +168,32 @@ absl::Status RemoveAside(FileSystem* fs, const std::string& dir) {
   return fs->RemoveDir(dir);
 }
 
+std::vector<std::string> SupersededDirs(const DataSetOptions& options) {
+  std::vector<std::string> dirs;
+  const absl::StatusOr<std::vector<std::string>> names = FileSystemOf(options)->List(options.dir);
+  const std::string superseded = options.append_dir + "." + std::string(kSupersededWord) + "-";
+  for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+    if (name.starts_with(superseded)) dirs.push_back(JoinPath(options.dir, name));
+  }
+  return dirs;
+}
+
+void RemoveSuperseded(const DataSetOptions& options) {
+  FileSystem* const fs = FileSystemOf(options);
+  const auto remove = [fs](const std::string& path, std::string_view what) {
+    LOG(INFO) << path << ": " << what << "; removing it";
+    if (absl::Status status = RemoveAside(fs, path); !status.ok()) LOG(WARNING) << path << ": " << status.message();
+  };
+  for (const std::string& dir : SupersededDirs(options)) remove(dir, "has been superseded by what the primary had");
+  const std::string aside = AppendDir(options) + ".new";
+  const absl::StatusOr<std::string> text = fs->ReadFile(JoinPath(aside, kManifestName), kMaxManifestSize);
+  if (!text.ok()) return;
+  const absl::StatusOr<Manifest> manifest = ParseManifest(*text);
+  if (!manifest.ok() || manifest->chosen != Manifest::Chosen::kInherited) return;
+  const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
+  if (pending.ok() && !pending->has_value()) remove(aside, "a part of what a primary had");
+}
+
 absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count, Lsn start,
                             FileHeader* made) {
   const std::string shard_dir = JoinPath(dir, ShardDirName(shard));
@@ -194,7 +221,9 @@ absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std
   if (absl::Status status = fs->CreateDir(dir); !status.ok()) return status;
   Manifest manifest;
   manifest.sequence = 1;
-  manifest.chosen = options.shards_configured ? Manifest::Chosen::kConfigured : Manifest::Chosen::kDefaulted;
+  manifest.chosen = options.shards_inherited     ? Manifest::Chosen::kInherited
+                    : options.shards_configured ? Manifest::Chosen::kConfigured
+                                                : Manifest::Chosen::kDefaulted;
   manifest.databases = options.databases;
   const auto count = static_cast<uint32_t>(starts.size());
   manifest.shards.resize(count);

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,6 +53,15 @@ uint64_t SizeOfListed(FileSystem* fs, const std::string& dir, const Manifest& ma
 
 // The refusal of a place for a new data set that holds something, an interrupted change included; `page` says more.
 absl::Status CheckFree(const DataSetOptions& options, Runbook page);
+
+// What a data set is called that another one has superseded, which its node inherited: NAME.superseded-SECONDS. Nobody
+// needs it.
+inline constexpr std::string_view kSupersededWord = "superseded";
+// Their paths.
+std::vector<std::string> SupersededDirs(const DataSetOptions& options);
+// Removes them, and what is there of an inherited one that has not come to be whole. At a start, under the lock, after
+// FinishInterrupted. Failures are logged.
+void RemoveSuperseded(const DataSetOptions& options);
 
 // Removes a folder of the kind that CreateDataSet makes, as far as it is there.
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir);

@@ -37,6 +37,7 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::Open(const DataSetOptions& optio
   if (absl::IsFailedPrecondition(lock.status())) return InUse(options);
   if (!lock.ok()) return lock.status();
   set->lock_ = *std::move(lock);
+  RemoveSuperseded(options);
   absl::StatusOr<std::optional<Manifest>> manifest = LoadManifest(options);
   if (!manifest.ok()) return manifest.status();
   if (manifest->has_value()) {
@@ -107,12 +108,12 @@ absl::Status LogSet::OpenLogs(std::vector<ShardRecovery> found) {
   const uint32_t count = shard_count();
   std::vector<AofFile> files(count);
   Manifest next = store_->Get();
-  next.databases = options_.databases;
+  next.databases = databases();
   absl::Status status = InParallel(count, [&](uint32_t shard) {
     Manifest::Shard& entry = next.shards[shard];
     entry.history = std::move(found[shard].history);
     absl::Status begun;
-    if (options_.follow && !aside()) {
+    if (inherits_ || (options_.follow && !aside())) {
       begun = OpenTail(shard, found[shard], &files[shard]);
     } else {
       if (entry.history.size() == kMaxReigns) entry.history.erase(entry.history.begin());
@@ -244,8 +245,8 @@ absl::Status LogSet::Close() {
     result.Update(status);
   }
   KillPoint("close.listed");
-  if (aside()) {
-    const absl::Status removed = RemoveAside(fs_, dir_);
+  if (aside() && dir() != AppendDir(options_)) {
+    const absl::Status removed = RemoveAside(fs_, dir());
     if (!removed.ok()) LOG(WARNING) << "could not remove what is not needed any more: " << removed.message();
   }
   lock_.reset();

@@ -4,6 +4,7 @@
 #ifndef SKEIN_STORAGE_LOG_SET_H_
 #define SKEIN_STORAGE_LOG_SET_H_
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -49,13 +50,27 @@ class LogSet {
   // Writes down that the log is about to be switched off, so that it is not taken for the data later. Durable when this
   // returns; then detach the shards, and Close.
   absl::Status MarkOff();
-  bool aside() const { return aside_.load(std::memory_order_relaxed); }
+  bool aside() const { return aside_.load(std::memory_order_acquire); }
+
+  // The logs of a data set that a replica is about to get from its primary, of another number of shards than what it
+  // has (options.shards, which the manifest says to be inherited): empty ones in `<append_dir>.new`, each waiting to be
+  // replaced. When the last of them has been (Replace), they take the place of what is there; until then a start finds
+  // what was there before. `lock`: the folder's, held already; null: it is taken.
+  static absl::StatusOr<std::unique_ptr<LogSet>> OpenInherited(const DataSetOptions& options,
+                                                               std::shared_ptr<FileLock> lock,
+                                                               const AofOptions& tuning = {});
+  // Removes what they have superseded, if anything. Waits for the disk.
+  void RemoveSupersededFiles();
+  // The folder's, which stays locked as long as anybody has this.
+  std::shared_ptr<FileLock> lock() const { return lock_; }
 
   ~LogSet();
   LogSet(const LogSet&) = delete;
   LogSet& operator=(const LogSet&) = delete;
 
   uint32_t shard_count() const { return static_cast<uint32_t>(logs_.size()); }
+  // As many as the options say, or more if the manifest does, which has inherited them.
+  uint32_t databases() const { return std::max(options_.databases, store_->Get().databases); }
   // Closed until Recover has returned. Owned by the set.
   AofLog& log(uint32_t shard) { return *logs_[shard]; }
 
@@ -156,6 +171,17 @@ class LogSet {
  private:
   explicit LogSet(const DataSetOptions& options);
 
+  std::string dir() const {
+    const std::lock_guard<std::mutex> lock(place_mutex_);
+    return dir_;
+  }
+  void MoveTo(const std::string& dir);
+  // Of inherited logs: takes the place if every shard has been replaced.
+  absl::Status TakeInheritedPlace();
+  absl::Status FlipInherited();
+  absl::Status ReplaceFiles(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history,
+                            UnixMillis latest, const std::function<bool()>& wanted);
+  absl::Status CutFiles(uint32_t shard, Lsn lsn, RecordSink* sink);
   void MakeLogs(uint32_t count, const AofOptions& tuning);
   // Begins a reign in every log, which ends where `found` says, lists it and starts the writers.
   absl::Status OpenLogs(std::vector<ShardRecovery> found);
@@ -192,9 +218,11 @@ class LogSet {
 
   const DataSetOptions options_;
   FileSystem* const fs_;
-  std::string dir_;  // changes in TakePlace
+  mutable std::mutex place_mutex_;
+  std::string dir_;  // changes when the place is taken
   std::atomic<bool> aside_{false};
-  std::unique_ptr<FileLock> lock_;
+  bool inherits_ = false;
+  std::shared_ptr<FileLock> lock_;
   std::unique_ptr<ManifestStore> store_;
   RecoveryReport report_;
   std::vector<std::unique_ptr<AofLog>> logs_;

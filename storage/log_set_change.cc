@@ -68,7 +68,7 @@ absl::StatusOr<std::shared_ptr<LogSet::NewIncr>> LogSet::MakeIncr(uint32_t shard
   header.created = WallClock();
   // As far as it is certain to be in the file's head in the end: it only gets longer.
   header.history = HistoryUpTo(shard, logs_[shard]->written());
-  incr->path = JoinPath(dir_, IncrName(shard, header.sequence));
+  incr->path = JoinPath(dir(), IncrName(shard, header.sequence));
   const auto make = [&]() -> absl::Status {
     absl::StatusOr<std::unique_ptr<File>> file = fs_->Open(incr->path, FileSystem::Mode::kReplace);
     if (!file.ok()) return file.status();
@@ -114,7 +114,7 @@ absl::StatusOr<Lsn> LogSet::Rotate(uint32_t shard) {
   if (!made.ok()) return made.status();
   const std::shared_ptr<NewIncr> incr = *std::move(made);
   KillPoint("rotate.file-made");
-  if (absl::Status status = fs_->SyncDir(JoinPath(dir_, ShardDirName(shard))); !status.ok()) {
+  if (absl::Status status = fs_->SyncDir(JoinPath(dir(), ShardDirName(shard))); !status.ok()) {
     RemoveLogged(incr->path);
     return status;
   }
@@ -165,7 +165,7 @@ absl::Status LogSet::WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) {
 LogSet::NewBase LogSet::NextBase(uint32_t shard) {
   NewBase base;
   base.sequence = store_->NextSequence(shard);
-  base.path = JoinPath(dir_, BaseName(shard, base.sequence));
+  base.path = JoinPath(dir(), BaseName(shard, base.sequence));
   base.life = logs_[shard]->writer().life();
   return base;
 }
@@ -175,7 +175,7 @@ absl::Status LogSet::MakeNameDurable(uint32_t shard, const std::string& path, ui
   const absl::StatusOr<uint64_t> found = SizeOf(path);
   if (!found.ok()) return found.status();
   *size = *found;
-  return fs_->SyncDir(JoinPath(dir_, ShardDirName(shard)));
+  return fs_->SyncDir(JoinPath(dir(), ShardDirName(shard)));
 }
 
 absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) {
@@ -301,11 +301,11 @@ void LogSet::RemoveUnlisted(uint32_t shard, const Manifest::Shard& before, const
   for (const Manifest::FileRef& incr : before.incrs) {
     if (std::find(after.incrs.begin(), after.incrs.end(), incr) == after.incrs.end() &&
         !LeftToHolds(shard, incr.sequence)) {
-      RemoveInSteps(JoinPath(dir_, IncrName(shard, incr.sequence)));
+      RemoveInSteps(JoinPath(dir(), IncrName(shard, incr.sequence)));
     }
   }
   if (before.base.has_value() && before.base != after.base) {
-    RemoveInSteps(JoinPath(dir_, BaseName(shard, before.base->sequence)));
+    RemoveInSteps(JoinPath(dir(), BaseName(shard, before.base->sequence)));
   }
 }
 
@@ -314,9 +314,9 @@ void LogSet::RemoveLeftovers() {
   for (uint32_t shard = 0; shard < shard_count(); ++shard) {
     const Manifest::Shard& entry = manifest.shards[shard];
     std::set<std::string> listed;
-    for (const Manifest::FileRef& incr : entry.incrs) listed.insert(JoinPath(dir_, IncrName(shard, incr.sequence)));
-    if (entry.base.has_value()) listed.insert(JoinPath(dir_, BaseName(shard, entry.base->sequence)));
-    const std::string shard_dir = JoinPath(dir_, ShardDirName(shard));
+    for (const Manifest::FileRef& incr : entry.incrs) listed.insert(JoinPath(dir(), IncrName(shard, incr.sequence)));
+    if (entry.base.has_value()) listed.insert(JoinPath(dir(), BaseName(shard, entry.base->sequence)));
+    const std::string shard_dir = JoinPath(dir(), ShardDirName(shard));
     const absl::StatusOr<std::vector<std::string>> names = fs_->List(shard_dir);
     if (!names.ok()) {
       LOG(WARNING) << "could not look for leftovers: " << names.status().message();
@@ -345,10 +345,10 @@ void LogSet::LearnSizes() {
     Sizes& sizes = sizes_[shard];
     for (size_t i = 0; i + 1 < entry.incrs.size(); ++i) {
       const uint64_t sequence = entry.incrs[i].sequence;
-      sizes.incrs[sequence] = SizeOf(JoinPath(dir_, IncrName(shard, sequence))).value_or(0);
+      sizes.incrs[sequence] = SizeOf(JoinPath(dir(), IncrName(shard, sequence))).value_or(0);
     }
     if (entry.base.has_value()) {
-      sizes.base = SizeOf(JoinPath(dir_, BaseName(shard, entry.base->sequence))).value_or(0);
+      sizes.base = SizeOf(JoinPath(dir(), BaseName(shard, entry.base->sequence))).value_or(0);
     }
     sizes.after_rewrite = sizes.base;
   }

@@ -14,6 +14,12 @@ void LogSet::BeginReplace(uint32_t shard) { changes_[shard]->replacing.store(tru
 
 absl::Status LogSet::Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history,
                              UnixMillis latest, const std::function<bool()>& wanted) {
+  const absl::Status status = ReplaceFiles(shard, base, lsn, std::move(history), latest, wanted);
+  return status.ok() ? TakeInheritedPlace() : status;
+}
+
+absl::Status LogSet::ReplaceFiles(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history,
+                                  UnixMillis latest, const std::function<bool()>& wanted) {
   const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
   absl::StatusOr<std::shared_ptr<NewIncr>> made = MakeIncr(shard);
   if (!made.ok()) {
@@ -95,6 +101,11 @@ absl::StatusOr<std::unique_ptr<AofReader>> LogSet::FindCut(uint32_t shard, const
 }
 
 absl::Status LogSet::Cut(uint32_t shard, Lsn lsn, RecordSink* sink) {
+  const absl::Status status = CutFiles(shard, lsn, sink);
+  return status.ok() ? TakeInheritedPlace() : status;
+}
+
+absl::Status LogSet::CutFiles(uint32_t shard, Lsn lsn, RecordSink* sink) {
   const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
   if (absl::Status status = CanCut(shard, lsn); !status.ok()) return status;
   AofWriter& writer = logs_[shard]->writer();
@@ -141,7 +152,7 @@ absl::Status LogSet::Cut(uint32_t shard, Lsn lsn, RecordSink* sink) {
     sizes_[shard].incrs.clear();
   }
   LearnSizes();
-  const absl::StatusOr<ShardRecovery> left = RecoverShard(fs_, dir_, store_->Get(), shard, sink);
+  const absl::StatusOr<ShardRecovery> left = RecoverShard(fs_, dir(), store_->Get(), shard, sink);
   if (!left.ok()) return left.status();
   logs_[shard]->set_latest(left->latest);
   changes_[shard]->replacing.store(false);
@@ -187,7 +198,7 @@ absl::Status LogSet::ListReigns(const std::vector<Lsn>& ends) {
 // ---- Holds ---------------------------------------------------------------------------------------------------------
 
 std::string LogSet::IncrPath(uint32_t shard, uint64_t sequence) const {
-  return JoinPath(dir_, IncrName(shard, sequence));
+  return JoinPath(dir(), IncrName(shard, sequence));
 }
 
 std::unique_ptr<LogSet::Hold> LogSet::HoldIncr(uint32_t shard, uint64_t sequence) {

@@ -72,19 +72,15 @@ absl::Status LogSet::TakePlace() {
   CHECK(aside());
   KillPoint("switch.bases-listed");
   const std::string place = AppendDir(options_);
-  const std::string aside = dir_;
+  const std::string aside = dir();
   if (absl::Status status = fs_->Rename(aside, place); !status.ok()) return status;
   KillPoint("switch.renamed");
-  dir_ = place;
-  store_->Moved(place);
+  MoveTo(place);
   // The folder's own name, then what it is called.
   if (absl::Status status = fs_->SyncDir(options_.dir); !status.ok()) {
     // Nobody knows which name a start would find. It must not find this log and take it for the data.
     if (absl::Status marked = MarkOff(); !marked.ok()) LOG(ERROR) << place << ": " << marked.message();
-    if (fs_->Rename(place, aside).ok()) {
-      dir_ = aside;
-      store_->Moved(aside);
-    }
+    if (fs_->Rename(place, aside).ok()) MoveTo(aside);
     return status;
   }
   KillPoint("switch.synced");

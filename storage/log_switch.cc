@@ -193,7 +193,10 @@ absl::Status LogSwitch::WriteBases(const DataSet::SwitchCallbacks& callbacks, bo
 void LogSwitch::RunOff(const Task& task) {
   const std::shared_ptr<LogSet> logs = this->logs();
   absl::Status status;
-  if (logs != nullptr) {
+  if (logs != nullptr && logs->aside()) {
+    // What is in its place is not what it says, and a start must not be left without either.
+    status = absl::FailedPreconditionError("the node is being synchronized with its primary; ask again after that");
+  } else if (logs != nullptr) {
     status = logs->MarkOff();
     if (status.ok()) {
       saver_->ForgetLogs();

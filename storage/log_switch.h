@@ -43,7 +43,11 @@ class LogSwitch {
   // Any thread. Data set's calls of the same names.
   void TurnOn(AppendFsync fsync, DataSet::SwitchCallbacks callbacks);
   void TurnOff(DataSet::Done done);
-  bool logged() const { return logged_.load(std::memory_order_acquire); }
+  bool logged() const {
+    if (!logged_.load(std::memory_order_acquire)) return false;
+    const std::shared_ptr<LogSet> logs = this->logs();
+    return logs != nullptr && !logs->aside();
+  }
 
   // The newest logs, those being switched on included; null: off.
   std::shared_ptr<LogSet> logs() const;

@@ -180,6 +180,7 @@ void ShardReload::Work::Run() {
     GiveLog(shard, env.memory != nullptr ? static_cast<Log*>(env.memory) : &env.logs->log(env.shard));
     self->callbacks_.done(head.lsn);
   });
+  if (status.ok() && env_.logs != nullptr) env_.logs->RemoveSupersededFiles();
 }
 
 void ShardReload::Work::Fail(const absl::Status& status) {

@@ -58,6 +58,7 @@ storage::DataSetOptions DataSetOptionsOf(const Config& config) {
   options.shards = ShardCount(config);
   // Outside a cluster one shard is not a default but the only number there is.
   options.shards_configured = ShardsConfigured(config) || !config.cluster_enabled;
+  options.shards_fixed = !config.cluster_enabled;
   return options;
 }
 

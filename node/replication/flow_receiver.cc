@@ -155,6 +155,7 @@ void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
     if (fetches_) return Fail("its log has other records now");
     return Part(answer.common);
   }
+  if (answer.kind == LogsyncAnswer::Kind::kShape) return OnShape(answer);
   channel_ = std::move(answered.channel);
   client_id_ = loop_->node().NextClientId();
   connected_ms_ = heard_ms_;
@@ -175,6 +176,19 @@ void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
   if (channel_ == nullptr) return;
   Watch();
   Resume();
+}
+
+void FlowReceiver::OnShape(const LogsyncAnswer& answer) {
+  if (!loop_->config().cluster_enabled && answer.shards != 1) {
+    return Fail("its data set has " + std::to_string(answer.shards) +
+                " shards; with cluster-enabled no there is exactly one");
+  }
+  const std::string what =
+      "its data set has " + std::to_string(answer.shards) + " shards and " + std::to_string(answer.databases) + " databases";
+  if (fetches_) return Fail(what);
+  const Upstream upstream = upstream_;
+  Fail(what + ", which this node takes over");
+  loop_->node().control().OnOtherShape(upstream, {answer.shards, answer.databases});
 }
 
 void FlowReceiver::OnReady(int events) {
@@ -468,11 +482,15 @@ void FlowReceiver::OnDurable() {
   if (channel_ != nullptr && step_ == Step::kStream) Acknowledge(/*now=*/false);
 }
 
+AckPayload FlowReceiver::Position() const {
+  const storage::Log& log = *host_->log();
+  return {log.end(), loop_->config().appendonly && !loop_->logged() ? 0 : log.durable()};
+}
+
 void FlowReceiver::Acknowledge(bool now) {
   if (step_ != Step::kStream) return;
   // While it is filled it has nothing, but it is there.
-  AckPayload ack;
-  if (reload_ == nullptr && host_->log() != nullptr) ack = {host_->log()->end(), host_->log()->durable()};
+  const AckPayload ack = reload_ == nullptr && host_->log() != nullptr ? Position() : AckPayload();
   const bool asked = (asked_.received != 0 && ack.received >= asked_.received && acked_.received < asked_.received) ||
                      (asked_.durable != 0 && ack.durable >= asked_.durable && acked_.durable < asked_.durable);
   if (!now && !asked) return;
@@ -497,7 +515,7 @@ void FlowReceiver::Tick() {
   if (waits_) OnProgress();
   if (channel_ == nullptr || step_ != Step::kStream) return;
   const bool news = reload_ == nullptr && host_->log() != nullptr &&
-                    acked_ != AckPayload{host_->log()->end(), host_->log()->durable()};
+                    acked_ != Position();
   if (now - acked_ms_ >= (news ? kAckMs : kIdleAckMs)) Acknowledge(/*now=*/true);
 }
 

@@ -77,6 +77,8 @@ class FlowReceiver {
   void Dial();
   LogsyncRequest Request() const;
   void OnAnswered(FlowDial::Answered answered);
+  // The primary's data set has other numbers than this node's.
+  void OnShape(const LogsyncAnswer& answer);
   void OnReady(int events);
   // Gives the connection up and tries again later.
   void Fail(std::string_view why);
@@ -97,6 +99,8 @@ class FlowReceiver {
   // The log parts from the primary's at `lsn`: what is beyond is kept aside, then cut.
   void Part(storage::Lsn lsn);
   void Cut(storage::Lsn lsn);
+  // How far this replica is; durable is what a start would find.
+  AckPayload Position() const;
   void Acknowledge(bool now);
 
   LoopImpl* const loop_;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr size_t kWords = 10;
 constexpr size_t kMaxAddress = 256;
+// What a manifest can say.
+constexpr uint64_t kMaxShards = 1024, kMaxDatabases = 65535;
 
 template <typename T>
 bool Number(std::string_view text, T* value, uint64_t max = UINT64_MAX) {
@@ -110,9 +112,10 @@ absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv) {
 }
 
 std::string EncodeAnswer(const LogsyncAnswer& a) {
-  constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED", "KNOWS"};
+  constexpr const char* kKinds[] = {"CONTINUE", "FULL", "PARTED", "SHAPE", "KNOWS"};
   std::string line = fmt::format("{} {} {}", kKinds[static_cast<size_t>(a.kind)], a.version, a.primary_id);
   if (a.kind == LogsyncAnswer::Kind::kParted) absl::StrAppend(&line, " ", a.common);
+  if (a.kind == LogsyncAnswer::Kind::kShape) absl::StrAppend(&line, " ", a.shards, " ", a.databases);
   if (a.kind == LogsyncAnswer::Kind::kKnows)
     absl::StrAppend(&line, " ", a.end, " ", HistoryText(a.history), " ", a.follows.empty() ? "-" : a.follows);
   return line;
@@ -126,6 +129,8 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
     a.kind = LogsyncAnswer::Kind::kFull;
   } else if (kind == "PARTED") {
     a.kind = LogsyncAnswer::Kind::kParted;
+  } else if (kind == "SHAPE") {
+    a.kind = LogsyncAnswer::Kind::kShape;
   } else if (kind == "KNOWS") {
     a.kind = LogsyncAnswer::Kind::kKnows;
   } else if (kind != "CONTINUE") {
@@ -138,6 +143,9 @@ absl::StatusOr<LogsyncAnswer> DecodeAnswer(std::string_view line) {
   a.primary_id = id;
   if (a.kind == LogsyncAnswer::Kind::kParted) {
     if (!Number(line, &a.common)) return bad();
+  } else if (a.kind == LogsyncAnswer::Kind::kShape) {
+    if (!Number(TakeUntil(&line, ' '), &a.shards, kMaxShards) || a.shards == 0) return bad();
+    if (!Number(line, &a.databases, kMaxDatabases) || a.databases == 0) return bad();
   } else if (a.kind == LogsyncAnswer::Kind::kKnows) {
     if (!Number(TakeUntil(&line, ' '), &a.end)) return bad();
     const std::string_view history = TakeUntil(&line, ' ');

@@ -41,10 +41,12 @@ struct LogsyncAnswer {
     kContinue,  // records from the replica's end on
     kFull,      // a snapshot, then records
     kParted,    // nothing more: the replica has records past `common` that this log has not. It comes back without them
+    kShape,     // nothing more: the data set here has other numbers of shards or databases. It comes back with these
     kKnows,     // nothing more: where this log ends, and its history; it was asked for nothing else
   } kind = Kind::kContinue;
   uint32_t version = kFlowVersion;
   storage::Lsn common = 0;  // kParted
+  uint32_t shards = 0, databases = 0;  // kShape
   storage::Lsn end = 0;     // kKnows, and the history
   std::vector<storage::Reign> history;
   std::string follows;     // kKnows: the node in the cluster that it follows, 40 hex digits; empty: none

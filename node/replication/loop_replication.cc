@@ -201,6 +201,19 @@ void LoopReplication::StopFeeds() {
   for (const auto& s : senders_) s->EndFeed();
 }
 
+void LoopReplication::Leave(std::string_view why) {
+  receivers_.clear();
+  inquiries_.clear();
+  done_reloads_.clear();
+  again_.clear();
+  for (const auto& s : senders_) {
+    s->Close(why);
+    s->EndFeed();
+  }
+  senders_.clear();
+  told_.clear();
+}
+
 void LoopReplication::Stop() {
   StopFeeds();
   for (const auto& s : senders_) s->Close("this node stops");

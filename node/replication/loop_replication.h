@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "node/replication/flow_inquiry.h"
@@ -60,6 +61,8 @@ class LoopReplication {
   // Nothing uses the data set but its logs when this returns: the replica's ends are gone, the primary's send out of
   // memory alone.
   void StopFeeds();
+  // Ends all flows, of both ends, and waits for what has been lent. Others may be begun after.
+  void Leave(std::string_view why);
   // Nothing of it is left when this returns: waits for what has been lent.
   void Stop();
 

@@ -23,9 +23,10 @@ int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
 
 ReplicaControl::ReplicaControl(NodeImpl* node, bool following, bool asks)
     : node_(node),
-      board_(node->shard_count()),
+      board_(std::make_unique<AckBoard>(node->shard_count())),
       status_(std::make_unique<FlowStatus[]>(node->shard_count())),
-      following_(following) {
+      following_(following),
+      shape_change_(node) {
   guard_.replica = following;
   guard_.catching_up = asks;
   if (asks) catch_up_ = std::make_unique<CatchUp>(node_, status_.get(), [this] { DoPromote(0, nullptr); });
@@ -76,19 +77,66 @@ void ReplicaControl::DoFollow(const Upstream& upstream) {
         loop.ApplyGuard(guard);
         loop.FollowLogs(true);
       },
-      [this, turn] {
-        if (turn != turn_) return;
-        bool logs = true;
-        for (uint32_t i = 0; i < node_->shard_count(); ++i) logs = logs && node_->log(i) != nullptr;
-        if (logs || node_->data().flows() == nullptr) return DialAll(turn);
-        node_->data().flows()->StartMemoryLogs(/*follow=*/true, [this, turn](const absl::Status& status) {
-          node_->Post(0, [this, turn, status](LoopImpl&) {
-            if (!status.ok()) LOG(ERROR) << "no log in memory: " << status.message();
-            if (turn == turn_) DialAll(turn);
+      [this, turn] { Link(turn); });
+  UpdateGuard();
+}
+
+void ReplicaControl::Link(uint64_t turn) {
+  if (turn != turn_ || reshaping_.load()) return;
+  bool logs = true;
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) logs = logs && node_->log(i) != nullptr;
+  if (logs || node_->data().flows() == nullptr) return DialAll(turn);
+  node_->data().flows()->StartMemoryLogs(/*follow=*/true, [this, turn](const absl::Status& status) {
+    node_->Post(0, [this, turn, status](LoopImpl&) {
+      if (!status.ok()) LOG(ERROR) << "no log in memory: " << status.message();
+      if (turn == turn_ && !reshaping_.load()) DialAll(turn);
+    });
+  });
+}
+
+// ---- Its primary's number of shards --------------------------------------------------------------------------------
+
+void ReplicaControl::OnOtherShape(const Upstream& upstream, DataShape shape) {
+  node_->Post(0, [this, upstream, shape](LoopImpl&) {
+    if (reshaping_.load() || stopping_.load() || !following() || promotion_ != nullptr || upstream_ != upstream) return;
+    const DataShape mine{node_->shard_count(), node_->config()->databases};
+    const DataShape next{shape.shards, std::max(shape.databases, mine.databases)};
+    if (next == mine || MonoMs() < reshape_again_ms_) return;
+    LOG(INFO) << "the data set here has " << mine.shards << " shards and " << mine.databases << " databases, that of "
+              << upstream.host << ":" << upstream.port << " " << shape.shards << " and " << shape.databases;
+    reshaping_.store(true);
+    ++turn_;
+    UpdateGuard();
+    OnLoops(
+        [this](LoopImpl& loop) {
+          loop.replication().Leave("this node takes over its primary's number of shards");
+          for (const ShardHost* host : loop.own_hosts()) status_[host->index].whole.store(false);
+        },
+        [this, next] {
+          shape_change_.Begin(next, [this](const absl::Status& status) {
+            node_->Post(0, [this, status](LoopImpl&) { OnReshaped(status); });
           });
         });
-      });
+  });
+}
+
+void ReplicaControl::OnShapeTaken() {
+  board_ = std::make_unique<AckBoard>(node_->shard_count());
+  status_ = std::make_unique<FlowStatus[]>(node_->shard_count());
+  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+    status_[i].whole.store(false);
+    status_[i].down_since_ms.store(MonoMs());
+  }
+}
+
+void ReplicaControl::OnReshaped(const absl::Status& status) {
+  if (!status.ok()) {
+    LOG(ERROR) << "this node cannot take over its primary's number of shards: " << status.message();
+    reshape_again_ms_ = MonoMs() + kBeginAgainMs;
+  }
+  reshaping_.store(false);
   UpdateGuard();
+  if (upstream_) Link(turn_);
 }
 
 void ReplicaControl::DialAll(uint64_t turn) {
@@ -157,6 +205,11 @@ void ReplicaControl::Promote(uint64_t epoch, Done done) {
 }
 
 absl::Status ReplicaControl::CheckWhole() const {
+  if (reshaping_.load()) {
+    return absl::FailedPreconditionError(
+        "this node is about to get other data from its primary: let it follow until it is whole, or restart it with "
+        "what it had before");
+  }
   for (uint32_t i = 0; i < node_->shard_count(); ++i) {
     if (status_[i].whole.load()) continue;
     return absl::FailedPreconditionError(fmt::format(
@@ -257,7 +310,7 @@ void ReplicaControl::Freeze(int64_t until_mono_ms, std::function<void(std::vecto
       [ends, until_mono_ms](LoopImpl& loop) {
         loop.Freeze(until_mono_ms);
         for (const ShardHost* host : loop.own_hosts()) {
-          if (host->log() != nullptr) (*ends)[host->index] = host->log()->end();
+          if (host->log() != nullptr && host->index < ends->size()) (*ends)[host->index] = host->log()->end();
         }
       },
       [ends, done = std::move(done)] { done(std::move(*ends)); });
@@ -278,6 +331,7 @@ void ReplicaControl::UpdateGuard() {
   RoleGuard guard;
   guard.replica = following();
   guard.catching_up = catching_up();
+  guard.reshaping = reshaping_.load();
   if (following()) {
     for (uint32_t i = 0; i < node_->shard_count(); ++i) {
       guard.loading = guard.loading || !status_[i].whole.load();
@@ -286,11 +340,17 @@ void ReplicaControl::UpdateGuard() {
     }
   } else if (config->min_replicas_to_write != 0 && config->min_replicas_max_lag != 0) {
     guard.few_replicas =
-        board_.CountSince(MonoMs() - int64_t{config->min_replicas_max_lag} * 1000) < config->min_replicas_to_write;
+        board_->CountSince(MonoMs() - int64_t{config->min_replicas_max_lag} * 1000) < config->min_replicas_to_write;
   }
   if (guard == guard_) return;
+  const bool whole_now = guard_.loading && !guard.loading;
   guard_ = guard;
-  OnLoops([guard](LoopImpl& loop) { loop.ApplyGuard(guard); }, nullptr);
+  OnLoops(
+      [guard, whole_now](LoopImpl& loop) {
+        loop.ApplyGuard(guard);
+        if (whole_now) loop.ApplyGating();  // an inherited data set's log counts from now on
+      },
+      nullptr);
 }
 
 void ReplicaControl::Tick() {
@@ -306,8 +366,8 @@ void ReplicaControl::Tick() {
 // What is kept for replicas goes when none has been there for long.
 void ReplicaControl::TendBacklogs() {
   const int64_t now = MonoMs();
-  if (board_.any()) backlogs_ = true;
-  if (!backlogs_ || following() || board_.any()) {
+  if (board_->any()) backlogs_ = true;
+  if (!backlogs_ || following() || board_->any()) {
     no_replica_since_ms_ = now;
     return;
   }
@@ -334,6 +394,26 @@ int64_t ReplicaControl::data_age_ms() const {
 }
 
 // ---- Commands -------------------------------------------------------------------------------------------------------
+
+// To a replica it is the announcement of a full synchronization: it empties itself for it. So not before this node could
+// begin one.
+void ReplicaControl::RefuseShape(Call& call, const LogsyncRequest& request, const std::string& proof) {
+  if (request.asks) {
+    return call.reply->Error(fmt::format("ERR LOGSYNC: the data set here has {} shards and {} databases, and not {} and {}",
+                                         node_->shard_count(), call.config->databases, request.shards,
+                                         request.databases));
+  }
+  if (following() && !CheckWhole().ok()) return call.reply->Error("LOADING this node is being synchronized itself");
+  if (!board_->Take(request.replica_id, request.ip, request.port, 0)) {
+    return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
+  }
+  LogsyncAnswer answer;
+  answer.kind = LogsyncAnswer::Kind::kShape;
+  answer.primary_id = node_->replication_id();
+  answer.shards = node_->shard_count();
+  answer.databases = call.config->databases;
+  call.reply->Status(EncodeAnswer(answer) + (proof.empty() ? "" : " " + proof));
+}
 
 void ReplicaControl::BeginFlow(Call& call) {
   auto& session = static_cast<ClientSession&>(*call.session);
@@ -366,16 +446,9 @@ void ReplicaControl::BeginFlow(Call& call) {
   if (catching_up() && !request->asks) {
     return call.reply->Error("LOADING this primary first asks its replicas whether they know more than its log");
   }
-  if (request->shards != node_->shard_count()) {
-    return call.reply->Error(
-        fmt::format("ERR LOGSYNC: this primary has {0} storage shards and the replica has {1}: start the replica with "
-                    "--storage-shards {0} on an empty folder",
-                    node_->shard_count(), request->shards));
-  }
-  if (request->databases < call.config->databases) {
-    return call.reply->Error(fmt::format(
-        "ERR LOGSYNC: this primary has {0} databases and the replica has {1}: start the replica with --databases {0}",
-        call.config->databases, request->databases));
+  if (reshaping_.load()) return call.reply->Error(kReshaping);
+  if (request->shards != node_->shard_count() || request->databases < call.config->databases) {
+    return RefuseShape(call, *request, proof);
   }
   auto& loop = static_cast<LoopImpl&>(*call.loop);
   if (request->ip.empty()) {
@@ -383,7 +456,7 @@ void ReplicaControl::BeginFlow(Call& call) {
     request->ip = from.substr(0, from.rfind(':'));
   }
   AckBoard::Seat seat;
-  if (!request->asks) seat = board_.Take(request->replica_id, request->ip, request->port, request->shard);
+  if (!request->asks) seat = board_->Take(request->replica_id, request->ip, request->port, request->shard);
   if (!seat && !request->asks)
     return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
 
@@ -400,7 +473,7 @@ void ReplicaControl::BeginFlow(Call& call) {
   const bool asks = moving->flow.request.asks;
   const auto add = [this, moving, shard] {
     node_->Post(node_->LoopOf(shard), [this, moving](LoopImpl& home) {
-      if (!stopping_.load()) home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
+      if (!stopping_.load() && !reshaping_.load()) home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
     });
   };
   if (asks || node_->log(shard) != nullptr) return add();
@@ -473,7 +546,7 @@ ReplicationInfo ReplicaControl::Info() const {
     }
   }
   constexpr const char* kStages[] = {"none", "wait_bgsave", "send_bulk", "online"};
-  for (AckBoard::View& view : board_.Look()) {
+  for (AckBoard::View& view : board_->Look()) {
     ReplicationInfo::Replica& r = info.replicas.emplace_back();
     r.id = view.id;
     r.ip = view.ip;
@@ -503,7 +576,7 @@ ReplicationInfo ReplicaControl::Info() const {
   info.sync_partial_err = counts_.partial_refused.load();
   info.flows_unproven = counts_.unproven.load();
   const ConfigPtr config = node_->config();
-  info.good_replicas = board_.CountSince(now - int64_t{config->min_replicas_max_lag} * 1000);
+  info.good_replicas = board_->CountSince(now - int64_t{config->min_replicas_max_lag} * 1000);
   return info;
 }
 

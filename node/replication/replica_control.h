@@ -18,6 +18,7 @@
 #include "node/replication/flow_sender.h"
 #include "node/replication/replication.h"
 #include "node/replication/role_guard.h"
+#include "node/replication/shape_change.h"
 
 namespace skein::node {
 
@@ -45,7 +46,7 @@ class ReplicaControl final : public Replication {
   void CloseFlow(Loop& loop, uint64_t id) override;
 
   // ---- Any thread
-  AckBoard& board() { return board_; }
+  AckBoard& board() { return *board_; }
   FlowStatus* flow_status(uint32_t shard) { return &status_[shard]; }
   FlowSender::Counts& counts() { return counts_; }
   // The state of a flow has changed.
@@ -59,7 +60,15 @@ class ReplicaControl final : public Replication {
   // How flows reach a node; nothing if it has no address yet.
   std::optional<Upstream> UpstreamOf(const bus::TopologyNode& node) const;
   // No further replica is served.
-  void BeginStop() { stopping_.store(true); }
+  // Waits for an exchange of the data set. Not on a loop's thread.
+  void BeginStop() {
+    stopping_.store(true);
+    shape_change_.Stop();
+  }
+  // This one, which this node follows, has a data set of other numbers than this node's.
+  void OnOtherShape(const Upstream& upstream, DataShape shape);
+  // The node has another data set, without flows; all loops stand still.
+  void OnShapeTaken();
 
   // ---- Loop 0
   void Tick();
@@ -74,7 +83,11 @@ class ReplicaControl final : public Replication {
 
   // ---- Loop 0
   void DoFollow(const Upstream& upstream);
+  // Follows upstream_, once there is a log to follow with.
+  void Link(uint64_t turn);
   void DialAll(uint64_t turn);
+  void RefuseShape(Call& call, const LogsyncRequest& request, const std::string& proof);
+  void OnReshaped(const absl::Status& status);
   // 0: the epoch behind each log's last.
   void DoPromote(uint64_t epoch, Done done);
   void Promoted(uint64_t turn, const absl::Status& status);
@@ -85,10 +98,11 @@ class ReplicaControl final : public Replication {
   void OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last);
 
   NodeImpl* const node_;
-  AckBoard board_;
+  std::unique_ptr<AckBoard> board_;
   FlowSender::Counts counts_;
   std::unique_ptr<FlowStatus[]> status_;  // by shard
   std::atomic<bool> following_, stopping_{false};
+  std::atomic<bool> reshaping_{false};  // from the moment that it is wanted: no flows, no promotion
   std::unique_ptr<CatchUp> catch_up_;  // null: there was nothing to be asked when it started
 
   mutable std::mutex mutex_;
@@ -103,6 +117,8 @@ class ReplicaControl final : public Replication {
   RoleGuard guard_;
   int64_t no_replica_since_ms_ = 0;
   bool backlogs_ = false;
+  int64_t reshape_again_ms_ = 0;  // after one that could not be made
+  ShapeChange shape_change_;
 };
 
 }  // namespace skein::node

@@ -10,10 +10,11 @@ struct RoleGuard {
   bool replica = false;       // it follows another, or has not opened its reigns since: no writes
   bool stale = false;         // the link is down, and stale data is not to be served
   bool loading = false;       // some shard is being filled by a full synchronization
+  bool reshaping = false;     // its data set gives way to one of its primary's number of shards: no data at all
   bool few_replicas = false;  // too few for min-replicas-to-write
 
   bool operator==(const RoleGuard&) const = default;
-  bool any() const { return catching_up || replica || stale || loading || few_replicas; }
+  bool any() const { return catching_up || replica || stale || loading || reshaping || few_replicas; }
 };
 
 }  // namespace skein::node
