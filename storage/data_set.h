@@ -17,7 +17,7 @@
 
 namespace skein::storage {
 
-class Flows;       // storage/flows.h
+class Flows;  // storage/flows.h
 class FileLock;
 class FileSystem;  // storage/file.h: the file layer, replaced by a fault-injecting one in tests
 

@@ -221,7 +221,7 @@ absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std
   if (absl::Status status = fs->CreateDir(dir); !status.ok()) return status;
   Manifest manifest;
   manifest.sequence = 1;
-  manifest.chosen = options.shards_inherited     ? Manifest::Chosen::kInherited
+  manifest.chosen = options.shards_inherited    ? Manifest::Chosen::kInherited
                     : options.shards_configured ? Manifest::Chosen::kConfigured
                                                 : Manifest::Chosen::kDefaulted;
   manifest.databases = options.databases;

@@ -179,8 +179,8 @@ class LogSet {
   // Of inherited logs: takes the place if every shard has been replaced.
   absl::Status TakeInheritedPlace();
   absl::Status FlipInherited();
-  absl::Status ReplaceFiles(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history,
-                            UnixMillis latest, const std::function<bool()>& wanted);
+  absl::Status ReplaceFiles(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history, UnixMillis latest,
+                            const std::function<bool()>& wanted);
   absl::Status CutFiles(uint32_t shard, Lsn lsn, RecordSink* sink);
   void MakeLogs(uint32_t count, const AofOptions& tuning);
   // Begins a reign in every log, which ends where `found` says, lists it and starts the writers.

@@ -1,4 +1,5 @@
-// The logs of a data set of another number of shards, as a replica inherits it: made aside, in place once all are whole.
+// The logs of a data set of another number of shards, as a replica inherits it: made aside, in place once all are
+// whole.
 //
 // Source: DESIGN "Replication, failover, migration"; the steps stand in storage/FORMAT.md.
 #include <algorithm>
@@ -107,8 +108,7 @@ absl::Status LogSet::FlipInherited() {
     const absl::StatusOr<std::vector<std::string>> names = fs_->List(place);
     if (!names.ok() && !absl::IsNotFound(names.status())) return names.status();
     if (names.ok() && !names->empty()) {
-      absl::StatusOr<std::string> free =
-          FreeName(fs_, options_.dir, options_.append_dir, std::string(kSupersededWord));
+      absl::StatusOr<std::string> free = FreeName(fs_, options_.dir, options_.append_dir, std::string(kSupersededWord));
       if (!free.ok()) return free.status();
       moves.push_back({options_.append_dir, *std::move(free)});
     }

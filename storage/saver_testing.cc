@@ -99,7 +99,8 @@ ServedData::ServedData(DataSetOptions options) : router_(std::make_shared<Router
     if (shard < router->threads.size()) router->threads[shard]->Wake();
   };
   if (!options.on_fatal) options.on_fatal = [](const std::string& why) { LOG(ERROR) << why; };
-  absl::StatusOr<std::unique_ptr<DataSet>> opened = DataSet::Open(options);
+  absl::StatusOr<std::unique_ptr<DataSet>> opened =
+      options.shards_inherited ? DataSet::OpenInherited(options, nullptr) : DataSet::Open(options);
   CHECK(opened.ok()) << opened.status();
   data_ = *std::move(opened);
   {

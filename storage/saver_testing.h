@@ -54,7 +54,7 @@ class ShardThread {
 class ServedData {
  public:
   static DataSetOptions OptionsOn(FileSystem* fs, bool append_only, uint32_t shards);
-  // CHECKs that it opens. The folder is made if need be.
+  // CHECKs that it opens (DataSet::OpenInherited, if the options say so). The folder is made if need be.
   explicit ServedData(DataSetOptions options);
   ~ServedData();
 

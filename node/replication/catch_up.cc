@@ -1,5 +1,6 @@
 #include "node/replication/catch_up.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "glog/logging.h"
@@ -16,13 +17,12 @@ int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
 
 }  // namespace
 
-CatchUp::CatchUp(NodeImpl* node, FlowStatus* flows, std::function<void()> begin)
-    : node_(node), flows_(flows), begin_(std::move(begin)) {}
+CatchUp::CatchUp(NodeImpl* node, std::function<void()> begin) : node_(node), begin_(std::move(begin)) {}
 
 void CatchUp::OnTopology(const bus::Topology& topology) {
   id_ = topology.me().id;
   const Step step = step_.load();
-  if (step != Step::kWait && step != Step::kAsk) return;
+  if ((step != Step::kWait && step != Step::kAsk) || node_->control().reshaping()) return;
   std::vector<Upstream> peers;
   for (const bus::TopologyNode& node : topology.nodes) {
     if (!node.primary && node.primary_index == 0) {
@@ -67,15 +67,20 @@ void CatchUp::Ask(std::vector<Upstream> peers) {
 
 void CatchUp::Inquire(uint64_t turn, std::vector<LogKnowledge> mine) {
   if (turn != turn_ || step_.load() != Step::kAsk) return;
+  has_nothing_ = std::all_of(mine.begin(), mine.end(), [](const LogKnowledge& log) { return log.end == 0; });
   census_.emplace(std::move(mine), peers_.size());
   for (uint32_t i = 0; i < node_->loop_count(); ++i) {
     node_->Post(i, [this, turn, peers = peers_](LoopImpl& loop) {
       loop.replication().Inquire(
-          peers, [this, turn, me = id_](size_t peer, uint32_t shard, LogKnowledge theirs, std::string follows) {
+          peers,
+          [this, turn, me = id_](size_t peer, uint32_t shard, LogKnowledge theirs, std::string follows) {
             theirs.elsewhere = follows != me;
             node_->Post(0, [this, turn, peer, shard, theirs = std::move(theirs)](LoopImpl&) mutable {
               Hear(turn, peer, shard, std::move(theirs));
             });
+          },
+          [this, turn](DataShape shape) {
+            node_->Post(0, [this, turn, shape](LoopImpl&) { OnOtherShape(turn, shape); });
           });
     });
   }
@@ -89,6 +94,22 @@ void CatchUp::Hear(uint64_t turn, size_t peer, uint32_t shard, LogKnowledge thei
   if (!census_->complete()) return;
   storage::KillPoint("ask.answered");
   census_->knows_more() ? Fetch() : Settle();
+}
+
+void CatchUp::OnOtherShape(uint64_t turn, DataShape shape) {
+  if (turn != turn_ || step_.load() != Step::kAsk || !census_ || !has_nothing_) return;
+  shape.databases = std::max(shape.databases, node_->config()->databases);
+  if (!node_->control().Reshape(shape)) return;
+  LOG(WARNING) << "this primary has lost its log, and its replicas have " << shape.shards << " shards and "
+               << shape.databases << " databases: it takes these numbers over to fetch what they have";
+  ++turn_;
+  census_.reset();
+}
+
+void CatchUp::AskAgain() {
+  if (step_.load() != Step::kAsk) return;
+  deadline_ms_ = MonoMs() + node_->config()->cluster_node_timeout;
+  Ask(peers_);
 }
 
 void CatchUp::Fetch() {
@@ -114,7 +135,8 @@ void CatchUp::Fetch() {
 
 bool CatchUp::Fetched() const {
   for (uint32_t shard = 0; shard < goals_.size(); ++shard) {
-    if (goals_[shard] != 0 && (!flows_[shard].whole.load() || node_->ShardEnd(shard) < goals_[shard])) return false;
+    if (goals_[shard] != 0 && (!node_->flow_status(shard)->whole.load() || node_->ShardEnd(shard) < goals_[shard]))
+      return false;
   }
   return true;
 }
@@ -130,7 +152,7 @@ void CatchUp::Tick() {
     }
     bool linked = true;
     for (uint32_t shard = 0; shard < goals_.size(); ++shard) {
-      const FlowState state = flows_[shard].state.load();
+      const FlowState state = node_->flow_status(shard)->state.load();
       linked = linked && (goals_[shard] == 0 || state == FlowState::kConnected || state == FlowState::kSync);
     }
     if (linked) linked_ms_ = now;
@@ -142,7 +164,7 @@ void CatchUp::Tick() {
   if (step != Step::kAsk || !census_ || now < deadline_ms_) return;
   if (census_->knows_more()) return Fetch();
   for (uint32_t shard = 0; shard < node_->shard_count(); ++shard) {
-    if (flows_[shard].whole.load()) continue;
+    if (node_->flow_status(shard)->whole.load()) continue;
     LOG(ERROR) << "shard " << shard << " has been fetched from a replica in part only, and nobody has the rest: this "
                << "node serves nothing until a replica is there, or it is restarted with what it had before";
     deadline_ms_ = now + timeout;

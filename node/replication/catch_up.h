@@ -22,6 +22,7 @@
 #include "node/replication/flow_receiver.h"
 #include "node/replication/log_census.h"
 #include "node/replication/replication.h"
+#include "node/replication/shape_change.h"
 
 namespace skein::node {
 
@@ -29,12 +30,14 @@ class NodeImpl;
 
 class CatchUp {
  public:
-  // `flows`: by shard. `begin`: nobody knows more than this node has now, or nobody was found in time.
-  CatchUp(NodeImpl* node, FlowStatus* flows, std::function<void()> begin);
+  // `begin`: nobody knows more than this node has now, or nobody was found in time.
+  CatchUp(NodeImpl* node, std::function<void()> begin);
 
   // It is a primary, by this topology.
   void OnTopology(const bus::Topology& topology);
   void Tick();
+  // The data set is another one.
+  void AskAgain();
   // Its reigns are being begun: nothing more is asked.
   void Begin();
   // They have been; or it is no primary.
@@ -51,18 +54,20 @@ class CatchUp {
   void Ask(std::vector<Upstream> peers);
   void Inquire(uint64_t turn, std::vector<LogKnowledge> mine);
   void Hear(uint64_t turn, size_t peer, uint32_t shard, LogKnowledge theirs);
+  // The data set of some replica has other numbers than this one, which takes them over if it has nothing to lose.
+  void OnOtherShape(uint64_t turn, DataShape shape);
   void Fetch();
   bool Fetched() const;
   void Settle();
 
   NodeImpl* const node_;
-  FlowStatus* const flows_;
   const std::function<void()> begin_;
   std::atomic<Step> step_{Step::kWait};
   uint64_t turn_ = 0;  // late answers to an earlier round are none
   std::string id_;     // of this node
   std::vector<Upstream> peers_;
   std::optional<LogCensus> census_;
+  bool has_nothing_ = false;         // no log of this node says anything
   std::vector<storage::Lsn> goals_;  // by shard; 0: nothing is fetched
   int64_t deadline_ms_ = 0;          // CLOCK_MONOTONIC; of asking
   int64_t linked_ms_ = 0;            // when all flows were last there

@@ -43,11 +43,11 @@ FlowDial::FlowDial(LoopImpl* loop, Upstream upstream, Callbacks callbacks)
 
 FlowDial::~FlowDial() { *self_ = nullptr; }
 
-void FlowDial::Fail(const std::string& why) {
+void FlowDial::Fail(const std::string& why, Reason reason) {
   step_ = Step::kEnded;
   watch_.Close();
   const auto failed = std::move(callbacks_.failed);
-  failed(why);
+  failed(reason, why);
 }
 
 void FlowDial::Start() {
@@ -228,7 +228,8 @@ void FlowDial::Read() {
 void FlowDial::OnLine(std::string_view line) {
   if (line.empty() || line[0] != '+') {
     if (line.starts_with('-')) line.remove_prefix(1);
-    return Fail("it refuses: " + std::string(line.substr(0, kMaxEndText)));
+    return Fail("it refuses: " + std::string(line.substr(0, kMaxEndText)),
+                line.starts_with("LOADING ") ? Reason::kNotReady : Reason::kOther);
   }
   line.remove_prefix(1);
   if (absl::Status proven = prover_->Check(&line, FlowProver::AcceptorId(line)); !proven.ok()) {

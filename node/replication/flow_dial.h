@@ -27,12 +27,17 @@ class FlowDial {
     std::unique_ptr<FlowChannel> channel;
     std::string rest;  // what has come behind the answer
   };
+  // Why there is no answer.
+  enum class Reason : uint8_t {
+    kOther,     // it cannot be reached, or does not take this node
+    kNotReady,  // it is there, and could answer soon
+  };
   // One of `failed` and `answered` is called, once, as the last thing that the dial does: it may be destroyed in them.
   struct Callbacks {
     // What is to be asked, once the connection stands.
     std::function<LogsyncRequest()> request;
     std::function<void(FlowState)> state;
-    std::function<void(const std::string& why)> failed;
+    std::function<void(Reason, const std::string& why)> failed;
     std::function<void(Answered)> answered;
   };
 
@@ -60,7 +65,7 @@ class FlowDial {
   void Read();
   void OnLine(std::string_view line);
   void Watch();
-  void Fail(const std::string& why);
+  void Fail(const std::string& why, Reason reason = Reason::kOther);
 
   LoopImpl* const loop_;
   const Upstream upstream_;

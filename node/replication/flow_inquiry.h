@@ -9,6 +9,7 @@
 
 #include "node/replication/flow_dial.h"
 #include "node/replication/log_census.h"
+#include "node/replication/shape_change.h"
 
 namespace skein::node {
 
@@ -17,8 +18,9 @@ class FlowInquiry {
   // `follows`: whom that node follows, by its id in the cluster; empty: nobody.
   using Done = std::function<void(LogKnowledge, std::string follows)>;
 
-  // `done`: once, if ever.
-  FlowInquiry(LoopImpl* loop, uint32_t shard, Upstream peer, Done done);
+  // `done`: once, if ever. `other_shape`: the data set there has other numbers of shards or databases, each time that
+  // it says so.
+  FlowInquiry(LoopImpl* loop, uint32_t shard, Upstream peer, Done done, std::function<void(DataShape)> other_shape);
   FlowInquiry(const FlowInquiry&) = delete;
   FlowInquiry& operator=(const FlowInquiry&) = delete;
 
@@ -27,10 +29,15 @@ class FlowInquiry {
   void Tick();
 
  private:
+  LogsyncRequest Request() const;
+  void OnFailed(const std::string& why);
+  void OnAnswered(FlowDial::Answered answered);
+
   LoopImpl* const loop_;
   const uint32_t shard_;
   const Upstream peer_;
   Done done_;
+  const std::function<void(DataShape)> other_shape_;
   std::unique_ptr<FlowDial> dial_;
   int64_t begun_ms_ = 0, next_ms_ = 0;
   std::string error_;  // why not yet

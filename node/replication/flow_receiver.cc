@@ -100,7 +100,7 @@ void FlowReceiver::Disconnect() {
   step_ = Step::kPause;
 }
 
-void FlowReceiver::Fail(std::string_view why) {
+void FlowReceiver::Fail(std::string_view why, FlowDial::Reason reason) {
   {
     const std::lock_guard lock(status_->mutex);
     // Once a change, not once an attempt.
@@ -112,8 +112,8 @@ void FlowReceiver::Fail(std::string_view why) {
   }
   Disconnect();
   SetState(FlowState::kConnect);
-  const bool ready_soon = why.starts_with("it refuses: LOADING");
-  pause_ms_ = ready_soon ? kReadyPauseMs : std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);
+  pause_ms_ =
+      reason == FlowDial::Reason::kNotReady ? kReadyPauseMs : std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);
   next_ms_ = loop_->now_mono_ms() + pause_ms_;
 }
 
@@ -124,7 +124,7 @@ void FlowReceiver::Dial() {
       loop_, upstream_,
       FlowDial::Callbacks{.request = [this] { return Request(); },
                           .state = [this](FlowState state) { SetState(state); },
-                          .failed = [this](const std::string& why) { Fail(why); },
+                          .failed = [this](FlowDial::Reason reason, const std::string& why) { Fail(why, reason); },
                           .answered = [this](FlowDial::Answered answered) { OnAnswered(std::move(answered)); }});
   dial_->Start();
 }
@@ -132,8 +132,9 @@ void FlowReceiver::Dial() {
 LogsyncRequest FlowReceiver::Request() const {
   LogsyncRequest r = loop_->node().control().Request(host_->index);
   const storage::Log* const log = host_->log();
-  r.whole = log != nullptr && !host_->shard->loading() && !anew_;
-  if (r.whole) {
+  if (log == nullptr || host_->shard->loading() || anew_) {
+    r.kind = LogsyncRequest::Kind::kPart;
+  } else {
     r.end = log->end();
     r.history = log->history();
   }
@@ -183,8 +184,8 @@ void FlowReceiver::OnShape(const LogsyncAnswer& answer) {
     return Fail("its data set has " + std::to_string(answer.shards) +
                 " shards; with cluster-enabled no there is exactly one");
   }
-  const std::string what =
-      "its data set has " + std::to_string(answer.shards) + " shards and " + std::to_string(answer.databases) + " databases";
+  const std::string what = "its data set has " + std::to_string(answer.shards) + " shards and " +
+                           std::to_string(answer.databases) + " databases";
   if (fetches_) return Fail(what);
   const Upstream upstream = upstream_;
   Fail(what + ", which this node takes over");
@@ -514,8 +515,7 @@ void FlowReceiver::Tick() {
   }
   if (waits_) OnProgress();
   if (channel_ == nullptr || step_ != Step::kStream) return;
-  const bool news = reload_ == nullptr && host_->log() != nullptr &&
-                    acked_ != Position();
+  const bool news = reload_ == nullptr && host_->log() != nullptr && acked_ != Position();
   if (now - acked_ms_ >= (news ? kAckMs : kIdleAckMs)) Acknowledge(/*now=*/true);
 }
 

@@ -81,7 +81,7 @@ class FlowReceiver {
   void OnShape(const LogsyncAnswer& answer);
   void OnReady(int events);
   // Gives the connection up and tries again later.
-  void Fail(std::string_view why);
+  void Fail(std::string_view why, FlowDial::Reason reason = FlowDial::Reason::kOther);
   void Disconnect();
   void SetState(FlowState state);
 

@@ -64,8 +64,10 @@ void FlowSender::Refuse(std::string_view error) {
 void FlowSender::Start() {
   storage::KillPoint("flow.asked");
   storage::Log* const log = host_->log();
+  const bool asks_only = flow_.request.kind == LogsyncRequest::Kind::kAsk;
+  const bool whole = flow_.request.kind == LogsyncRequest::Kind::kWhole;
   const std::optional<std::string> follows = loop_->node().control().follows_id();
-  if (flow_.request.asks && !host_->shard->loading() && follows) {
+  if (asks_only && !host_->shard->loading() && follows) {
     LogsyncAnswer answer;
     answer.kind = LogsyncAnswer::Kind::kKnows;
     if (log != nullptr) {
@@ -78,7 +80,7 @@ void FlowSender::Start() {
     storage::KillPoint("flow.told");
     return Close({});
   }
-  if (log == nullptr || host_->shard->loading() || flow_.request.asks) {
+  if (log == nullptr || host_->shard->loading() || asks_only) {
     return Refuse("LOADING the shard is being synchronized with its own primary, or has no log; try again");
   }
   const Config& config = loop_->config();
@@ -87,9 +89,9 @@ void FlowSender::Start() {
   log->Kick();
   const LogsyncRequest& r = flow_.request;
   const std::optional<storage::Lsn> common =
-      r.whole ? storage::CommonPoint(log->history(), log->end(), r.history, r.end) : std::nullopt;
+      whole ? storage::CommonPoint(log->history(), log->end(), r.history, r.end) : std::nullopt;
   if (common && *common == r.end) return Continue(r.end);
-  if (r.whole && r.end != 0) counts_->partial_refused.fetch_add(1, std::memory_order_relaxed);
+  if (whole && r.end != 0) counts_->partial_refused.fetch_add(1, std::memory_order_relaxed);
   if (!common) return FullSync();
   LOG(INFO) << "replica " << flow_.addr << ", shard " << host_->index << ": its log parts from this one at LSN "
             << *common << "; it comes back without the " << r.end - *common << " bytes that it has beyond";
@@ -144,7 +146,9 @@ void FlowSender::Continue(storage::Lsn from) {
 void FlowSender::FullSync() {
   counts_->full.fetch_add(1, std::memory_order_relaxed);
   LOG(INFO) << "replica " << flow_.addr << ", shard " << host_->index << ": full synchronization ("
-            << (flow_.request.whole ? "its log ends at LSN " + std::to_string(flow_.request.end) : "it has none")
+            << (flow_.request.kind == LogsyncRequest::Kind::kWhole
+                    ? "its log ends at LSN " + std::to_string(flow_.request.end)
+                    : "it has none")
             << ")";
   cursor_.reset();
   seat_.SetStage(AckBoard::Stage::kWaits);

@@ -65,6 +65,7 @@ absl::Status Refused(std::string_view what) {
 }  // namespace
 
 std::vector<std::string> EncodeLogsync(const LogsyncRequest& r) {
+  constexpr const char* kWords[] = {"whole", "part", "ask"};
   return {"LOGSYNC",
           std::to_string(r.version),
           r.replica_id,
@@ -72,9 +73,7 @@ std::vector<std::string> EncodeLogsync(const LogsyncRequest& r) {
           std::to_string(r.port),
           absl::StrCat(r.shard, "/", r.shards),
           std::to_string(r.databases),
-          r.asks    ? "ask"
-          : r.whole ? "whole"
-                    : "part",
+          kWords[static_cast<size_t>(r.kind)],
           std::to_string(r.end),
           HistoryText(r.history)};
 }
@@ -101,11 +100,13 @@ absl::StatusOr<LogsyncRequest> DecodeLogsync(Args argv) {
     return Refused("the shard is none");
   }
   if (!Number(argv[6], &r.databases, UINT32_MAX)) return Refused("the number of databases is none");
-  if (argv[7] != "whole" && argv[7] != "part" && argv[7] != "ask") {
+  if (argv[7] == "part") {
+    r.kind = LogsyncRequest::Kind::kPart;
+  } else if (argv[7] == "ask") {
+    r.kind = LogsyncRequest::Kind::kAsk;
+  } else if (argv[7] != "whole") {
     return Refused("'whole', 'part' or 'ask' is expected");
   }
-  r.asks = argv[7] == "ask";
-  r.whole = argv[7] != "part";
   if (!Number(argv[8], &r.end)) return Refused("the end of the log is none");
   if (!ParseHistory(argv[9], &r.history)) return Refused("the history is none");
   return r;

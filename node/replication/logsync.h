@@ -25,8 +25,11 @@ struct LogsyncRequest {
   std::string ip;          // announced; empty: where the connection comes from
   uint16_t port = 0;       // of its clients
   uint32_t shard = 0, shards = 1, databases = 16;
-  bool asks = false;  // it only wants to be told what the log here is
-  bool whole = true;  // false: what it has is a part of a snapshot, nothing of it counts
+  enum class Kind : uint8_t {
+    kWhole,  // it has what its log says
+    kPart,   // what it has is a part of a snapshot, nothing of it counts
+    kAsk,    // it only wants to be told what the log here is
+  } kind = Kind::kWhole;
   storage::Lsn end = 0;
   std::vector<storage::Reign> history;
 };
@@ -45,9 +48,9 @@ struct LogsyncAnswer {
     kKnows,     // nothing more: where this log ends, and its history; it was asked for nothing else
   } kind = Kind::kContinue;
   uint32_t version = kFlowVersion;
-  storage::Lsn common = 0;  // kParted
+  storage::Lsn common = 0;             // kParted
   uint32_t shards = 0, databases = 0;  // kShape
-  storage::Lsn end = 0;     // kKnows, and the history
+  storage::Lsn end = 0;                // kKnows, and the history
   std::vector<storage::Reign> history;
   std::string follows;     // kKnows: the node in the cluster that it follows, 40 hex digits; empty: none
   std::string primary_id;  // 40 hex digits

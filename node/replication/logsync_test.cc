@@ -29,7 +29,7 @@ TEST(Logsync, ComesBackAsItWasSaid) {
     if (plain) {
       r.ip.clear();
       r.history.clear();
-      r.whole = false;
+      r.kind = LogsyncRequest::Kind::kPart;
     }
     const auto back = Decode(EncodeLogsync(r));
     ASSERT_TRUE(back.ok()) << back.status();
@@ -39,14 +39,13 @@ TEST(Logsync, ComesBackAsItWasSaid) {
     EXPECT_EQ(back->shard, r.shard);
     EXPECT_EQ(back->shards, r.shards);
     EXPECT_EQ(back->databases, r.databases);
-    EXPECT_EQ(back->whole, r.whole);
+    EXPECT_EQ(back->kind, r.kind);
     EXPECT_EQ(back->end, r.end);
     EXPECT_EQ(back->history, r.history);
-    EXPECT_FALSE(back->asks);
   }
   LogsyncRequest r = Sample();
-  r.asks = true;
-  EXPECT_TRUE(Decode(EncodeLogsync(r))->asks);
+  r.kind = LogsyncRequest::Kind::kAsk;
+  EXPECT_EQ(Decode(EncodeLogsync(r))->kind, LogsyncRequest::Kind::kAsk);
 }
 
 TEST(Logsync, L42_RefusesWhatIsNone) {
@@ -97,13 +96,18 @@ TEST(Logsync, HistoriesAreLimited) {
 TEST(Logsync, AnswersComeBack) {
   LogsyncAnswer a;
   a.primary_id = std::string(40, 'b');
-  for (const auto kind : {LogsyncAnswer::Kind::kContinue, LogsyncAnswer::Kind::kFull, LogsyncAnswer::Kind::kParted}) {
+  for (const auto kind : {LogsyncAnswer::Kind::kContinue, LogsyncAnswer::Kind::kFull, LogsyncAnswer::Kind::kParted,
+                          LogsyncAnswer::Kind::kShape}) {
     a.kind = kind;
     a.common = kind == LogsyncAnswer::Kind::kParted ? 77 : 0;
+    a.shards = kind == LogsyncAnswer::Kind::kShape ? 1024 : 0;
+    a.databases = kind == LogsyncAnswer::Kind::kShape ? 16 : 0;
     const auto back = DecodeAnswer(EncodeAnswer(a));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(back->kind, a.kind);
     EXPECT_EQ(back->common, a.common);
+    EXPECT_EQ(back->shards, a.shards);
+    EXPECT_EQ(back->databases, a.databases);
     EXPECT_EQ(back->primary_id, a.primary_id);
   }
   a.kind = LogsyncAnswer::Kind::kKnows;
@@ -126,6 +130,9 @@ TEST(Logsync, AnswersComeBack) {
   }
   for (const char* line : {"", "OK", "FULL", "CONTINUE 1", "FULL 2 -", "FULL 1 x -", "PARTED 1 x 5"}) {
     EXPECT_FALSE(DecodeAnswer(line).ok()) << line;
+  }
+  for (const char* rest : {"", " 4", " 0 16", " 4 0", " 1025 16", " 4 65536", " 4 16 ", " x 16", " 4 x"}) {
+    EXPECT_FALSE(DecodeAnswer("SHAPE 1 " + a.primary_id + rest).ok()) << rest;
   }
   EXPECT_FALSE(DecodeAnswer("PARTED 1 " + a.primary_id).ok());
   EXPECT_FALSE(DecodeAnswer("PARTED 1 " + a.primary_id + " x").ok());

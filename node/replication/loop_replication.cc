@@ -23,7 +23,8 @@ void LoopReplication::Add(NewFlow flow, AckBoard::Seat seat, FlowSender::Counts*
   ShardHost* const host = loop_->host(flow.request.shard);
   // The same replica again: what was there is a connection that it has lost.
   for (const auto& s : senders_) {
-    if (!flow.request.asks && s->host().index == host->index && s->replica() == flow.request.replica_id) {
+    if (flow.request.kind != LogsyncRequest::Kind::kAsk && s->host().index == host->index &&
+        s->replica() == flow.request.replica_id) {
       s->Close("the replica has connected again");
     }
   }
@@ -87,18 +88,19 @@ void LoopReplication::Follow(const std::optional<Upstream>& upstream) {
   }
 }
 
-void LoopReplication::Inquire(
-    const std::vector<Upstream>& peers,
-    std::function<void(size_t peer, uint32_t shard, LogKnowledge, std::string follows)> heard) {
+void LoopReplication::Inquire(const std::vector<Upstream>& peers,
+                              std::function<void(size_t peer, uint32_t shard, LogKnowledge, std::string follows)> heard,
+                              std::function<void(DataShape)> other_shape) {
   inquiries_.clear();
   if (drain_until_ms_ != 0) return;
   for (ShardHost* const host : loop_->own_hosts()) {
     for (size_t peer = 0; peer < peers.size(); ++peer) {
-      inquiries_.push_back(
-          std::make_unique<FlowInquiry>(loop_, host->index, peers[peer],
-                                        [heard, peer, shard = host->index](LogKnowledge theirs, std::string follows) {
-                                          heard(peer, shard, std::move(theirs), std::move(follows));
-                                        }));
+      inquiries_.push_back(std::make_unique<FlowInquiry>(
+          loop_, host->index, peers[peer],
+          [heard, peer, shard = host->index](LogKnowledge theirs, std::string follows) {
+            heard(peer, shard, std::move(theirs), std::move(follows));
+          },
+          other_shape));
       inquiries_.back()->Begin();
     }
   }

@@ -13,6 +13,7 @@
 #include "node/replication/flow_inquiry.h"
 #include "node/replication/flow_receiver.h"
 #include "node/replication/flow_sender.h"
+#include "node/replication/shape_change.h"
 
 namespace skein::node {
 
@@ -41,7 +42,8 @@ class LoopReplication {
   void Follow(const std::optional<Upstream>& upstream);
   // Asks every one of them for every shard of this loop, until it has answered. Follow ends it.
   void Inquire(const std::vector<Upstream>& peers,
-               std::function<void(size_t peer, uint32_t shard, LogKnowledge, std::string follows)> heard);
+               std::function<void(size_t peer, uint32_t shard, LogKnowledge, std::string follows)> heard,
+               std::function<void(DataShape)> other_shape);
   // Takes what these, by shard, know more. Follow ends it.
   void Fetch(const std::vector<std::optional<Upstream>>& from);
   FlowReceiver* FindReceiver(uint64_t id);

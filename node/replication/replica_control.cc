@@ -29,7 +29,7 @@ ReplicaControl::ReplicaControl(NodeImpl* node, bool following, bool asks)
       shape_change_(node) {
   guard_.replica = following;
   guard_.catching_up = asks;
-  if (asks) catch_up_ = std::make_unique<CatchUp>(node_, status_.get(), [this] { DoPromote(0, nullptr); });
+  if (asks) catch_up_ = std::make_unique<CatchUp>(node_, [this] { DoPromote(0, nullptr); });
 }
 
 void ReplicaControl::OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last) {
@@ -98,26 +98,33 @@ void ReplicaControl::Link(uint64_t turn) {
 
 void ReplicaControl::OnOtherShape(const Upstream& upstream, DataShape shape) {
   node_->Post(0, [this, upstream, shape](LoopImpl&) {
-    if (reshaping_.load() || stopping_.load() || !following() || promotion_ != nullptr || upstream_ != upstream) return;
+    if (!following() || promotion_ != nullptr || upstream_ != upstream) return;
     const DataShape mine{node_->shard_count(), node_->config()->databases};
     const DataShape next{shape.shards, std::max(shape.databases, mine.databases)};
-    if (next == mine || MonoMs() < reshape_again_ms_) return;
+    if (next == mine) return;
     LOG(INFO) << "the data set here has " << mine.shards << " shards and " << mine.databases << " databases, that of "
               << upstream.host << ":" << upstream.port << " " << shape.shards << " and " << shape.databases;
-    reshaping_.store(true);
-    ++turn_;
-    UpdateGuard();
-    OnLoops(
-        [this](LoopImpl& loop) {
-          loop.replication().Leave("this node takes over its primary's number of shards");
-          for (const ShardHost* host : loop.own_hosts()) status_[host->index].whole.store(false);
-        },
-        [this, next] {
-          shape_change_.Begin(next, [this](const absl::Status& status) {
-            node_->Post(0, [this, status](LoopImpl&) { OnReshaped(status); });
-          });
-        });
+    Reshape(next);
   });
+}
+
+bool ReplicaControl::Reshape(DataShape shape) {
+  if (reshaping_.load() || stopping_.load() || MonoMs() < reshape_again_ms_) return false;
+  if (shape.shards != 1 && !node_->config()->cluster_enabled) return false;
+  reshaping_.store(true);
+  ++turn_;
+  UpdateGuard();
+  OnLoops(
+      [this](LoopImpl& loop) {
+        loop.replication().Leave("this node takes over another number of shards");
+        for (const ShardHost* host : loop.own_hosts()) status_[host->index].whole.store(false);
+      },
+      [this, shape] {
+        shape_change_.Begin(shape, [this](const absl::Status& status) {
+          node_->Post(0, [this, status](LoopImpl&) { OnReshaped(status); });
+        });
+      });
+  return true;
 }
 
 void ReplicaControl::OnShapeTaken() {
@@ -136,6 +143,7 @@ void ReplicaControl::OnReshaped(const absl::Status& status) {
   }
   reshaping_.store(false);
   UpdateGuard();
+  if (catching_up()) return catch_up_->AskAgain();
   if (upstream_) Link(turn_);
 }
 
@@ -395,16 +403,11 @@ int64_t ReplicaControl::data_age_ms() const {
 
 // ---- Commands -------------------------------------------------------------------------------------------------------
 
-// To a replica it is the announcement of a full synchronization: it empties itself for it. So not before this node could
-// begin one.
+// To a replica it is the announcement of a full synchronization: it empties itself for it. So not before this node
+// could begin one.
 void ReplicaControl::RefuseShape(Call& call, const LogsyncRequest& request, const std::string& proof) {
-  if (request.asks) {
-    return call.reply->Error(fmt::format("ERR LOGSYNC: the data set here has {} shards and {} databases, and not {} and {}",
-                                         node_->shard_count(), call.config->databases, request.shards,
-                                         request.databases));
-  }
   if (following() && !CheckWhole().ok()) return call.reply->Error("LOADING this node is being synchronized itself");
-  if (!board_->Take(request.replica_id, request.ip, request.port, 0)) {
+  if (request.kind != LogsyncRequest::Kind::kAsk && !board_->Take(request.replica_id, request.ip, request.port, 0)) {
     return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
   }
   LogsyncAnswer answer;
@@ -443,11 +446,12 @@ void ReplicaControl::BeginFlow(Call& call) {
   if (stopping_.load() || node_->data().flows() == nullptr) return call.reply->Error("LOADING the node is stopping");
   if (request->replica_id == node_->replication_id())
     return call.reply->Error("ERR LOGSYNC: this node is the replica itself");
-  if (catching_up() && !request->asks) {
+  const bool asks_only = request->kind == LogsyncRequest::Kind::kAsk;
+  if (catching_up() && !asks_only) {
     return call.reply->Error("LOADING this primary first asks its replicas whether they know more than its log");
   }
   if (reshaping_.load()) return call.reply->Error(kReshaping);
-  if (request->shards != node_->shard_count() || request->databases < call.config->databases) {
+  if (request->shards != node_->shard_count() || (!asks_only && request->databases < call.config->databases)) {
     return RefuseShape(call, *request, proof);
   }
   auto& loop = static_cast<LoopImpl&>(*call.loop);
@@ -456,8 +460,8 @@ void ReplicaControl::BeginFlow(Call& call) {
     request->ip = from.substr(0, from.rfind(':'));
   }
   AckBoard::Seat seat;
-  if (!request->asks) seat = board_->Take(request->replica_id, request->ip, request->port, request->shard);
-  if (!seat && !request->asks)
+  if (!asks_only) seat = board_->Take(request->replica_id, request->ip, request->port, request->shard);
+  if (!seat && !asks_only)
     return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
 
   struct Moving {
@@ -470,13 +474,13 @@ void ReplicaControl::BeginFlow(Call& call) {
   moving->flow.proof = std::move(proof);
   moving->seat = std::move(seat);
   const uint32_t shard = moving->flow.request.shard;
-  const bool asks = moving->flow.request.asks;
   const auto add = [this, moving, shard] {
     node_->Post(node_->LoopOf(shard), [this, moving](LoopImpl& home) {
-      if (!stopping_.load() && !reshaping_.load()) home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
+      if (!stopping_.load() && !reshaping_.load())
+        home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
     });
   };
-  if (asks || node_->log(shard) != nullptr) return add();
+  if (asks_only || node_->log(shard) != nullptr) return add();
   node_->data().flows()->StartMemoryLogs(following(), [add](const absl::Status& status) {
     if (status.ok()) return add();
     LOG(ERROR) << "no log in memory for replicas: " << status.message();
@@ -518,66 +522,5 @@ std::vector<FlowClient> ReplicaControl::Flows(Loop& loop) const {
 }
 
 void ReplicaControl::CloseFlow(Loop& loop, uint64_t id) { static_cast<LoopImpl&>(loop).replication().CloseFlow(id); }
-
-// ---- Figures --------------------------------------------------------------------------------------------------------
-
-ReplicationInfo ReplicaControl::Info() const {
-  ReplicationInfo info;
-  const int64_t now = MonoMs();
-  {
-    const std::lock_guard lock(mutex_);
-    info.catching_up = catching_up();
-    if (following() && !info.catching_up) info.upstream = upstream_ ? *upstream_ : Upstream{};
-  }
-  if (info.upstream) {
-    for (uint32_t i = 0; i < node_->shard_count(); ++i) {
-      FlowStatus& s = status_[i];
-      ReplicationInfo::Flow& flow = info.flows.emplace_back();
-      flow.state = s.state.load();
-      flow.received = node_->ShardEnd(i);
-      flow.upstream_end = s.upstream_end.load();
-      const int64_t heard = s.heard_ms.load(), down = s.down_since_ms.load();
-      flow.last_io_ms = heard < 0 ? -1 : std::max<int64_t>(0, now - heard);
-      flow.down_since_ms = down < 0 ? -1 : std::max<int64_t>(0, now - down);
-      flow.whole = s.whole.load();
-      const std::lock_guard lock(s.mutex);
-      flow.error = s.error;
-      if (i == 0) info.primary_id = s.primary_id;
-    }
-  }
-  constexpr const char* kStages[] = {"none", "wait_bgsave", "send_bulk", "online"};
-  for (AckBoard::View& view : board_->Look()) {
-    ReplicationInfo::Replica& r = info.replicas.emplace_back();
-    r.id = view.id;
-    r.ip = view.ip;
-    r.port = view.port;
-    auto least = AckBoard::Stage::kOnline;
-    int64_t oldest = now;
-    for (const AckBoard::View::Shard& s : view.shards) {
-      least = std::min(least, s.stage);
-      oldest = std::min(oldest, s.acked_ms);
-      r.received += s.received;
-      r.durable += s.durable;
-      r.received_lsn.push_back(s.received);
-      r.durable_lsn.push_back(s.durable);
-      r.states.push_back(kStages[static_cast<size_t>(s.stage)]);
-    }
-    r.state = least == AckBoard::Stage::kNone ? "wait_bgsave" : kStages[static_cast<size_t>(least)];
-    r.lag_ms = oldest < 0 ? -1 : now - oldest;
-  }
-  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
-    info.backlog_active = info.backlog_active || status_[i].keeps_backlog.load();
-    info.backlog_bytes += status_[i].backlog_bytes.load();
-    info.lost_records += status_[i].lost_records.load();
-    info.lost_bytes += status_[i].lost_bytes.load();
-  }
-  info.sync_full = counts_.full.load();
-  info.sync_partial_ok = counts_.partial.load();
-  info.sync_partial_err = counts_.partial_refused.load();
-  info.flows_unproven = counts_.unproven.load();
-  const ConfigPtr config = node_->config();
-  info.good_replicas = board_->CountSince(now - int64_t{config->min_replicas_max_lag} * 1000);
-  return info;
-}
 
 }  // namespace skein::node

@@ -67,6 +67,9 @@ class ReplicaControl final : public Replication {
   }
   // This one, which this node follows, has a data set of other numbers than this node's.
   void OnOtherShape(const Upstream& upstream, DataShape shape);
+  // Loop 0. The data set gives way to an empty one of this shape. False: not now.
+  bool Reshape(DataShape shape);
+  bool reshaping() const { return reshaping_.load(); }
   // The node has another data set, without flows; all loops stand still.
   void OnShapeTaken();
 
@@ -103,7 +106,7 @@ class ReplicaControl final : public Replication {
   std::unique_ptr<FlowStatus[]> status_;  // by shard
   std::atomic<bool> following_, stopping_{false};
   std::atomic<bool> reshaping_{false};  // from the moment that it is wanted: no flows, no promotion
-  std::unique_ptr<CatchUp> catch_up_;  // null: there was nothing to be asked when it started
+  std::unique_ptr<CatchUp> catch_up_;   // null: there was nothing to be asked when it started
 
   mutable std::mutex mutex_;
   std::optional<Upstream> upstream_;  // changed on loop 0

@@ -1,9 +1,10 @@
-// A replica's data set gives way to one of its primary's number of shards and databases, while the node goes on: clients
-// stay connected, the bus and what was configured stay as they are.
+// A replica's data set gives way to one of its primary's number of shards and databases, while the node goes on:
+// clients stay connected, the bus and what was configured stay as they are.
 //
 // On a thread of its own: what is under way with the old data set ends, its log is closed, a new one is made whose
 // shards wait for their first synchronization, and in a moment in which all loops stand still they take its shards
-// instead of the old ones. On disk the old data set stays until the new one is whole (storage/log_set.h, OpenInherited).
+// instead of the old ones. On disk the old data set stays until the new one is whole (storage/log_set.h,
+// OpenInherited).
 #ifndef SKEIN_NODE_REPLICATION_SHAPE_CHANGE_H_
 #define SKEIN_NODE_REPLICATION_SHAPE_CHANGE_H_
 

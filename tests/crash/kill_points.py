@@ -13,6 +13,7 @@ import process
 import replica_kills
 import resp
 import servers
+import shape_kills
 import tool_kills
 from cells import Cell, Failure, Node, contents
 from model import now_ms
@@ -23,7 +24,7 @@ SCENARIOS = {"manifest": LIFE, "open": LIFE, "rotate": LIFE, "install": LIFE, "r
              "close": LIFE, "create": FIRST, "revive": REVIVAL, "layout": IMPORT, "flip": IMPORT, "replace": IMPORT,
              "switch": SWITCH}
 # Beside the points: at any instant.
-AT_ANY_INSTANT = ("import",)
+AT_ANY_INSTANT = ("import", shape_kills.COMMAND)
 IMPORTED_KEYS = 2000
 IMPORT_SECONDS = 0.15  # about what the start takes that converts them
 
@@ -41,6 +42,7 @@ def places():
     listed = [point for point in points if point.split(".")[0] in SCENARIOS or replica_kills.place_of(point)]
     listed += ["%s:%s" % (replica_kills.WIPED, point) for point in replica_kills.WIPED_PLACES]
     listed += ["%s:%s" % (scenario, tool_kills.RANDOM) for scenario in AT_ANY_INSTANT]
+    listed += ["%s:%s" % (shape_kills.COMMAND, point) for point in points if shape_kills.times(point)]
     for command in tool_kills.COMMANDS:
         listed += ["%s:%s" % (command, point) for point in [*points, tool_kills.RANDOM]
                    if point == tool_kills.RANDOM or tool_kills.times(command, point)]
@@ -67,6 +69,9 @@ def visit(place, seed, folder, library, tool, counts):
     chance = random.Random("%s %s" % (place, seed))
     if command in tool_kills.COMMANDS:
         tool_kills.visit(command, point, chance, folder, tool, counts)
+        return
+    if command == shape_kills.COMMAND:
+        shape_kills.visit(point, chance, folder, counts)
         return
     if command == replica_kills.WIPED or replica_kills.place_of(point):
         replica_kills.visit(place, chance, folder, tool, counts)

@@ -135,15 +135,3 @@ def test_a_replica_becomes_an_empty_primary_by_reset(pair):
     caught_up(primary, replica)
     assert replica.call("CLUSTER", "RESET") == b"OK"
     await_that(lambda: replication(replica)["role"] == "master", lambda: replica.log_text()[-2000:])
-
-
-def test_another_number_of_shards_is_refused_in_words(make_node):
-    primary = make_node(cluster_bootstrap="yes", client_loops=1, storage_shards=2).start()
-    primary.await_state("ok")
-    replica = make_node(client_loops=1, storage_shards=3).start()
-    replica.call("CLUSTER", "MEET", "127.0.0.1", primary.port)
-    await_that(lambda: replica.cluster_info()["cluster_known_nodes"] == "2")
-    await_that(lambda: replica.call("CLUSTER", "REPLICATE", primary.node_id()) == b"OK")
-    await_that(lambda: "--storage-shards 2" in replication(replica).get("flow0_error", ""),
-               lambda: "%s" % replication(replica))
-    assert replication(replica)["master_link_status"] == "down"
