@@ -13,11 +13,7 @@ bool LoopImpl::LeaveShards() {
   ReleaseDurable();
   // The log has been closed: what is not durable now will not be.
   if (std::any_of(waiters_.begin(), waiters_.end(), [](const Waiters& w) { return !w.empty(); })) {
-    for (uint32_t shard = 0; shard < waiters_.size(); ++shard) {
-      FailShard(shard,
-                "MISCONF this replica takes over its primary's data, and what was looked at is not known to be "
-                "on disk");
-    }
+    for (uint32_t shard = 0; shard < waiters_.size(); ++shard) FailShard(shard, kReshaping);
   }
   for (ClientSession* s : std::vector<ClientSession*>(sessions_)) {
     if (s->wait != nullptr) FinishWait(*s, {});
