@@ -1,6 +1,7 @@
 """A replica takes over the number of storage shards (and databases) that its primary has, while it runs."""
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -213,3 +214,25 @@ def test_a_configured_number_that_differs_is_refused_unless_it_was_inherited(mak
     node.launch()
     assert node.process.wait(30) == 2
     assert "manifest=2, config=3" in node.log_text()
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"], ids=["appendonly", "memory"])
+def test_a_primary_that_lost_its_log_takes_its_replicas_number(make_node, appendonly):
+    """Else the replicas would take over its own, and its emptiness."""
+    primary, replica = group(make_node, 3, 3, appendonly, cluster_replica_no_failover="yes")
+    fill(primary)
+    replicate(replica, primary)
+    same(primary, replica)
+    own = replica.node_id().encode()
+    await_that(lambda: any(line.startswith(own) and b"slave" in line
+                           for line in primary.call("CLUSTER", "NODES").splitlines()))
+    primary.kill()
+    if appendonly == "yes":
+        shutil.rmtree(pathlib.Path(primary.folder) / "appendonlydir")
+    primary.directives["storage_shards"] = 2
+    primary.start()
+    await_that(lambda: primary.call("SET", "late", "1") == b"OK", lambda: primary.log_text()[-3000:])
+    assert shards(primary) == 3 and primary.call("DBSIZE") == KEYS + 1
+    await_that(lambda: linked(replica))
+    same(primary, replica)
+    assert shards(replica) == 3
