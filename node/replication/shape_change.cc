@@ -54,6 +54,12 @@ absl::StatusOr<std::unique_ptr<storage::DataSet>> ShapeChange::Open(DataShape sh
   options.shards = shape.shards;
   options.databases = shape.databases;
   options.shards_inherited = options.follow = true;
+  // Its writers run before the loops have its shards.
+  live_ = std::make_shared<std::atomic<bool>>(false);
+  options.on_durable = [on_durable = std::move(options.on_durable), live = live_](uint32_t shard,
+                                                                                  storage::Lsn durable) {
+    if (live->load(std::memory_order_acquire)) on_durable(shard, durable);
+  };
   return storage::DataSet::OpenInherited(options, std::move(lock));
 }
 
@@ -92,6 +98,7 @@ absl::Status ShapeChange::Change(DataShape shape) {
   for (int left = kSwapsWhileStopping; !Swap(&*next);) {
     if (!Pause(kSwapAgainMs) && --left == 0) return absl::AbortedError("the node is stopping");
   }
+  live_->store(true, std::memory_order_release);
   storage::KillPoint("inherit.swapped");
   node_->NoteShape();
   LOG(INFO) << "the data set has " << shape.shards << " shards and " << shape.databases

@@ -8,6 +8,7 @@
 #ifndef SKEIN_NODE_REPLICATION_SHAPE_CHANGE_H_
 #define SKEIN_NODE_REPLICATION_SHAPE_CHANGE_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -58,6 +59,7 @@ class ShapeChange {
   std::condition_variable changed_;
   bool stopping_ = false;
   std::thread thread_;
+  std::shared_ptr<std::atomic<bool>> live_;  // the thread's: whether the loops have the shards of what was opened last
 };
 
 }  // namespace skein::node
