@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -93,11 +94,20 @@ class Live {
   }
   NodeImpl& node() { return *node_; }
   HandBus& bus() { return *bus_; }
-  ReplicationInfo Info() { return node_->replication()->Info(); }
+  // As commands get them: on a loop, where nothing is exchanged meanwhile.
+  ReplicationInfo Info() {
+    std::promise<ReplicationInfo> info;
+    node_->Post(0, [&](LoopImpl&) { info.set_value(node_->replication()->Info()); });
+    return info.get_future().get();
+  }
   uint64_t offset() {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < node_->shard_count(); ++i) sum += node_->ShardEnd(i);
-    return sum;
+    std::promise<uint64_t> offset;
+    node_->Post(0, [&](LoopImpl&) {
+      uint64_t sum = 0;
+      for (uint32_t i = 0; i < node_->shard_count(); ++i) sum += node_->ShardEnd(i);
+      offset.set_value(sum);
+    });
+    return offset.get_future().get();
   }
   void Follow(Live& primary) {
     if (!options_.cluster) {
