@@ -171,9 +171,10 @@ void AddData(std::vector<Directive>* rows) {
       {
           Integer("client-loops", &Config::client_loops, 0, 256, kImmutable,
                   "Threads that serve clients; 0: one a core, at most 8."),
-          Integer("storage-shards", &Config::storage_shards, 0, 256, kImmutable,
-                  "Storage shards of an empty data folder; 0: as many as loops. Fixed for the life of the data, but that a "
-                  "replica takes over the number that its primary has, whatever is configured."),
+          Integer(
+              "storage-shards", &Config::storage_shards, 0, 256, kImmutable,
+              "Storage shards of an empty data folder; 0: as many as loops. Fixed for the life of the data, but that a "
+              "replica takes over the number that its primary has, whatever is configured."),
           Integer("databases", &Config::databases, 1, 1024, kImmutable, "Databases that SELECT can choose."),
           String("dir", &Config::dir, Directive::kProtected, "Folder of everything the node writes."),
           Bool("appendonly", &Config::appendonly, 0, "Keep the log on disk."),
