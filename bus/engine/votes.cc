@@ -125,7 +125,8 @@ void EngineCore::Trust(const Node& node, Grant grant) {
 // Whether the candidate has not won that election and never will, or has won and lost since. It says so itself: how
 // long ago it was asked proves nothing, for what it says may come late.
 bool EngineCore::Lost(const Node& candidate, uint64_t epoch) const {
-  return candidate.decided_epoch >= epoch && !(candidate.record().primary() && candidate.record().config_epoch >= epoch);
+  return candidate.decided_epoch >= epoch &&
+         !(candidate.record().primary() && candidate.record().config_epoch >= epoch);
 }
 
 uint64_t EngineCore::DecidedEpoch() const {

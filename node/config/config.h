@@ -101,8 +101,8 @@ struct Config {
   bool tls_cluster = false;
   uint32_t bus_io_threads = 0;
   // replication
-  std::vector<std::string> replicaof;  // host and port; empty: a primary
-  std::string masteruser, masterauth;  // of the primary
+  std::vector<std::string> replicaof;                             // host and port; empty: a primary
+  std::string masteruser, masterauth;                             // of the primary
   uint32_t min_replicas_to_write = 0, min_replicas_max_lag = 10;  // seconds
   uint64_t repl_backlog_size = 1u << 20;                          // bytes, of each shard
   uint32_t repl_backlog_ttl = 3600;                               // seconds
