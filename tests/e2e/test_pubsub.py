@@ -12,6 +12,7 @@ import harness
 import process
 import resp
 from conftest import skein_only
+from test_replication_cluster import replicate
 
 REDIS = "/usr/bin/redis-server"
 
@@ -297,3 +298,30 @@ def test_keyspace_notifications_are_those_of_redis(make_node, tmp_path):
         finally:
             redis.terminate()
     assert heard(node.port) == expected
+
+
+@skein_only
+def test_shard_channels_are_those_of_primary_and_replicas(make_cluster, make_node):
+    """A replica serves its primary's shard channels without READONLY; messages reach both, and nobody else."""
+    nodes = make_cluster(2)
+    channel = "{here}c"
+    home = harness.owner(nodes, channel)
+    other = next(node for node in nodes if node is not home)
+    replica = make_node().start()
+    harness.meet(replica, home)
+    replicate(replica, home)
+    name = channel.encode()
+    with home.client() as at_home, replica.client() as at_replica, other.client() as elsewhere:
+        assert at_home.call("SSUBSCRIBE", channel) == [b"ssubscribe", name, 1]
+        assert process.wait_until(lambda: replica.cluster_info()["cluster_state"] == "ok", 30)
+        assert at_replica.call("SSUBSCRIBE", channel) == [b"ssubscribe", name, 1]
+        with pytest.raises(resp.Error, match="MOVED"):
+            elsewhere.call("SSUBSCRIBE", channel)
+        for number, sender in enumerate((home, replica, home, replica)):
+            text = b"message %d" % number
+            assert sender.call("SPUBLISH", channel, text) == 1, "as many as are subscribed at this node"
+            for listener in (at_home, at_replica):
+                assert listener.reply() == [b"smessage", name, text]
+        # What is said to all goes to nobody as a shard message.
+        assert home.call("PUBLISH", channel, "x") == 0
+        assert at_replica.call("PING") == [b"pong", b""] and at_home.call("PING") == [b"pong", b""]
