@@ -20,6 +20,10 @@ class LogSetForSaver final : public SaverLogs {
   absl::Status WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) override {
     return logs_->WaitDurable(shard, lsn, life);
   }
+  void AwaitReplicated(uint32_t shard, Lsn lsn, const std::function<bool()>& cancelled) override {
+    logs_->AwaitReplicated(shard, lsn, cancelled);
+  }
+  void WakeReplicated() override { logs_->WakeReplicated(); }
   NewBase NextBase(uint32_t shard) override {
     LogSet::NewBase base = logs_->NextBase(shard);
     return {base.sequence, std::move(base.path), base.life};

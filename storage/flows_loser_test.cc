@@ -135,6 +135,20 @@ TEST(Loser, ARewriteLeavesTheFilesUntilAReplicaHasPassedTheNewBase) {
   EXPECT_EQ(loser.disk_a.Tree().find("incr.1.aof"), std::string::npos);
 }
 
+TEST(Loser, ARewriteThatIsCancelledWaitsForNoReplica) {
+  Loser loser;
+  ServedData& a = loser.old_primary;
+  a.data().flows()->SetReplicated(0, loser.parted);
+  std::future<absl::Status> end = BeginRewrite(a);
+  EXPECT_EQ(end.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  const auto begun = std::chrono::steady_clock::now();
+  a.saver().Cancel();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5)) << "half of what it would have waited";
+  EXPECT_TRUE(absl::IsCancelled(end.get()));
+  EXPECT_NE(loser.disk_a.Tree().find("incr.1.aof"), std::string::npos) << "nothing has changed";
+  EXPECT_EQ(loser.disk_a.Tree().find("base.2.rdb"), std::string::npos);
+}
+
 TEST(Loser, ARewriteThatWasRunningDoesNotListWhatWasCut) {
   Loser loser;
   ServedData& a = loser.old_primary;

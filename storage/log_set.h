@@ -122,6 +122,11 @@ class LogSet {
   absl::Status Cut(uint32_t shard, Lsn lsn, RecordSink* sink);
   // As Flows::SetReplicated.
   void SetReplicated(uint32_t shard, std::optional<Lsn> durable);
+  // Waits until a replica has `lsn` durably, there is none, `cancelled` is true, or it has taken ten seconds; looks at
+  // `cancelled` again after WakeReplicated. Not on a loop's thread.
+  void AwaitReplicated(uint32_t shard, Lsn lsn, const std::function<bool()>& cancelled);
+  // Any thread.
+  void WakeReplicated();
   // Makes each shard's log durable up to ends[shard] (0: leave it) and lists the reigns that began before in the
   // manifest, all in one change. Waits for the disk.
   absl::Status ListReigns(const std::vector<Lsn>& ends);
@@ -210,8 +215,6 @@ class LogSet {
   absl::StatusOr<uint64_t> SizeOf(const std::string& path);
   absl::StatusOr<std::unique_ptr<AofReader>> FindCut(uint32_t shard, const Manifest::FileRef& incr, Lsn lsn);
   void Release(uint32_t shard, uint64_t sequence);
-  // Waits until a replica has `lsn` durably, there is none, or it has taken too long.
-  void AwaitReplicated(uint32_t shard, Lsn lsn);
   // Leaves the removing to the last hold's end, if there is one.
   bool LeftToHolds(uint32_t shard, uint64_t sequence);
   void LearnSizes();

@@ -181,7 +181,6 @@ absl::Status LogSet::MakeNameDurable(uint32_t shard, const std::string& path, ui
 absl::Status LogSet::InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) {
   uint64_t size = 0;
   absl::Status status = WaitDurable(shard, lsn, base.life);
-  if (status.ok()) AwaitReplicated(shard, lsn);
   const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
   // What the base holds may be something else's state than the log's by now.
   if (changes_[shard]->replacing.load() || logs_[shard]->writer().life() != base.life) status = BeingReplaced(shard);

@@ -169,11 +169,18 @@ void LogSet::SetReplicated(uint32_t shard, std::optional<Lsn> durable) {
   replicated_changed_.notify_all();
 }
 
-void LogSet::AwaitReplicated(uint32_t shard, Lsn lsn) {
+void LogSet::AwaitReplicated(uint32_t shard, Lsn lsn, const std::function<bool()>& cancelled) {
   constexpr std::chrono::seconds kPatience(10);
   std::unique_lock<std::mutex> lock(replicated_mutex_);
-  replicated_changed_.wait_for(lock, kPatience,
-                               [&] { return !replicated_[shard].has_value() || *replicated_[shard] >= lsn; });
+  replicated_changed_.wait_for(lock, kPatience, [&] {
+    return !replicated_[shard].has_value() || *replicated_[shard] >= lsn || cancelled();
+  });
+}
+
+void LogSet::WakeReplicated() {
+  // Empty on purpose: a waiter is either before its look at what has changed, or waits already.
+  { const std::lock_guard<std::mutex> lock(replicated_mutex_); }
+  replicated_changed_.notify_all();
 }
 
 absl::Status LogSet::ListReigns(const std::vector<Lsn>& ends) {

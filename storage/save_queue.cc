@@ -43,6 +43,7 @@ void SaveQueue::Interrupt() {
     interrupted_ = true;
   }
   changed_.notify_one();
+  if (on_interrupt_) on_interrupt_();
 }
 
 SaveQueue::Event SaveQueue::Next() {

@@ -335,6 +335,7 @@ absl::Status SaveRun::FinishRewrite(Part& part) {
   if (!part.revive) {
     if (absl::Status status = env_.logs->WaitDurable(part.shard, lsn, part.base.life); !status.ok()) return status;
     KillPoint("rewrite.log-durable");
+    env_.logs->AwaitReplicated(part.shard, lsn, [this] { return plan_.queue->interrupted(); });
   }
   if (plan_.queue->interrupted()) return absl::CancelledError("cancelled");
   // From here on the manifest on disk may list the base, whatever is answered: it stays.

@@ -38,6 +38,9 @@ class SaverLogs {
   };
   virtual absl::StatusOr<Lsn> Rotate(uint32_t shard) = 0;
   virtual absl::Status WaitDurable(uint32_t shard, Lsn lsn, uint64_t life) = 0;
+  // Of logs that nobody follows: no wait.
+  virtual void AwaitReplicated(uint32_t /*shard*/, Lsn /*lsn*/, const std::function<bool()>& /*cancelled*/) {}
+  virtual void WakeReplicated() {}
   virtual NewBase NextBase(uint32_t shard) = 0;
   virtual absl::Status InstallBase(uint32_t shard, const NewBase& base, Lsn lsn, Lsn first_incr) = 0;
   virtual absl::Status Revive(uint32_t shard, const NewBase& base, Lsn lsn) = 0;
@@ -94,6 +97,9 @@ class SaveQueue final : public SnapshotSink {
   void End(uint32_t shard, absl::Status status) override;
   void Tell(uint32_t shard, Begun begun);
 
+  // Before others know of it: what Interrupt calls as well.
+  void set_on_interrupt(std::function<void()> fn) { on_interrupt_ = std::move(fn); }
+
   // ---- Any thread: the save is to end.
   void Interrupt();
 
@@ -111,6 +117,7 @@ class SaveQueue final : public SnapshotSink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Event> events_;
+  std::function<void()> on_interrupt_;
   bool interrupted_ = false, told_ = false;
 };
 

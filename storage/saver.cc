@@ -56,6 +56,7 @@ void SaverImpl::Begin(Request request) {
   started_ = Clock::now();
   ++(request.kind == Kind::kRdb ? status_.saves : status_.rewrites);
   queue_ = std::make_shared<SaveQueue>();
+  if (logs_ != nullptr) queue_->set_on_interrupt([logs = logs_] { logs->WakeReplicated(); });
   progress_ = std::make_shared<SaveProgress>();
   for (uint32_t i = 0; i < env_.shards; ++i) {
     progress_->budgets.push_back(std::make_shared<SnapshotBudget>(options_.buffer_limit, [this, i] {

@@ -429,6 +429,28 @@ TEST(Election, AStoppingPrimaryHandsOverOrSaysWhyNot) {
   EXPECT_EQ(k.rig.ReplyTo(request)->text, "ERR no replica has taken over in time");
 }
 
+TEST(Election, AStoppingPrimaryHandsOverToTheReplicaThatHasMost) {
+  Cluster k(true);
+  Peer some(7, "10.1.0.8"), most(8, "10.1.0.9"), less(9, "10.1.0.10"), unwilling(10, "10.1.0.11");
+  unwilling.record.set_no_failover(true);
+  BusMessage view;
+  for (auto [peer, data] : {std::pair(&some, 50u), {&most, 200u}, {&less, 10u}, {&unwilling, 900u}}) {
+    peer->record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+    k.rig.Join(peer);
+    view.mutable_ping()->mutable_view()->clear_positions();
+    view.mutable_ping()->mutable_view()->add_positions(data);
+    k.rig.Receive(view, peer->in, peer->ip);
+  }
+  const size_t before = k.rig.effects.size();
+  k.rig.Command(HandOverCommand{});
+  std::vector<LinkId> to;
+  for (size_t i = before; i < k.rig.effects.size(); ++i) {
+    const auto* send = std::get_if<SendEffect>(&k.rig.effects[i]);
+    if (send != nullptr && send->message->has_hand_over()) to.push_back(send->link);
+  }
+  EXPECT_EQ(to, std::vector<LinkId>{most.out});
+}
+
 TEST(Election, AStoppingPrimaryDoesNotWaitForAReplicaThatHasGone) {
   Cluster k(true);
   Peer mine(7, "10.1.0.8");
