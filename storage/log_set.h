@@ -245,6 +245,7 @@ class LogSet {
   };
   std::vector<std::unique_ptr<ShardChange>> changes_;  // by shard
 
+  std::mutex superseded_mutex_;
   std::mutex replicated_mutex_;
   std::condition_variable replicated_changed_;
   std::vector<std::optional<Lsn>> replicated_;  // by shard

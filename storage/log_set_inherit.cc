@@ -83,6 +83,7 @@ absl::Status LogSet::TakeInheritedPlace() {
 
 void LogSet::RemoveSupersededFiles() {
   if (!inherits_ || aside()) return;
+  const std::lock_guard<std::mutex> one_at_a_time(superseded_mutex_);
   for (const std::string& superseded : SupersededDirs(options_)) {
     for (const std::string& name : fs_->List(superseded).value_or(std::vector<std::string>())) {
       const std::string shard_dir = JoinPath(superseded, name);

@@ -24,7 +24,8 @@ int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
 ReplicaControl::ReplicaControl(NodeImpl* node, bool following, bool asks)
     : node_(node),
       board_(std::make_unique<AckBoard>(node->shard_count())),
-      status_(std::make_unique<FlowStatus[]>(node->shard_count())),
+      statuses_(node->shard_count()),
+      status_(std::make_unique<FlowStatus[]>(statuses_)),
       following_(following),
       shape_change_(node) {
   guard_.replica = following;
@@ -128,9 +129,11 @@ bool ReplicaControl::Reshape(DataShape shape) {
 }
 
 void ReplicaControl::OnShapeTaken() {
+  const std::lock_guard<std::mutex> lock(status_mutex_);
   board_ = std::make_unique<AckBoard>(node_->shard_count());
-  status_ = std::make_unique<FlowStatus[]>(node_->shard_count());
-  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+  statuses_ = node_->shard_count();
+  status_ = std::make_unique<FlowStatus[]>(statuses_);
+  for (uint32_t i = 0; i < statuses_; ++i) {
     status_[i].whole.store(false);
     status_[i].down_since_ms.store(MonoMs());
   }
@@ -218,7 +221,8 @@ absl::Status ReplicaControl::CheckWhole() const {
         "this node is about to get other data from its primary: let it follow until it is whole, or restart it with "
         "what it had before");
   }
-  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+  const std::lock_guard<std::mutex> lock(status_mutex_);
+  for (uint32_t i = 0; i < statuses_; ++i) {
     if (status_[i].whole.load()) continue;
     return absl::FailedPreconditionError(fmt::format(
         "shard {} has been synchronized in part only: let it follow a primary until it is whole, or restart it with "
@@ -393,7 +397,8 @@ int64_t ReplicaControl::data_age_ms() const {
   if (!following()) return 0;
   int64_t oldest = 0;
   const int64_t now = MonoMs();
-  for (uint32_t i = 0; i < node_->shard_count(); ++i) {
+  const std::lock_guard<std::mutex> lock(status_mutex_);
+  for (uint32_t i = 0; i < statuses_; ++i) {
     const int64_t heard = status_[i].heard_ms.load(std::memory_order_relaxed);
     if (!status_[i].whole.load() || heard < 0) return -1;
     oldest = std::max(oldest, now - heard);

@@ -103,7 +103,10 @@ class ReplicaControl final : public Replication {
   NodeImpl* const node_;
   std::unique_ptr<AckBoard> board_;
   FlowSender::Counts counts_;
-  std::unique_ptr<FlowStatus[]> status_;  // by shard
+  // By shard; exchanged with the data set while all loops stand still, so that only other threads need the lock.
+  mutable std::mutex status_mutex_;
+  uint32_t statuses_;
+  std::unique_ptr<FlowStatus[]> status_;
   std::atomic<bool> following_, stopping_{false};
   std::atomic<bool> reshaping_{false};  // from the moment that it is wanted: no flows, no promotion
   std::unique_ptr<CatchUp> catch_up_;   // null: there was nothing to be asked when it started
