@@ -66,7 +66,7 @@ class Node {
     std::lock_guard lock(mutex_);
     return topology_;
   }
-  std::string id() { return topology()->me().id; }
+  std::string id() { return topology()->me().id(); }
   // Waits for a topology that fits; false after 20 s.
   bool Await(const std::function<bool(const Topology&)>& fits) {
     std::unique_lock lock(mutex_);
@@ -149,14 +149,14 @@ TEST(Bus, LinksComeFromTheAddressTheNodeListensOn) {
   ASSERT_TRUE(a.status().ok() && b.status().ok()) << a.status() << b.status();
   EXPECT_EQ(a.Do(MeetCommand{"127.0.0.3", 6379, b->bus_port()}).text, "OK");
   auto met = [](const Topology& t) {
-    return t.nodes.size() == 2 && !t.nodes[1].handshake && t.nodes[1].link_up && !t.me().ip.empty();
+    return t.nodes.size() == 2 && !t.nodes[1].handshake && t.nodes[1].link_up && !t.me().ip().empty();
   };
   ASSERT_TRUE(a.Await(met));
   ASSERT_TRUE(b.Await(met));
-  EXPECT_EQ(a.topology()->me().ip, "127.0.0.2");
-  EXPECT_EQ(a.topology()->nodes[1].ip, "127.0.0.3");
-  EXPECT_EQ(b.topology()->me().ip, "127.0.0.3");
-  EXPECT_EQ(b.topology()->nodes[1].ip, "127.0.0.2");
+  EXPECT_EQ(a.topology()->me().ip(), "127.0.0.2");
+  EXPECT_EQ(a.topology()->nodes[1].ip(), "127.0.0.3");
+  EXPECT_EQ(b.topology()->me().ip(), "127.0.0.3");
+  EXPECT_EQ(b.topology()->nodes[1].ip(), "127.0.0.2");
 }
 
 TEST(Bus, WhoIsAReplicaIsKnownBeforeTheStart) {
@@ -388,7 +388,7 @@ TEST(Bus, NodesFindEachOtherByANameAndAgainAtOtherAddresses) {
       EXPECT_TRUE(nodes[i]->Await([&](const Topology& t) {
         size_t right = 0;
         for (const TopologyNode& n : t.nodes) {
-          for (size_t k = 0; k < 3; ++k) right += n.id == ids[k] && n.ip == ips[k] && n.link_up && !n.handshake;
+          for (size_t k = 0; k < 3; ++k) right += n.id() == ids[k] && n.ip() == ips[k] && n.link_up && !n.handshake;
         }
         return t.ok && t.nodes.size() == 3 && right == 3;
       })) << "net "

@@ -313,7 +313,7 @@ class BusThread : public Bus, private LinkHandler {
 
   void Do(SendEffect& effect) { links_->Send(effect.link, effect.message); }
   void Do(DialEffect& effect) {
-    links_->SetNodeId(engine_->topology()->me().id);
+    links_->SetNodeId(engine_->topology()->me().id());
     links_->Dial(effect.link, effect.ip, effect.bus_port);
   }
   void Do(CloseEffect& effect) { links_->Close(effect.link, effect.reason); }
@@ -348,7 +348,7 @@ class BusThread : public Bus, private LinkHandler {
 
   void Publish(TopologyPtr topology) {
     published_ = true;
-    links_->SetNodeId(topology->me().id);
+    links_->SetNodeId(topology->me().id());
     publisher_->SetTopology(topology);
     if (callbacks_.publish) callbacks_.publish(std::move(topology));
   }

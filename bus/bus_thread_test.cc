@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <thread>
@@ -35,7 +36,7 @@ struct Node {
     options.node_timeout_ms = 2000;
     if (change) change(&options);
     BusCallbacks callbacks;
-    callbacks.publish = [this](TopologyPtr topology) { id = topology->me().id; };
+    callbacks.publish = [this](TopologyPtr topology) { id = topology->me().id(); };
     auto started = StartBus(options, callbacks, [&](const EngineOptions& engine, StatePtr state) {
       return std::make_unique<FakeEngine>(engine, std::move(state), log, script);
     });
@@ -311,6 +312,18 @@ TEST(BusThread, L40_FencedVersionsOnlyGrow) {
     const auto* last = events.empty() ? nullptr : std::get_if<FencedEvent>(&events.back());
     return last != nullptr && last->version == 1000;
   }));
+  // A late word of an older one does not hide the newest.
+  for (uint64_t newest = 2000; newest <= 50000; newest += 1000) {
+    for (uint64_t version = newest - 999; version < newest; version += 111) node.bus->Fenced(version);
+    node.bus->Fenced(newest);
+    node.bus->Fenced(newest - 500);
+    ASSERT_TRUE(node.log->Await([newest](const std::vector<Event>& events) {
+      return std::any_of(events.begin(), events.end(), [newest](const Event& event) {
+        const auto* fenced = std::get_if<FencedEvent>(&event);
+        return fenced != nullptr && fenced->version == newest;
+      });
+    })) << newest;
+  }
   uint64_t before = 0;
   for (const FencedEvent& fenced : node.log->All<FencedEvent>()) {
     EXPECT_GT(fenced.version, before);

@@ -81,13 +81,12 @@ class FakeEngine : public Engine {
     proto::NodeRecord record;
     if (state != nullptr) {
       record.ParseFromString(state->own_record());
-      me.id = record.id();  // 40 hex digits here, for short
+      me.SetIdentity({.id = record.id(), .ip = options.ip});  // 40 hex digits here, for short
     } else {
-      me.id = MakeId(options.seed);
+      me.SetIdentity({.id = MakeId(options.seed), .ip = options.ip});
     }
     me.myself = true;
     me.bus_port = options.bus_port;
-    me.ip = options.ip;
     topology->version = 1;
     topology->nodes.push_back(me);
     topology->owner.fill(kNobody);
@@ -105,7 +104,7 @@ class FakeEngine : public Engine {
       effects->push_back(PublishEffect{topology_});
       if (fresh_) {
         proto::NodeRecord record;
-        record.set_id(topology_->me().id);
+        record.set_id(topology_->me().id());
         auto state = std::make_shared<proto::NodeState>();
         state->set_format(1);
         state->set_own_record(record.SerializeAsString());

@@ -58,15 +58,15 @@ void Publisher::Retarget() {
   for (size_t i = 1; i < topology_->nodes.size(); ++i) {
     const TopologyNode& node = topology_->nodes[i];
     if (node.handshake) continue;
-    auto old = peers_.extract(node.id);
-    auto at = old.empty() ? kept.try_emplace(node.id).first : kept.insert(std::move(old)).position;
+    auto old = peers_.extract(node.id());
+    auto at = old.empty() ? kept.try_emplace(node.id()).first : kept.insert(std::move(old)).position;
     Peer& peer = at->second;
-    peer.id = node.id;
-    peer.ip = node.ip;
+    peer.id = node.id();
+    peer.ip = node.ip();
     peer.bus_port = node.bus_port;
-    if (node.fail || node.no_address || node.ip.empty()) continue;
+    if (node.fail || node.no_address || node.ip().empty()) continue;
     everyone_.push_back(&peer);
-    if (node.shard_id == topology_->me().shard_id) group_.push_back(&peer);
+    if (node.shard_id() == topology_->me().shard_id()) group_.push_back(&peer);
   }
   // What is left are those that are members no more.
   for (auto& [id, peer] : peers_) {

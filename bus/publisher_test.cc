@@ -34,14 +34,12 @@ class Member : public LinkHandler {
   void Knows(const std::vector<Member*>& others, const std::vector<Member*>& group = {}) {
     auto topology = std::make_shared<Topology>();
     topology->nodes.resize(1 + others.size());
-    topology->nodes[0].id = id;
-    topology->nodes[0].shard_id = "mine";
+    topology->nodes[0].SetIdentity({.id = id, .shard_id = "mine"});
     for (size_t i = 0; i < others.size(); ++i) {
       TopologyNode& node = topology->nodes[i + 1];
-      node.id = others[i]->id;
-      node.ip = "127.0.0.1";
+      const bool in_group = std::find(group.begin(), group.end(), others[i]) != group.end();
+      node.SetIdentity({.id = others[i]->id, .shard_id = in_group ? "mine" : "another", .ip = "127.0.0.1"});
       node.bus_port = others[i]->port;
-      node.shard_id = std::find(group.begin(), group.end(), others[i]) != group.end() ? "mine" : "another";
     }
     publisher->SetTopology(topology);
   }

@@ -24,11 +24,22 @@ struct SlotRange {
   uint16_t last;  // inclusive
 };
 
+// Of a member what seldom changes. Snapshots share it.
+struct MemberIdentity {
+  std::string id = "";        // 40 hex digits
+  std::string shard_id = "";  // 40 hex digits: the replica group (CLUSTER MYSHARDID)
+  std::string ip = "";        // announced address; empty if not known yet (own address before the first MEET)
+  std::string hostname = "";  // cluster-announce-hostname, or empty
+};
+
 struct TopologyNode {
-  std::string id;         // 40 hex digits
-  std::string shard_id;   // 40 hex digits: the replica group (CLUSTER MYSHARDID)
-  std::string ip;         // announced address; empty if not known yet (own address before the first MEET)
-  std::string hostname;   // cluster-announce-hostname, or empty
+  std::shared_ptr<const MemberIdentity> identity;  // never null in a snapshot
+  const std::string& id() const { return identity->id; }
+  const std::string& shard_id() const { return identity->shard_id; }
+  const std::string& ip() const { return identity->ip; }
+  const std::string& hostname() const { return identity->hostname; }
+  void SetIdentity(MemberIdentity is) { identity = std::make_shared<const MemberIdentity>(std::move(is)); }
+
   uint16_t port = 0;      // client port, plain
   uint16_t tls_port = 0;  // client port, TLS; 0 if none
   // The one that a client is told that came by TLS, or not; the other if there is no such.

@@ -18,6 +18,8 @@ inline int64_t ReadClockNanos(clockid_t id) {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+inline int64_t ReadMonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
+
 // Cycles since some start, at a steady rate (the invariant TSC); where there is none, nanoseconds.
 inline uint64_t ReadCycles() {
 #if defined(__x86_64__)

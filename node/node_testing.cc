@@ -82,6 +82,14 @@ void HandBus::Change(const std::function<void(bus::Topology*)>& change) {
   if (newest_.version > 1) changed_.wait(lock, [&] { return fenced_ >= newest_.version; });
 }
 
+void AloneWithAllSlots(bus::Topology* topology) {
+  topology->ok = true;
+  topology->nodes.resize(1);
+  topology->nodes[0].SetIdentity({.id = std::string(40, 'a'), .ip = "127.0.0.1"});
+  topology->nodes[0].myself = true;
+  topology->owner.fill(0);
+}
+
 // ---- TestNode ------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -96,6 +104,9 @@ class StepDataSet final : public storage::DataSet {
     }
   }
   uint32_t shard_count() const override { return static_cast<uint32_t>(shards_.size()); }
+  uint32_t databases() const override { return shards_[0]->databases(); }
+  bool aside() const override { return false; }
+  std::shared_ptr<storage::FileLock> lock() const override { return nullptr; }
   storage::Shard& shard(uint32_t i) override { return *shards_[i]; }
   const storage::RecoveryReport& report() const override { return report_; }
   Stats stats() const override {
@@ -143,14 +154,7 @@ TestNode::TestNode(Options options) {
   o.start_bus = [this](bus::BusOptions, bus::BusCallbacks callbacks) -> absl::StatusOr<std::unique_ptr<bus::Bus>> {
     auto bus = std::make_unique<HandBus>(std::move(callbacks));
     bus_ = bus.get();
-    bus->Change([](bus::Topology* t) {
-      t->ok = true;
-      t->nodes.resize(1);
-      t->nodes[0].id = std::string(40, 'a');
-      t->nodes[0].ip = "127.0.0.1";
-      t->nodes[0].myself = true;
-      t->owner.fill(0);
-    });
+    bus->Change(&AloneWithAllSlots);
     return bus;
   };
   absl::StatusOr<std::unique_ptr<NodeImpl>> node = NodeImpl::Start(std::move(o));

@@ -72,6 +72,9 @@ class StepLog final : public storage::Log {
 };
 
 // A bus that publishes what the test gives it.
+// The only node of a cluster that is well: it owns all slots.
+void AloneWithAllSlots(bus::Topology* topology);
+
 class HandBus final : public bus::Bus {
  public:
   explicit HandBus(bus::BusCallbacks callbacks) : callbacks_(std::move(callbacks)) {}

@@ -33,11 +33,11 @@ void Routing::Apply(bus::TopologyPtr topology) {
 
 std::string_view PreferredEndpoint(const bus::TopologyNode& node, const Config& config) {
   if (config.cluster_preferred_endpoint_type == "hostname") {
-    if (node.hostname.empty()) return "?";
-    return node.hostname;
+    if (node.hostname().empty()) return "?";
+    return node.hostname();
   }
   if (config.cluster_preferred_endpoint_type == "unknown-endpoint") return "";
-  return node.ip;
+  return node.ip();
 }
 
 void Routing::WriteRedirect(Verdict verdict, uint16_t slot, const Config& config, bool tls, ReplyWriter* reply) const {
@@ -62,7 +62,7 @@ void Routing::WriteRedirect(Verdict verdict, uint16_t slot, const Config& config
     for (const bus::SlotMove& m : topology_->migrating) {
       if (m.slot != slot) continue;
       for (const bus::TopologyNode& n : topology_->nodes) {
-        if (n.id == m.peer_id) to = &n;
+        if (n.id() == m.peer_id) to = &n;
       }
     }
   } else if (topology_->owner[slot] < topology_->nodes.size()) {

@@ -14,12 +14,9 @@ std::shared_ptr<bus::Topology> MakeTopology() {
   auto t = std::make_shared<bus::Topology>();
   t->ok = true;
   t->nodes.resize(2);
-  t->nodes[0].id = std::string(40, 'a');
-  t->nodes[0].ip = "10.0.0.1";
+  t->nodes[0].SetIdentity({.id = std::string(40, 'a'), .ip = "10.0.0.1"});
   t->nodes[0].port = 7000;
-  t->nodes[1].id = std::string(40, 'b');
-  t->nodes[1].ip = "10.0.0.2";
-  t->nodes[1].hostname = "b.example";
+  t->nodes[1].SetIdentity({.id = std::string(40, 'b'), .ip = "10.0.0.2", .hostname = "b.example"});
   t->nodes[1].port = 7001;
   t->owner.fill(bus::kNobody);
   t->owner[kMine] = t->owner[kGiving] = 0;
@@ -78,7 +75,7 @@ TEST_F(RoutingTest, OwnAndForeignSlots) {
 TEST_F(RoutingTest, PreferredEndpoint) {
   config_.cluster_preferred_endpoint_type = "hostname";
   EXPECT_EQ(Ask(kTheirs, false), "-MOVED 2 b.example:7001\r\n");
-  topology_->nodes[1].hostname.clear();
+  topology_->nodes[1].SetIdentity({.id = std::string(40, 'b'), .ip = "10.0.0.2"});
   EXPECT_EQ(Ask(kTheirs, false), "-MOVED 2 ?:7001\r\n");
   config_.cluster_preferred_endpoint_type = "unknown-endpoint";
   EXPECT_EQ(Ask(kTheirs, false), "-MOVED 2 :7001\r\n");

@@ -5,17 +5,12 @@
 
 #include "bus/engine/limits.h"
 #include "bus/engine/rig.h"
+#include "tests/sanitized.h"
 
 namespace skein::bus {
 namespace {
 
 using proto::BusMessage;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 Rig Started() {
   EngineOptions options;
@@ -111,7 +106,7 @@ TEST(Lies, ARecordOfOursThatWeDidNotIssueIsSpokenOver) {
   rig.PersistAll();
   rig.Tick();
   EXPECT_TRUE(rig.topology().Owns(0)) << "the slots are still ours";
-  EXPECT_NE(rig.topology().me().ip, "10.6.6.6");
+  EXPECT_NE(rig.topology().me().ip(), "10.6.6.6");
   uint64_t said = 0;
   for (const auto& sent : rig.Sent(BusMessage::kRecords, before)) {
     for (const std::string& bytes : sent->records().record()) {
@@ -120,6 +115,37 @@ TEST(Lies, ARecordOfOursThatWeDidNotIssueIsSpokenOver) {
     }
   }
   EXPECT_GT(said, forged.version()) << "and everyone is told so";
+}
+
+// Spoken over, it would leave no versions to go on with.
+TEST(Lies, AnAbsurdVersionOfOurRecordIsIgnored) {
+  Rig rig = Started();
+  Peer a(1, "10.1.0.2");
+  rig.Join(&a);
+  auto own = [&] {
+    proto::NodeRecord record;
+    EXPECT_TRUE(record.ParseFromString(rig.Last<PersistEffect>()->state->own_record()));
+    return record;
+  };
+  proto::NodeRecord forged = own();
+  const uint64_t version = forged.version();
+  for (uint64_t absurd : {version + kMaxVersionJump + 1, UINT64_MAX}) {
+    forged.set_version(absurd);
+    forged.set_config_epoch(7);
+    BusMessage m;
+    m.mutable_records()->add_record(forged.SerializeAsString());
+    rig.Receive(m, a.in, a.ip);
+    rig.Run(1200);
+    rig.PersistAll();
+    EXPECT_EQ(own().version(), version);
+    EXPECT_EQ(rig.topology().current_epoch, 0u);
+  }
+  forged.set_version(version + kMaxVersionJump);
+  BusMessage m;
+  m.mutable_records()->add_record(forged.SerializeAsString());
+  rig.Receive(m, a.in, a.ip);
+  rig.PersistAll();
+  EXPECT_EQ(own().version(), version + kMaxVersionJump + 1);
 }
 
 TEST(Lies, AClaimWithoutAHigherEpochTakesNothing) {
@@ -139,7 +165,7 @@ TEST(Lies, AClaimWithoutAHigherEpochTakesNothing) {
   a.record.set_ip("10.6.6.6");
   rig.SendRecord(b, a);
   rig.Tick();
-  EXPECT_EQ(rig.Find(a.hex())->ip, newest.ip());
+  EXPECT_EQ(rig.Find(a.hex())->ip(), newest.ip());
 }
 
 TEST(Lies, AFailureToldOfTheTellerOrOfUsOrOfNobodyIsNone) {
@@ -149,11 +175,11 @@ TEST(Lies, AFailureToldOfTheTellerOrOfUsOrOfNobodyIsNone) {
   rig.Join(&b);
   BusMessage m;
   m.mutable_failed()->add_id(a.id());
-  m.mutable_failed()->add_id(NodeId::FromHex(rig.topology().me().id)->Bytes());
+  m.mutable_failed()->add_id(NodeId::FromHex(rig.topology().me().id())->Bytes());
   m.mutable_failed()->add_id(stranger.id());
   rig.Receive(m, a.in, a.ip);
   rig.Tick();
-  for (const TopologyNode& node : rig.topology().nodes) EXPECT_FALSE(node.fail) << node.id;
+  for (const TopologyNode& node : rig.topology().nodes) EXPECT_FALSE(node.fail) << node.id();
   EXPECT_EQ(rig.topology().nodes.size(), 3u);
 }
 

@@ -148,6 +148,9 @@ class EngineCore final : public Engine {
   void Ping(Node* node, Tell tell);
   // In large clusters how fresh others are is told by the rounds of pings alone.
   Tell TellIfSmall() const { return table_.size() <= options_.small_cluster ? Tell::kAll : Tell::kDigest; }
+  int64_t PingInterval() const;
+  int64_t Unheard() const;
+  bool Many() const { return table_.size() > options_.small_cluster; }
   void PingRound();
   void LeaseRound();
   void FillView(proto::View* view, Tell tell);
@@ -373,7 +376,7 @@ class EngineCore final : public Engine {
 
   // Heartbeats.
   std::vector<NodeId> round_;  // members in the order of this round, taken from the back
-  int64_t next_ping_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
+  int64_t next_ping_ms_ = 0, next_sweep_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
   uint64_t ping_seq_ = 0;
   size_t sync_cursor_ = 0;
   // In this tick: in all, and to members that have failed, which cost little however many they are.
@@ -431,9 +434,9 @@ class EngineCore final : public Engine {
   HandOver hand_over_;
   std::deque<CastVote> votes_;  // by time
   uint64_t vote_floor_ = 0;
-  absl::flat_hash_map<NodeId, std::vector<Grant>> grants_;  // by the shard id of the group
-  int64_t begun_ms_ = 0;                                    // what was granted before is not known
-  uint64_t primary_since_ = 0;  // version of our record: who does not know it confirms a replica
+  absl::flat_hash_map<NodeId, Grants> grants_;  // by the shard id of the group
+  int64_t begun_ms_ = 0;                        // what was granted before is not known
+  uint64_t primary_since_ = 0;                  // version of our record: who does not know it confirms a replica
   std::vector<std::pair<NodeId, uint64_t>> unsent_votes_;  // for the next persist
   std::vector<AskedVote> asked_;
   bool vote_dirty_ = false;

@@ -14,6 +14,8 @@ namespace skein::bus {
 
 class Dues {
  public:
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();  // not by itself
+
   // `width_ms` > 0, of a bucket. What was set before keeps its bucket.
   void SetWidth(int64_t width_ms) {
     if (width_ms == width_) return;
@@ -32,6 +34,10 @@ class Dues {
 
   // Not before `at_ms`, or when that is too far ahead for the wheel, earlier.
   void Set(uint16_t place, int64_t at_ms) { Put(place, Bucket(at_ms)); }
+  // As early as can be.
+  void SetNow(uint16_t place) {
+    if (bucket_of_[place] > taken_ + 1) Put(place, taken_ + 1);
+  }
   // The earlier of this and what was set.
   void Hasten(uint16_t place, int64_t at_ms) {
     if (const int64_t bucket = Bucket(at_ms); bucket < bucket_of_[place]) Put(place, bucket);
@@ -64,7 +70,6 @@ class Dues {
 
  private:
   static constexpr int64_t kBuckets = 128, kMask = kBuckets - 1;
-  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
   int64_t Bucket(int64_t at_ms) const { return std::clamp(at_ms / width_ + 1, taken_ + 1, taken_ + kBuckets - 1); }
   void Put(uint16_t place, int64_t bucket) {

@@ -10,15 +10,9 @@ using proto::BusMessage;
 
 constexpr int64_t kTimeout = 1000;
 
-EngineOptions Fast() {
-  EngineOptions options;
-  options.node_timeout_ms = kTimeout;
-  return options;
-}
-
 // This node, two more owners of slots, and a replica of the first of them.
 struct Cluster {
-  explicit Cluster(bool owner, StatePtr state = nullptr) : rig(Fast(), std::move(state)) {
+  explicit Cluster(bool owner, StatePtr state = nullptr) : rig(WithTimeout(kTimeout), std::move(state)) {
     rig.Tick();
     rig.PersistAll();
     rig.Run(kTimeout);  // a node that has just started does not vote: what it granted before is not known
@@ -112,7 +106,7 @@ TEST(Election, OneVoteAnEpochAlsoAfterARestart) {
   k.rig.Run(100);
   k.rig.PersistAll();
   auto state = k.rig.Last<PersistEffect>()->state;
-  Rig again(Fast(), state);
+  Rig again(WithTimeout(kTimeout), state);
   again.Tick();
   again.PersistAll();
   Peer* peers[] = {&k.a, &k.b, &k.r, &other};
@@ -328,7 +322,7 @@ TEST(Election, WonIsWrittenThenPromotedThenOpenedThenSaid) {
   EXPECT_TRUE(k.rig.topology().me().primary);
   EXPECT_TRUE(said());
   // A crash before Promoted: it must be promoted before its slots open.
-  Rig again(Fast(), state);
+  Rig again(WithTimeout(kTimeout), state);
   again.Tick();
   again.PersistAll();
   again.Run(300);
@@ -353,7 +347,7 @@ TEST(Election, WhoMustNotStand) {
 TEST(Election, ThePrimaryFreezesForItsReplicaOnlyAndNotForEver) {
   Cluster k(true);
   Peer mine(7, "10.1.0.8");
-  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id())->Bytes());
   k.rig.Join(&mine);
   BusMessage m;
   m.mutable_hand_over()->set_step(proto::HAND_OVER_FREEZE);
@@ -397,7 +391,7 @@ TEST(Election, NoHandOverWhereTheSuccessorCouldNotWrite) {
   ASSERT_EQ(k.rig.Do(AddSlotsCommand{{{12000, 16383}}}), "OK");  // one of four
   k.Settle();
   Peer mine(7, "10.1.0.8");
-  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id())->Bytes());
   k.rig.Join(&mine);
   k.Fail(k.a);
   k.Fail(k.b);
@@ -417,7 +411,7 @@ TEST(Election, AStoppingPrimaryHandsOverOrSaysWhyNot) {
   Cluster k(true);
   EXPECT_EQ(k.rig.Do(HandOverCommand{}), "ERR no replica can take over");
   Peer mine(7, "10.1.0.8");
-  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id())->Bytes());
   k.rig.Join(&mine);
   size_t before = k.rig.effects.size();
   uint64_t request = k.rig.Command(HandOverCommand{});
@@ -435,7 +429,7 @@ TEST(Election, AStoppingPrimaryHandsOverToTheReplicaThatHasMost) {
   unwilling.record.set_no_failover(true);
   BusMessage view;
   for (auto [peer, data] : {std::pair(&some, 50u), {&most, 200u}, {&less, 10u}, {&unwilling, 900u}}) {
-    peer->record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+    peer->record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id())->Bytes());
     k.rig.Join(peer);
     view.mutable_ping()->mutable_view()->clear_positions();
     view.mutable_ping()->mutable_view()->add_positions(data);
@@ -454,7 +448,7 @@ TEST(Election, AStoppingPrimaryHandsOverToTheReplicaThatHasMost) {
 TEST(Election, AStoppingPrimaryDoesNotWaitForAReplicaThatHasGone) {
   Cluster k(true);
   Peer mine(7, "10.1.0.8");
-  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id)->Bytes());
+  mine.record.set_primary_id(NodeId::FromHex(k.rig.topology().me().id())->Bytes());
   k.rig.Join(&mine);
   const uint64_t request = k.rig.Command(HandOverCommand{});
   k.rig.Tick();
@@ -471,13 +465,13 @@ TEST(Election, AStoppingPrimaryDoesNotWaitForAReplicaThatHasGone) {
 // A slot that was moved here stays, though the giver's epoch has risen meanwhile: else, when the giver is told of the
 // move, nobody has it.
 TEST(Election, AMovedSlotIsNotLostToTheGiversNewEpoch) {
-  Rig rig(Fast());
+  Rig rig(WithTimeout(kTimeout));
   rig.Tick();
   rig.PersistAll();
   Peer a(1, "10.1.0.2");
   a.Claim(0, 16383, 1);
   rig.Join(&a);
-  std::string me = rig.topology().me().id;
+  std::string me = rig.topology().me().id();
   ASSERT_EQ(rig.Do(SetSlotCommand{7, SetSlotKind::kImporting, a.hex(), 0}), "OK");
   ASSERT_EQ(rig.Do(SetSlotCommand{7, SetSlotKind::kNode, me, 0}), "OK");
   ASSERT_TRUE(rig.topology().Owns(7));

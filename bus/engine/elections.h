@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "bus/engine/ids.h"
 #include "bus/engine/slots.h"
 
@@ -75,6 +76,7 @@ struct Grant {
   uint64_t epoch = 0;             // of the vote; 0: a primary was confirmed
   std::vector<SlotRange> claims;  // of the vote
 };
+using Grants = absl::InlinedVector<Grant, 1>;  // to one group
 
 }  // namespace skein::bus
 

@@ -8,7 +8,7 @@ namespace skein::bus {
 // The primary whose electorate decides what `node` may do; null: there is none, so all electors are asked.
 const Node* EngineCore::BallotOf(const Node& node) const {
   if (node.owner()) return &node;
-  Node* primary = node.record().primary() ? nullptr : table_.Find(node.record().primary_id);
+  Node* primary = table_.PrimaryOf(node);
   return primary != nullptr && primary->owner() ? primary : nullptr;
 }
 
@@ -74,7 +74,7 @@ void EngineCore::TendElectorate() {
       for (const auto& node : table_.all()) {
         if (node->self) continue;
         if (already && node->owner()) witnesses.push_back(node->id());
-        Node* primary = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
+        Node* primary = table_.PrimaryOf(*node);
         if (primary == nullptr || !primary->owner() || node->fail) continue;
         replicas += already;
         const auto& now_in = self_->record().witnesses;

@@ -129,7 +129,7 @@ void EngineCore::Finish() {
   RecheckAsked();
   bool idle = persists_.empty() && retry_persist_ms_ == 0;
   // What is written grows with the members, so many of them that join or move are written together.
-  bool gathered = table_.size() <= options_.small_cluster || now() - last_persist_ms_ >= kGatherMembersMs;
+  bool gathered = !Many() || now() - last_persist_ms_ >= kGatherMembersMs;
   if (own_dirty_ || (vote_dirty_ && idle) || (members_dirty_ && idle && gathered)) PersistNow();
   if (push_own_) PushOwnRecord();
   if (confirm_now_) {
@@ -145,28 +145,27 @@ void EngineCore::Finish() {
   int64_t pause = std::min<int64_t>(500, 5 + static_cast<int64_t>(table_.size()) / 4);
   auto due = [&] { return urgent_ || !replies_.empty() || now() - last_publish_ms_ >= pause; };
   publish_pending_ |= publish_;
-  if (check_state_ || (publish_pending_ && due()) || (publish_ && table_.size() <= options_.small_cluster))
-    UpdateState();
+  if (check_state_ || (publish_pending_ && due()) || (publish_ && !Many())) UpdateState();
   publish_pending_ |= publish_;
   publish_ = false;
   if (publish_pending_ && due()) Publish();
   for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
   replies_.clear();
-  if (!heartbeat_only_) calm_until_ms_ = CalmUntil();
+  if (options_.leaves_out_ticks && !heartbeat_only_) calm_until_ms_ = CalmUntil();
 }
 
 // Anything that is under way makes it 0: then every tick is wanted.
 int64_t EngineCore::CalmUntil() const {
-  const bool busy = table_.size() <= options_.small_cluster || !started() || must_sync_ || health_ != 0 ||
-                    stalled_since_ms_ >= 0 || !watched_.empty() || !suspects_.empty() || !handshakes_.empty() ||
-                    !news_.empty() || !say_suspect_.empty() || !say_cleared_.empty() || !say_failed_.empty() ||
-                    !asked_.empty() || !persists_.empty() || retry_persist_ms_ != 0 || state_dirty_ || members_dirty_ ||
-                    own_dirty_ || publish_pending_ || !past_.empty() || !overrides_.empty() || !closings_.empty() ||
-                    !held_.empty() || promote_epoch_ != 0 || orphans_ || election_.phase != Election::kNone ||
-                    by_hand_.until_ms != 0 || freeze_.until_ms != 0 || hand_over_.request != 0 ||
-                    owners_ <= kFewOwners || owners_dirty_ || stand_down_ || !ok_ || !established_;
+  const bool busy = !Many() || !started() || must_sync_ || health_ != 0 || stalled_since_ms_ >= 0 ||
+                    !watched_.empty() || !suspects_.empty() || !handshakes_.empty() || !news_.empty() ||
+                    !say_suspect_.empty() || !say_cleared_.empty() || !say_failed_.empty() || !asked_.empty() ||
+                    !persists_.empty() || retry_persist_ms_ != 0 || state_dirty_ || members_dirty_ || own_dirty_ ||
+                    publish_pending_ || !past_.empty() || !overrides_.empty() || !closings_.empty() || !held_.empty() ||
+                    promote_epoch_ != 0 || orphans_ || election_.phase != Election::kNone || by_hand_.until_ms != 0 ||
+                    freeze_.until_ms != 0 || hand_over_.request != 0 || owners_ <= kFewOwners || owners_dirty_ ||
+                    stand_down_ || !ok_ || !established_;
   if (busy) return 0;
-  int64_t until = std::min({next_ping_ms_, next_health_ms_, table_.dues().next_ms()});
+  int64_t until = std::min({next_ping_ms_, next_sweep_ms_, table_.dues().next_ms()});
   if (self_->owner()) until = std::min({until, next_lease_ms_, next_lease_look_ms_});
   return until;
 }
@@ -174,7 +173,9 @@ int64_t EngineCore::CalmUntil() const {
 void EngineCore::OnMessage(const MessageEvent& event) {
   using Body = proto::BusMessage;
   const Body& m = *event.message;
-  if (gone_links_.Has(event.link, now())) {
+  const bool greets = m.body_case() == Body::kHello || m.body_case() == Body::kWelcome;
+  Node* const from = greets ? nullptr : Sender(event.link);
+  if (from == nullptr && gone_links_.Has(event.link, now())) {
     ++stats_.late_events;
     return;
   }
@@ -184,7 +185,6 @@ void EngineCore::OnMessage(const MessageEvent& event) {
   }
   if (m.body_case() == Body::kHello) return OnHello(event, m.hello());
   if (m.body_case() == Body::kWelcome) return OnWelcome(event, m.welcome());
-  Node* from = Sender(event.link);
   if (from == nullptr) {
     ++stats_.messages_from_strangers;
     return;
@@ -192,10 +192,10 @@ void EngineCore::OnMessage(const MessageEvent& event) {
   Heard(from);
   switch (m.body_case()) {
     case Body::kPing:
-      heartbeat_only_ = table_.size() > options_.small_cluster;
+      heartbeat_only_ = Many();
       return OnPing(from, event.link, m.ping());
     case Body::kPong:
-      heartbeat_only_ = table_.size() > options_.small_cluster;
+      heartbeat_only_ = Many();
       return OnPong(from, m.pong());
     case Body::kRecords:
       return OnRecords(from, m.records());

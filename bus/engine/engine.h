@@ -67,8 +67,8 @@ struct EngineOptions {
   size_t small_cluster = 64;
   // Of engines that share a process and a thread, so that they hold equal records of members together; null: no others.
   std::shared_ptr<RecordPool> records;
-  // Whether topology() keeps the newest, or it lives only as long as whoever took it by the PublishEffect wants.
-  bool keep_topology = true;
+  // Whether the driver leaves out ticks before calm_until_ms(): then those do not count as late.
+  bool leaves_out_ticks = false;
   uint64_t max_epoch_jump = 1u << 20;  // an epoch from the wire further ahead than this is refused and counted
 };
 
@@ -216,7 +216,7 @@ class Engine {
   // The newest snapshot (what the last PublishEffect held, or the first). Never null after the first Step.
   virtual TopologyPtr topology() const = 0;
   // Ticks before this time would do nothing unless another event comes first, after which it is to be asked again; 0:
-  // every tick is wanted. For drivers of very many engines: ticks that are left out for it do not count as late.
+  // every tick is wanted, as always without EngineOptions::leaves_out_ticks. For drivers of very many engines.
   virtual int64_t calm_until_ms() const { return 0; }
   virtual const EngineStats& stats() const = 0;
   // Walks the members; not for the hot path.

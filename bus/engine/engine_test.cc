@@ -26,7 +26,7 @@ TEST(Engine, ANewNodeSaysNothingBeforeItsIdentityIsDurable) {
   rig.Tick();
   ASSERT_NE(rig.Last<PersistEffect>(), nullptr);
   ASSERT_NE(rig.engine->topology(), nullptr);
-  std::string id = rig.topology().me().id;
+  std::string id = rig.topology().me().id();
   EXPECT_EQ(id.size(), 40u);
   EXPECT_EQ(id.find_first_not_of("0123456789abcdef"), std::string::npos);
   rig.Command(MeetCommand{"10.1.0.2", 7000, 0});
@@ -41,7 +41,7 @@ TEST(Engine, ANewNodeSaysNothingBeforeItsIdentityIsDurable) {
   rig.PersistAll();
   rig.Run(300);
   EXPECT_GT(CountSends(rig.effects), 0u);
-  EXPECT_EQ(rig.topology().me().id, id);
+  EXPECT_EQ(rig.topology().me().id(), id);
 }
 
 TEST(Engine, IdentityComesFromTheSeedAndSurvives) {
@@ -49,12 +49,12 @@ TEST(Engine, IdentityComesFromTheSeedAndSurvives) {
   two.seed = 2;
   Rig a(one), b(one), c(two);
   a.Tick(), b.Tick(), c.Tick();
-  EXPECT_EQ(a.topology().me().id, b.topology().me().id);
-  EXPECT_NE(a.topology().me().id, c.topology().me().id);
+  EXPECT_EQ(a.topology().me().id(), b.topology().me().id());
+  EXPECT_NE(a.topology().me().id(), c.topology().me().id());
   Rig again(two, a.Last<PersistEffect>()->state);
   again.Tick();
-  EXPECT_EQ(again.topology().me().id, a.topology().me().id);
-  EXPECT_EQ(again.topology().me().shard_id, a.topology().me().shard_id);
+  EXPECT_EQ(again.topology().me().id(), a.topology().me().id());
+  EXPECT_EQ(again.topology().me().shard_id(), a.topology().me().shard_id());
 }
 
 TEST(Engine, SlotsOpenAndAreAnsweredWhenDurable) {
@@ -124,7 +124,7 @@ TEST(Engine, NoNewEpochForASlotThatIsBeingGivenUp) {
   ASSERT_NE(rig.ReplyTo(request), nullptr);
   EXPECT_EQ(rig.ReplyTo(request)->text, "BUMPED 6");
   EXPECT_FALSE(rig.topology().Owns(10));
-  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[10]].id, a.hex());
+  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[10]].id(), a.hex());
 }
 
 TEST(Engine, AnImportedSlotBelongsToItsOldOwnerUntilOursIsDurable) {
@@ -134,10 +134,10 @@ TEST(Engine, AnImportedSlotBelongsToItsOldOwnerUntilOursIsDurable) {
   rig.Join(&a);
   ASSERT_TRUE(rig.topology().ok);
   ASSERT_EQ(rig.Do(SetSlotCommand{7, SetSlotKind::kImporting, a.hex(), 0}), "OK");
-  uint64_t request = rig.Command(SetSlotCommand{7, SetSlotKind::kNode, rig.topology().me().id, 0});
+  uint64_t request = rig.Command(SetSlotCommand{7, SetSlotKind::kNode, rig.topology().me().id(), 0});
   rig.Tick();
   EXPECT_EQ(rig.ReplyTo(request), nullptr);
-  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[7]].id, a.hex());
+  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[7]].id(), a.hex());
   rig.PersistAll();
   EXPECT_EQ(rig.ReplyTo(request)->text, "OK");
   EXPECT_TRUE(rig.topology().Owns(7));
@@ -153,7 +153,7 @@ TEST(Engine, AHigherEpochTakesSlotsAway) {
   a.Claim(10, 20, 5);
   rig.SendRecord(a, a);
   EXPECT_FALSE(rig.topology().Owns(10));
-  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[15]].id, a.hex());
+  EXPECT_EQ(rig.topology().nodes[rig.topology().owner[15]].id(), a.hex());
   rig.Fence();
   rig.PersistAll();
   EXPECT_EQ(rig.topology().me().slot_count, 16384u - 11);
@@ -277,14 +277,14 @@ TEST(Engine, ResetHardMakesAnotherNodeOfIt) {
   rig.Join(&a);
   ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
   ASSERT_EQ(rig.Do(BumpEpochCommand{}), "BUMPED 1");
-  std::string id = rig.topology().me().id;
+  std::string id = rig.topology().me().id();
   ASSERT_EQ(rig.Do(ResetCommand{false, false}), "OK");
-  EXPECT_EQ(rig.topology().me().id, id);
+  EXPECT_EQ(rig.topology().me().id(), id);
   EXPECT_EQ(rig.topology().current_epoch, 1u);
   EXPECT_EQ(rig.topology().nodes.size(), 1u);
   EXPECT_EQ(rig.topology().slots_assigned, 0u);
   ASSERT_EQ(rig.Do(ResetCommand{true, false}), "OK");
-  EXPECT_NE(rig.topology().me().id, id);
+  EXPECT_NE(rig.topology().me().id(), id);
   EXPECT_EQ(rig.topology().current_epoch, 0u);
   EXPECT_EQ(rig.topology().me().config_epoch, 0u);
   EXPECT_EQ(rig.engine->sizes().outbound, 0u);
@@ -308,7 +308,7 @@ TEST(Engine, AnnouncedAddressesTravelWhenDurable) {
   EXPECT_EQ(r.port(), 7777u);
   EXPECT_EQ(r.tls_port(), 7778u);
   EXPECT_EQ(r.bus_port(), 17777u);
-  EXPECT_EQ(rig.topology().me().ip, "192.0.2.7");
+  EXPECT_EQ(rig.topology().me().ip(), "192.0.2.7");
 }
 
 }  // namespace

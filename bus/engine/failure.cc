@@ -94,7 +94,7 @@ void EngineCore::TakeReport(Node* from, std::string_view suspect) {
   if (node == nullptr || node->self || node == from || !from->voter()) return;
   // What has been decided needs no further reports; with many voters they would be much to keep.
   if (node->fail && node->trouble().reports.size() >= kReportsKept) return;
-  node->trouble().reports[from->id()] = now();
+  node->change_trouble().reports[from->id()] = now();
   if (!node->pfail) {
     if (node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
   } else if (!node->fail) {
@@ -111,7 +111,7 @@ void EngineCore::OnSuspicions(Node* from, const proto::Suspicions& message) {
   for (const std::string& bytes : message.cleared()) {
     auto id = NodeId::FromBytes(bytes);
     if (Node* node = id ? table_.Find(*id) : nullptr; node != nullptr && node->troubled()) {
-      node->trouble().reports.erase(from->id());
+      node->change_trouble().reports.erase(from->id());
     }
   }
 }
@@ -120,7 +120,7 @@ uint32_t EngineCore::CountReports(Node* node) {
   const Node* ballot = Judged(*node);
   uint32_t count = 0;
   if (!node->troubled()) return 0;
-  auto& reports = node->trouble().reports;
+  auto& reports = node->change_trouble().reports;
   for (auto it = reports.begin(); it != reports.end();) {
     Node* reporter = table_.Find(it->first);
     if (reporter == nullptr || !Decides(*reporter, ballot) || now() - it->second > 2 * timeout()) {
@@ -149,8 +149,8 @@ void EngineCore::MarkFailed(Node* node, const std::string& why) {
   if (node->fail) return;
   node->fail = node->pfail = publish_ = check_state_ = true;
   Stir(node);
-  node->trouble().fail_ms = now();
-  if (node->trouble().reports.size() > kReportsKept) node->trouble().reports.clear();
+  node->change_trouble().fail_ms = now();
+  if (node->trouble().reports.size() > kReportsKept) node->change_trouble().reports.clear();
   Note(EventKind::kFail, absl::StrCat("node ", Name(*node), " has failed: ", why));
 }
 

@@ -137,6 +137,59 @@ TEST(Failure, AFailureIsToldOnceAndReportsOfItAreNotKeptForEver) {
   EXPECT_GE(c.rig.Sent(BusMessage::kFailed, before).size(), 5u);
 }
 
+TEST(Failure, AReportCountsForTwoTimeouts) {
+  Cluster c(6);
+  BusMessage m;
+  m.mutable_suspicions()->add_suspect(c.peers[0].id());
+  for (size_t i = 1; i < 4; ++i) c.rig.Receive(m, c.peers[i].in, c.peers[i].ip);
+  EXPECT_EQ(c.rig.Do(CountFailureReportsCommand{c.peers[0].hex()}), "3");
+  c.Run(2 * kTimeout - 300);
+  EXPECT_EQ(c.rig.Do(CountFailureReportsCommand{c.peers[0].hex()}), "3");
+  c.rig.Receive(m, c.peers[1].in, c.peers[1].ip);
+  c.Run(600);
+  EXPECT_EQ(c.rig.Do(CountFailureReportsCommand{c.peers[0].hex()}), "1");
+  // Nor do they with this node's own word: of seven four must agree at the same time.
+  c.rig.Receive(m, c.peers[2].in, c.peers[2].ip);
+  c.Run(2 * kTimeout);
+  c.answers[0] = false;
+  c.Run(kTimeout + kTimeout / 2);
+  ASSERT_TRUE(c.rig.Find(c.peers[0].hex())->pfail);
+  c.rig.Receive(m, c.peers[4].in, c.peers[4].ip);
+  EXPECT_FALSE(c.rig.Find(c.peers[0].hex())->fail);
+}
+
+TEST(Failure, L44_WhatTheGoneHaveReportedGoesWithThem) {
+  Cluster c(6);
+  BusMessage m;
+  m.mutable_suspicions()->add_suspect(c.peers[0].id());
+  for (size_t i = 1; i < 3; ++i) c.rig.Receive(m, c.peers[i].in, c.peers[i].ip);
+  EXPECT_EQ(c.rig.engine->sizes().reports, 2u);
+  ASSERT_EQ(c.rig.Do(ForgetCommand{c.peers[1].hex()}), "OK");
+  EXPECT_EQ(c.rig.engine->sizes().reports, 1u);
+}
+
+TEST(Failure, WhoDoesNotDecideAboutANodeIsNotCounted) {
+  Rig rig(Cluster::Options());
+  rig.Tick();
+  rig.PersistAll();
+  Peer a(1, "10.1.0.2"), b(2, "10.1.0.3"), x(3, "10.1.0.4");
+  for (Peer* peer : {&a, &b, &x}) rig.Join(peer);
+  a.record.set_own_electorate(true);
+  a.record.add_witnesses(b.id());
+  a.record.add_witnesses(NodeId::FromHex(rig.topology().me().id())->Bytes());
+  a.Claim(0, 8000, 1);
+  x.Claim(8001, 16383, 2);
+  b.record.set_primary_id(a.id());
+  b.record.set_version(2);
+  for (Peer* peer : {&a, &b, &x}) rig.SendRecord(*peer, *peer);
+  BusMessage m;
+  m.mutable_suspicions()->add_suspect(a.id());
+  rig.Receive(m, x.in, x.ip);  // an owner, but not of a's electorate
+  EXPECT_EQ(rig.Do(CountFailureReportsCommand{a.hex()}), "0");
+  rig.Receive(m, b.in, b.ip);
+  EXPECT_EQ(rig.Do(CountFailureReportsCommand{a.hex()}), "1");
+}
+
 TEST(Failure, HundredsOfDeadMembersCostNextToNothing) {
   Rig first(Cluster::Options());
   first.Tick();
@@ -159,6 +212,7 @@ TEST(Failure, HundredsOfDeadMembersCostNextToNothing) {
       for (const Effect& e : rig.effects) {
         if (const auto* dial = std::get_if<DialEffect>(&e)) refused.push_back(dial->link);
       }
+      EXPECT_LE(refused.size(), 64u) << "in one tick";
       for (LinkId link : refused) rig.Step(LinkDownEvent{link});
       dials += refused.size();
     }

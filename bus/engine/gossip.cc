@@ -16,7 +16,7 @@ absl::StatusOr<RecordPtr> EngineCore::Read(std::string_view bytes) {
   if (options_.records != nullptr) return options_.records->Read(bytes);
   absl::StatusOr<Record> read = ReadRecord(bytes);
   if (!read.ok()) return read.status();
-  return std::make_shared<const Record>(*std::move(read));
+  return Share(*std::move(read));
 }
 
 bool EngineCore::EpochPlausible(uint64_t epoch) {
@@ -100,7 +100,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
   }
   news_.push_back(node->id());
   state_dirty_ = publish_ = true;
-  lease_dirty_ |= table_.size() <= options_.small_cluster;  // else by the tick, or when owners change
+  lease_dirty_ |= !Many();  // else by the tick, or when owners change
   return Taken::kNew;
 }
 

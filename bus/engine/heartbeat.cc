@@ -53,9 +53,15 @@ void EngineCore::OnTick() {
   TendHandshakes();
   TendSeeds();
   table_.dues().SetWidth(std::clamp<int64_t>(timeout() / 128, 1, 100));
+  if (now() >= next_sweep_ms_) {
+    next_sweep_ms_ = now() + (!Many() ? 0 : PingInterval());
+    table_.heard_ms(*self_) = now();
+    table_.HastenSilent(now() - Unheard());
+  }
   table_.dues().Take(now(), [this](uint16_t place) {
     Node* node = table_.At(place);
-    if (node != nullptr && !node->self) table_.dues().Set(place, TendNode(node));
+    if (node == nullptr || node->self) return;
+    if (const int64_t next = TendNode(node); next != Dues::kNever) table_.dues().Set(place, next);
   });
   CheckWatched();
   SendFailed(true);
@@ -73,7 +79,9 @@ void EngineCore::OnTick() {
     // With many voters a look costs their number, and while the lease is long nothing depends on it.
     bool plenty =
         voters_ > options_.small_cluster && lease_ms_ > now() + timeout() / 4 && mandate_ms_ > now() + timeout() / 4;
-    next_lease_look_ms_ = now() + (voters_ <= 16 ? 0 : timeout() / (plenty ? 8 : 32));
+    next_lease_look_ms_ = plenty          ? std::min(next_ping_ms_ + PingInterval(), now() + timeout() / 8)
+                          : voters_ <= 16 ? now()
+                                          : now() + timeout() / 32;
     lease_dirty_ = true;
   }
   check_state_ |= must_sync_ || lapsed_ != (lease_ms_ <= now());
@@ -83,10 +91,10 @@ void EngineCore::OnTick() {
   }
   if (state_dirty_ && persists_.empty() && now() - last_persist_ms_ >= 1000) own_dirty_ = true;
   // Times of pings and pongs are shown to people only, so they may be a little old.
-  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(table_.size()) * 100)) publish_ = true;
+  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(table_.size()) * 40)) publish_ = true;
 }
 
-// Returns when to look again, if nothing happens.
+// Returns when to look again if nothing happens; kNever: when it has not been heard of for long (see HastenSilent).
 int64_t EngineCore::TendNode(Node* node) {
   TendLink(node);
   if (node->out.state != OutLink::kBound && node->unanswered_ms == 0) {
@@ -94,8 +102,10 @@ int64_t EngineCore::TendNode(Node* node) {
     node->unanswered_unix_ms = now_.unix_ms;
   }
   const int64_t heard = table_.heard_ms(*node);
-  bool due = now() - heard > timeout() / 2;
-  bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > std::max<int64_t>(timeout() / 4, 100);
+  bool due = now() - heard > Unheard();
+  // Of many members some ping or answer is lost all the time, so a silence is tried often before it counts.
+  const int64_t patience = std::max<int64_t>(timeout() / (Many() ? 16 : 4), 100);
+  bool lost = node->ping_sent_ms != 0 && now() - node->ping_sent_ms > patience;
   if ((due && node->ping_sent_ms == 0) || lost) Ping(node, Tell::kNothing);
   Watch(node);
   CheckSilence(node);
@@ -108,16 +118,18 @@ int64_t EngineCore::TendNode(Node* node) {
     // No more dials in this tick. Those that have failed wait longer, not all for the same tick.
     return now() + (node->fail ? int64_t{100} * (1 + node->index % 8) : 0);
   }
-  if (node->troubled() && node->trouble().orphan_since_ms == 0 && CountReports(node) == 0) node->ForgetTrouble();
-  return Together(heard + timeout() / 2);
+  if (!node->troubled()) return Dues::kNever;
+  if (node->trouble().orphan_since_ms == 0 && CountReports(node) == 0) node->ForgetTrouble();
+  return Together(heard + Unheard());
 }
+
+// After so long a silence a member is asked whether it lives. Of many the word of others may take a little longer.
+int64_t EngineCore::Unheard() const { return Many() ? timeout() * 9 / 16 : timeout() / 2; }
 
 // Of many members those that are due at about the same time are looked at by the same tick.
 int64_t EngineCore::Together(int64_t at) const { return (at / Relook() + 1) * Relook(); }
 
-int64_t EngineCore::Relook() const {
-  return table_.size() <= options_.small_cluster ? 1 : std::max<int64_t>(1, timeout() / 16);
-}
+int64_t EngineCore::Relook() const { return !Many() ? 1 : std::max<int64_t>(1, timeout() / 16); }
 
 void EngineCore::Stir(const Node* node) { table_.dues().Hasten(node->index, Together(now() + Relook())); }
 
@@ -139,11 +151,12 @@ void EngineCore::Ping(Node* node, Tell tell) {
   Send(node->out.id, std::move(m));
 }
 
+int64_t EngineCore::PingInterval() const { return std::clamp<int64_t>(timeout() / 20, 100, 1000); }
+
 // One member at a time, in rounds over a shuffled list: whatever the size of the cluster, the same bytes a second.
 void EngineCore::PingRound() {
-  int64_t interval = std::clamp<int64_t>(timeout() / 20, 100, 1000);
   if (table_.size() <= 1 || now() < next_ping_ms_) return;
-  next_ping_ms_ = now() + interval;
+  next_ping_ms_ = now() + PingInterval();
   for (size_t tries = 0; tries < 4; ++tries) {  // skip a few that cannot be reached
     if (round_.empty()) {
       for (const auto& node : table_.all()) {
@@ -179,28 +192,35 @@ void EngineCore::LeaseRound() {
   }
   if (!self_->owner() || (own_voters_.empty() && past_.empty()) || now() < next_lease_ms_) return;
   const bool many = voters_ > options_.small_cluster;
-  next_lease_ms_ = now() + std::clamp<int64_t>(timeout() / (many ? 16 : 32), 20, many ? 1000 : 500);
-  // Those that have answered last, so that no more are asked than needed; of many, others than those who are late.
-  const int64_t late = std::max<int64_t>(timeout() / 16, 100);
-  std::vector<std::pair<int64_t, Node*>> voters;
-  voters.reserve(own_voters_.size());
-  for (uint16_t place : own_voters_) {
-    Node* node = table_.At(place);
-    bool useless = many && (node->out.state != OutLink::kBound || node->pfail || node->fail ||
-                            (node->ping_sent_ms != 0 && now() - node->ping_sent_ms >= late));
-    if (!useless) voters.emplace_back(table_.pulse(*node).confirmed_ms, node);
-  }
-  if (voters.size() > enough) {
-    std::nth_element(voters.begin(), voters.begin() + static_cast<std::ptrdiff_t>(enough), voters.end(),
-                     [](const auto& a, const auto& b) {
-                       return a.first != b.first ? a.first > b.first : a.second->index < b.second->index;
-                     });
-    voters.resize(enough);
-  }
+  next_lease_ms_ = many ? next_ping_ms_ : now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
   // With many voters a few late answers do not matter.
   const int64_t fresh = many ? timeout() * 5 / 8 : timeout() / 3;
-  for (const auto& [confirmed, node] : voters) {
-    if (now() - confirmed > fresh && node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
+  // Beside those that have answered lately so many are asked that there are enough: those that have answered last.
+  std::vector<std::pair<int64_t, uint16_t>> stale;
+  size_t wanted = enough;
+  for (uint16_t place : own_voters_) {
+    const int64_t confirmed = table_.pulses()[place].confirmed_ms;
+    if (now() - confirmed > fresh) {
+      stale.emplace_back(confirmed, place);
+    } else if (wanted > 0) {
+      --wanted;
+    }
+  }
+  // Of many, others than those who are late.
+  const int64_t late = std::max<int64_t>(timeout() / 16, 100);
+  const auto later = [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second > b.second;
+  };
+  std::make_heap(stale.begin(), stale.end(), later);
+  while (wanted > 0 && !stale.empty()) {
+    std::pop_heap(stale.begin(), stale.end(), later);
+    Node* node = table_.At(stale.back().second);
+    stale.pop_back();
+    const bool useless = many && (node->out.state != OutLink::kBound || node->pfail || node->fail ||
+                                  (node->ping_sent_ms != 0 && now() - node->ping_sent_ms >= late));
+    if (useless) continue;
+    --wanted;
+    if (node->ping_sent_ms == 0) Ping(node, Tell::kNothing);
   }
   for (const PastElectorate& past : past_) {
     for (const NodeId& id : past.others) {
@@ -333,18 +353,21 @@ void EngineCore::TakeAges(Node* from, const proto::View& view) {
   const std::string& ages = view.ages();
   const int64_t unit = view.age_unit_ms();
   const size_t count = view.age_count();
-  size_t at = view.age_first();
+  const size_t at = view.age_first();
   if (at >= heard.size() || count > heard.size() || ages.size() != (count + 1) / 2) return;
   if (unit <= 0 || unit > 3600 * 1000) return;
   std::array<int64_t, kAgeOld + 1> times;
   for (int64_t age = 0; age < kAgeOld; ++age) times[static_cast<size_t>(age)] = now() - age * unit;
   times[kAgeOld] = INT64_MIN;
   const int64_t own = table_.heard_ms(*from);
-  for (size_t i = 0; i < count; ++i) {
-    int64_t& known = heard[at];
-    known = std::max(known, times[static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld]);
-    if (++at == heard.size()) at = 0;
-  }
+  const auto take = [&](int64_t* known, size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i, ++known) {
+      *known = std::max(*known, times[static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld]);
+    }
+  };
+  const size_t before_end = std::min(count, heard.size() - at);
+  take(heard.data() + at, 0, before_end);
+  take(heard.data(), before_end, count);
   table_.heard_ms(*from) = own;
 }
 

@@ -46,6 +46,12 @@ TEST(Hostile, L41_AForgottenNodeIsNotBroughtBackByLateWords) {
   EXPECT_EQ(rig.engine->sizes().nodes, 2u);
   EXPECT_EQ(rig.engine->sizes().handshakes, 0u);
   EXPECT_GE(rig.engine->stats().late_events, 2u);
+  // Nor is it asked for.
+  BusMessage sync;
+  sync.mutable_sync()->add_have()->set_id(b.id());
+  sync.mutable_sync()->mutable_have(0)->set_version(99);
+  rig.Receive(sync, a.in, a.ip);
+  for (const auto& sent : rig.Sent(BusMessage::kSync)) EXPECT_EQ(sent->sync().want_size(), 0);
   // Asked again, FORGET answers OK as long as it remembers.
   EXPECT_EQ(rig.Do(ForgetCommand{b.hex()}), "OK");
   rig.Run(kForgetMs);
@@ -210,6 +216,31 @@ TEST(Hostile, AnAbsurdEpochIsRefusedAndCounted) {
   EXPECT_NE(rig.topology().owner[0], kNobody);
 }
 
+// Whatever the order in which its fields are written: one that is known by its beginning is not taken apart.
+TEST(Hostile, ARecordOfAnOlderOrTheSameVersionIsNotTaken) {
+  Rig rig = Started();
+  Peer a(1, "10.1.0.2"), b(2, "10.1.0.3");
+  rig.Join(&a);
+  b.record.set_version(300);
+  rig.SendRecord(a, b);
+  auto send = [&](uint64_t version) {
+    proto::NodeRecord rest = b.record, id;
+    id.set_id(rest.id());
+    rest.clear_id();
+    rest.set_version(version);
+    rest.set_ip("10.6.6.6");
+    BusMessage m;
+    m.mutable_records()->add_record(rest.SerializeAsString() + id.SerializeAsString());
+    rig.Receive(m, a.in, a.ip);
+    rig.Run(600);
+    return rig.Find(b.hex())->ip();
+  };
+  EXPECT_EQ(send(299), b.ip);
+  EXPECT_EQ(send(300), b.ip);
+  EXPECT_EQ(send(301), "10.6.6.6");
+  EXPECT_EQ(rig.engine->stats().records_refused, 0u);
+}
+
 // Its id and version tell: the rest is not looked at, whatever it is.
 TEST(Hostile, ARecordThatIsKnownIsNotTakenApart) {
   Rig rig = Started();
@@ -235,7 +266,7 @@ TEST(Hostile, ARecordThatIsKnownIsNotTakenApart) {
   rig.SendRecord(a, b);
   rig.Run(600);
   EXPECT_TRUE(std::any_of(rig.topology().nodes.begin(), rig.topology().nodes.end(),
-                          [](const TopologyNode& node) { return node.ip == "10.1.0.9"; }));
+                          [](const TopologyNode& node) { return node.ip() == "10.1.0.9"; }));
 }
 
 TEST(Hostile, BadRecordsAreRefused) {

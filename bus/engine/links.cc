@@ -400,7 +400,7 @@ void EngineCore::DropNode(Node* node, const char* reason) {
   }
   if (node->voter()) {  // nobody else's reports are kept
     for (const auto& other : table_.all()) {
-      if (other->troubled()) other->trouble().reports.erase(node->id());
+      if (other->troubled()) other->change_trouble().reports.erase(node->id());
     }
   }
   std::erase(own_voters_, node->index);

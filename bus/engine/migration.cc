@@ -26,7 +26,7 @@ bool EngineCore::Orphaned(const Node& primary) const {
 void EngineCore::TendMigration() {
   if (now() < next_migration_look_ms_) return;
   next_migration_look_ms_ = now() + kLookMs;
-  if (!groups_changed_ && !check_state_ && !orphans_ && table_.size() > options_.small_cluster) {
+  if (!groups_changed_ && !check_state_ && !orphans_ && Many()) {
     DCHECK(std::none_of(table_.all().begin(), table_.all().end(), [&](const auto& n) { return Orphaned(*n); }));
     return;
   }
@@ -34,7 +34,7 @@ void EngineCore::TendMigration() {
   std::vector<uint32_t> working(table_.places(), 0);
   uint32_t most = 0;
   for (const auto& node : table_.all()) {
-    Node* primary = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
+    Node* primary = table_.PrimaryOf(*node);
     if (primary == nullptr) continue;
     primary->had_replicas = true;
     if (!node->fail && !node->pfail) most = std::max(most, ++working[primary->index]);
@@ -44,9 +44,9 @@ void EngineCore::TendMigration() {
     bool is = node->owner() && node->had_replicas && working[node->index] == 0 && !node->fail;
     orphans_ |= is;
     if (!is) {
-      if (node->troubled()) node->trouble().orphan_since_ms = 0;
+      if (node->troubled()) node->change_trouble().orphan_since_ms = 0;
     } else if (node->trouble().orphan_since_ms == 0) {
-      node->trouble().orphan_since_ms = now();
+      node->change_trouble().orphan_since_ms = now();
     } else if (orphan == nullptr && now() - node->trouble().orphan_since_ms > kOrphanMs) {
       orphan = node.get();
     }
@@ -57,7 +57,7 @@ void EngineCore::TendMigration() {
   uint32_t ours = working[primary->index];
   if (ours <= std::max<uint32_t>(options_.migration_barrier, 1) || ours != most) return;
   for (const auto& node : table_.all()) {  // by id
-    Node* its = node->record().primary() ? nullptr : table_.Find(node->record().primary_id);
+    Node* its = table_.PrimaryOf(*node);
     if (its == nullptr || working[its->index] != most || node->fail || node->pfail) continue;
     if (node->self) Follow(orphan, absl::StrCat("it has no working replica, and ", Name(*primary), " has ", ours));
     return;

@@ -79,6 +79,8 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   out.ip = in.ip();
   out.hostname = in.hostname();
   out.name = in.name();
+  out.identity =
+      std::make_shared<const MemberIdentity>(MemberIdentity{out.id.Hex(), out.shard_id.Hex(), in.ip(), in.hostname()});
   out.ip_fixed = in.ip_fixed();
   out.port = static_cast<uint16_t>(in.port());
   out.tls_port = static_cast<uint16_t>(in.tls_port());
@@ -86,6 +88,12 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   out.config_epoch = in.config_epoch();
   out.no_failover = in.no_failover();
   return out;
+}
+
+RecordPtr Share(Record record) {
+  record.identity = std::make_shared<const MemberIdentity>(
+      MemberIdentity{record.id.Hex(), record.shard_id.Hex(), record.ip, record.hostname});
+  return std::make_shared<const Record>(std::move(record));
 }
 
 absl::StatusOr<RecordPtr> RecordPool::Read(std::string_view bytes) {
@@ -99,7 +107,7 @@ absl::StatusOr<RecordPtr> RecordPool::Read(std::string_view bytes) {
     absl::erase_if(records_, [](const auto& r) { return r.second.expired(); });
     purge_at_ = 64 + 2 * records_.size();
   }
-  auto record = std::make_shared<const Record>(*std::move(read));
+  RecordPtr record = Share(*std::move(read));
   records_[key] = record;
   return record;
 }

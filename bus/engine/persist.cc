@@ -121,10 +121,10 @@ void EngineCore::RefreshSelf() {
   }
   r.claims = ToRanges(durable_claims_);
   if (self_ == nullptr) {
-    self_ = table_.Add(std::make_shared<const Record>(std::move(r)));
+    self_ = table_.Add(Share(std::move(r)));
     self_->self = true;
   } else {
-    table_.SetRecord(self_, std::make_shared<const Record>(std::move(r)));
+    table_.SetRecord(self_, Share(std::move(r)));
   }
   owners_dirty_ = publish_ = lease_dirty_ = true;
 }

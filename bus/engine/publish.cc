@@ -74,10 +74,10 @@ void EngineCore::UpdateState() {
 TopologyNode EngineCore::Describe(const Node& node) const {
   TopologyNode t;
   const Record& r = node.record();
-  t.id = r.id.Hex();
-  t.shard_id = r.shard_id.Hex();
-  t.ip = r.ip.empty() ? node.seen_ip.str() : r.ip;
-  t.hostname = r.hostname;
+  t.identity = r.identity;
+  if (r.ip.empty() && !node.seen_ip.empty()) {
+    t.SetIdentity({r.identity->id, r.identity->shard_id, node.seen_ip.str(), r.hostname});
+  }
   t.port = r.port;
   t.tls_port = r.tls_port;
   t.bus_port = r.bus_port;
@@ -116,16 +116,14 @@ void EngineCore::Publish() {
     if (!node->self) add(*node);
   }
   for (const auto& node : table_.all()) {
-    if (node->record().primary()) continue;
-    if (Node* primary = table_.Find(node->record().primary_id)) {
+    if (Node* primary = table_.PrimaryOf(*node)) {
       t->nodes[place[node->index]].primary_index = place[primary->index];
     }
   }
   for (const auto& h : handshakes_) {
     if (h->seed) continue;
     TopologyNode n;
-    n.id = n.shard_id = h->shown_id.Hex();
-    n.ip = h->ip;
+    n.SetIdentity({h->shown_id.Hex(), h->shown_id.Hex(), h->ip, ""});
     n.port = h->port;
     n.bus_port = h->bus_port;
     n.handshake = true;
@@ -151,8 +149,8 @@ void EngineCore::Publish() {
   for (const TopologyNode& n : t->nodes) {
     (n.fail ? t->slots_fail : n.pfail ? t->slots_pfail : t->slots_ok) += n.slot_count;
   }
-  if (options_.keep_topology) topology_ = t;
-  out_->push_back(PublishEffect{std::move(t)});
+  topology_ = std::move(t);
+  out_->push_back(PublishEffect{topology_});
 }
 
 }  // namespace skein::bus

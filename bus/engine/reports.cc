@@ -14,7 +14,7 @@ constexpr int64_t kLateTickMs = 300;  // ticks come every 100 ms
 
 // To be told to the voters, if this node is one.
 void EngineCore::Report(const Node& suspect, bool cleared) {
-  const_cast<Node&>(suspect).trouble().reported_ms = now();
+  const_cast<Node&>(suspect).change_trouble().reported_ms = now();
   if (!self_->voter()) return;
   std::vector<NodeId>& say = cleared ? say_cleared_ : say_suspect_;
   std::erase(cleared ? say_suspect_ : say_cleared_, suspect.id());

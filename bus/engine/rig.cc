@@ -111,7 +111,7 @@ std::vector<MessagePtr> Rig::Sent(proto::BusMessage::BodyCase kind, size_t from)
 
 const TopologyNode* Rig::Find(const std::string& hex) const {
   for (const TopologyNode& node : engine->topology()->nodes) {
-    if (node.id == hex) return &node;
+    if (node.id() == hex) return &node;
   }
   return nullptr;
 }

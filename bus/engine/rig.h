@@ -13,6 +13,12 @@
 
 namespace skein::bus {
 
+inline EngineOptions WithTimeout(int64_t node_timeout_ms) {
+  EngineOptions options;
+  options.node_timeout_ms = node_timeout_ms;
+  return options;
+}
+
 // A node that the test plays.
 struct Peer {
   explicit Peer(uint64_t seed, std::string address = "10.1.0.9") : random(seed), ip(std::move(address)) {

@@ -16,10 +16,7 @@ void EngineCore::On(uint64_t request, const ReplicateCommand& c) {
   WaitDurable(request);
 }
 
-Node* EngineCore::Primary() const {
-  const NodeId& id = self_->record().primary_id;
-  return id.empty() || !started() ? nullptr : table_.Find(id);
-}
+Node* EngineCore::Primary() const { return started() ? table_.PrimaryOf(*self_) : nullptr; }
 
 void EngineCore::Follow(Node* primary, const std::string& why) {
   own_.set_primary_id(primary->id().Bytes());
@@ -64,7 +61,7 @@ void EngineCore::TendRole() {
   Node* primary = Primary();
   if (primary == nullptr || promote_epoch_ != 0 || own_.primary_id() != primary->id().bytes()) return;
   if (!primary->record().primary()) {
-    Node* next = table_.Find(primary->record().primary_id);
+    Node* next = table_.PrimaryOf(*primary);
     if (next != nullptr && !next->self && next->record().primary()) {
       Follow(next, absl::StrCat("its primary ", Name(*primary), " is a replica of it"));
     }

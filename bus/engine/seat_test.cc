@@ -10,15 +10,9 @@ using proto::BusMessage;
 
 constexpr int64_t kTimeout = 1000;
 
-EngineOptions Fast() {
-  EngineOptions options;
-  options.node_timeout_ms = kTimeout;
-  return options;
-}
-
 // This node is one of three owners, the others are b and c; r and s are its replicas.
 struct Replaced {
-  Replaced() : rig(Fast()) {
+  Replaced() : rig(WithTimeout(kTimeout)) {
     rig.Tick();
     rig.PersistAll();
     rig.Run(kTimeout);
@@ -98,7 +92,7 @@ TEST(Seat, IsYieldedWhenThatIsDurable) {
   EXPECT_FALSE(k.Yields(k.r)) << "a restart would not know it";
   k.rig.PersistAll();
   EXPECT_TRUE(k.Yields(k.r));
-  Rig again(Fast(), k.rig.Last<PersistEffect>()->state);
+  Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
   again.Tick();
   again.PersistAll();
   BusMessage hello, ping;
@@ -146,6 +140,7 @@ TEST(Seat, TheWordOfAVoterLastsWhenItIsDurable) {
   k.rig.Run(1200);
   k.rig.PersistAll();
   EXPECT_TRUE(k.Ping(k.b).lasting());
+  EXPECT_FALSE(k.Ping(k.r).lasting()) << "no primary";
   k.b.Claim(0, 4999, 7);
   k.rig.SendRecord(k.b, k.b);
   EXPECT_FALSE(k.Ping(k.b).lasting());
@@ -183,7 +178,8 @@ TEST(Seat, AHandOverWaitsUntilTheSuccessorHasIt) {
 
 // This node takes the place of a; b votes for it, c is gone.
 struct Winner {
-  Winner() : rig(Fast()) {
+  // `earlier`: b and c gave it their word when it was a primary before.
+  explicit Winner(bool earlier = false) : rig(WithTimeout(kTimeout)) {
     rig.Tick();
     rig.PersistAll();
     rig.Run(kTimeout);
@@ -192,6 +188,9 @@ struct Winner {
     b.Claim(5000, 9999, 2);
     c.Claim(10000, 16383, 3);
     for (Peer* peer : {&a, &b, &c}) rig.SendRecord(b, *peer);
+    for (Peer* peer : {&b, &c}) {
+      if (earlier) Answer(*peer, false, true);
+    }
     EXPECT_EQ(rig.Do(ReplicateCommand{a.hex(), false}), "OK");
     rig.Step(DataPlaneEvent{{100}, true, 0});
     Fail(c);
@@ -231,9 +230,13 @@ struct Winner {
   }
   void Follows() {
     a.record.clear_slot_ranges();
-    a.record.set_primary_id(NodeId::FromHex(rig.topology().me().id)->Bytes());
+    a.record.set_primary_id(NodeId::FromHex(rig.topology().me().id())->Bytes());
     a.record.set_version(a.record.version() + 1);
     rig.SendRecord(a, a);
+  }
+  bool Settled() {
+    auto said = rig.Sent(BusMessage::kHandOver);
+    return !said.empty() && said.back()->hand_over().step() == proto::HAND_OVER_SETTLED;
   }
   bool MayWrite() { return rig.Last<WritableUntilEffect>()->mono_ms > rig.now.mono_ms; }
 
@@ -259,6 +262,60 @@ TEST(Seat, WithItAWinnerNeedsOneVoterLess) {
   EXPECT_EQ(said[0]->hand_over().step(), proto::HAND_OVER_SETTLED);
 }
 
+// Enough words that last make the place its own; those given before it was promoted say nothing.
+TEST(Seat, LastingWordsCountIfAskedForSinceThePromotion) {
+  for (bool earlier : {false, true}) {
+    Winner k(earlier);
+    auto answer = [&](bool lasting) {
+      for (Peer* peer : {&k.b, &k.c}) k.Answer(*peer, false, lasting);
+      k.rig.Tick();
+    };
+    answer(true);
+    answer(false);
+    EXPECT_TRUE(k.MayWrite()) << "confirmed by both others";
+    EXPECT_FALSE(k.Settled());
+    for (int i = 0; i < 10; ++i) answer(true);
+    EXPECT_TRUE(k.Settled());
+  }
+}
+
+TEST(Seat, WhatWasYieldedBeforeThePromotionIsNotTheNewPlace) {
+  Winner k;
+  k.Follows();
+  k.Answer(k.a, true);
+  EXPECT_FALSE(k.Settled());
+  k.rig.Tick();
+  k.Answer(k.a, true);
+  EXPECT_TRUE(k.Settled());
+}
+
+// One that is replaced before it has the place has nothing to yield.
+TEST(Seat, IsYieldedByWhoHasItAlone) {
+  for (bool has : {false, true}) {
+    Winner k;
+    k.Follows();
+    for (int i = 0; i < 2; ++i) {
+      k.Answer(k.a, has);
+      k.rig.Tick();
+    }
+    k.rig.PersistAll();
+    Peer s(7, "10.1.0.6");
+    s.record.set_shard_id(k.a.record.shard_id());
+    k.rig.Join(&s);
+    s.Claim(0, 4999, 60);
+    k.rig.SendRecord(k.b, s);
+    k.rig.Fence();
+    for (int i = 0; i < 2; ++i) {
+      k.rig.PersistAll();
+      BusMessage ping;
+      ping.mutable_ping()->set_seq(1);
+      k.rig.Receive(ping, s.in, s.ip);
+    }
+    ASSERT_EQ(k.rig.topology().nodes.at(k.rig.topology().me().primary_index).id(), s.hex());
+    EXPECT_EQ(k.rig.Sent(BusMessage::kPong).back()->pong().yields(), has);
+  }
+}
+
 TEST(Seat, WhetherAWinnerHasItIsKnownAfterARestart) {
   for (bool has : {false, true}) {
     Winner k;
@@ -271,7 +328,7 @@ TEST(Seat, WhetherAWinnerHasItIsKnownAfterARestart) {
     k.rig.Run(1200);
     k.rig.PersistAll();
     EXPECT_EQ(k.rig.Last<PersistEffect>()->state->predecessor(), has ? "" : k.a.id());
-    Rig again(Fast(), k.rig.Last<PersistEffect>()->state);
+    Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
     again.Tick();
     again.PersistAll();
     for (int i = 0; i < 20; ++i) {

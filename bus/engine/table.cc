@@ -63,6 +63,12 @@ void NodeTable::Remove(Node* node) {
   RankFrom(static_cast<size_t>(rank));
 }
 
+void NodeTable::HastenSilent(int64_t before_ms) {
+  for (size_t rank = 0; rank < heard_.size(); ++rank) {
+    if (heard_[rank] < before_ms) dues_.SetNow(order_[rank]);
+  }
+}
+
 void NodeTable::SetRecord(Node* node, RecordPtr record) {
   Count(*node, false);
   node->record_ = std::move(record);
@@ -72,6 +78,15 @@ void NodeTable::SetRecord(Node* node, RecordPtr record) {
 Node* NodeTable::Find(const NodeId& id) const {
   auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second;
+}
+
+Node* NodeTable::PrimaryOf(const Node& node) const {
+  const NodeId& id = node.record().primary_id;
+  if (id.empty()) return nullptr;
+  if (Node* primary = At(node.primary_place_); primary != nullptr && primary->id() == id) return primary;
+  Node* const primary = Find(id);
+  if (primary != nullptr) node.primary_place_ = primary->index;
+  return primary;
 }
 
 Node* NodeTable::FindHex(std::string_view hex) const {

@@ -25,6 +25,8 @@ class NodeTable {
 
   Node* Find(const NodeId& id) const;
   Node* FindHex(std::string_view hex) const;
+  // Of a replica: null if it is not a member. Of a primary null.
+  Node* PrimaryOf(const Node& node) const;
   // By Node::index; null if that place is free. Indices stay below the largest number of members there ever was.
   Node* At(uint16_t index) const { return index < places_.size() ? places_[index] : nullptr; }
   size_t places() const { return places_.size(); }
@@ -51,6 +53,9 @@ class NodeTable {
   int64_t heard_ms(const Node& node) const { return heard_[rank_[node.index]]; }
   // Of all members in the order of all(): views tell of them, and are taken, by the hundred.
   std::vector<int64_t>& heard() { return heard_; }
+  // Lets those be tended that were last heard before `before_ms`: one walk over all times is cheaper than a place in
+  // the wheel for each of many members, of which others bring word all the time.
+  void HastenSilent(int64_t before_ms);
   // When members are to be tended, by Node::index. That of one that has gone may still come.
   Dues& dues() { return dues_; }
   const Dues& dues() const { return dues_; }

@@ -113,12 +113,13 @@ bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& s
 }
 
 void EngineCore::Trust(const Node& node, Grant grant) {
-  std::vector<Grant>& grants = grants_[node.record().shard_id];
+  Grants& grants = grants_[node.record().shard_id];
   if (grants.size() == 1 && grants[0].to == grant.to) {
     grants[0] = std::move(grant);
     return;
   }
-  std::erase_if(grants, [&](const Grant& g) { return g.to == grant.to || now() >= g.at_ms + timeout() || GaveWay(g); });
+  const auto over = [&](const Grant& g) { return g.to == grant.to || now() >= g.at_ms + timeout() || GaveWay(g); };
+  grants.erase(std::remove_if(grants.begin(), grants.end(), over), grants.end());
   grants.push_back(std::move(grant));
 }
 

@@ -10,12 +10,6 @@ using proto::BusMessage;
 
 constexpr int64_t kTimeout = 1000;
 
-EngineOptions Fast() {
-  EngineOptions options;
-  options.node_timeout_ms = kTimeout;
-  return options;
-}
-
 // Answers whatever was asked of the peer: it confirms this node.
 void Confirm(Rig* rig, const Peer& peer, bool withheld = false) {
   BusMessage pong;
@@ -32,7 +26,7 @@ void Confirm(Rig* rig, const Peer& peer, bool withheld = false) {
 // This node; a, b and c own the slots; r and s are replicas of a.
 struct Group {
   enum Me { kOwner, kReplica };
-  explicit Group(Me me, bool few = false) : rig(Fast()), few(few) {
+  explicit Group(Me me, bool few = false) : rig(WithTimeout(kTimeout)), few(few) {
     rig.Tick();
     rig.PersistAll();
     rig.Run(kTimeout);
@@ -73,7 +67,7 @@ struct Group {
       }
     }
   }
-  std::string Id() { return NodeId::FromHex(rig.topology().me().id)->Bytes(); }
+  std::string Id() { return NodeId::FromHex(rig.topology().me().id())->Bytes(); }
   void Fail(const Peer& peer, const Peer& by) {
     BusMessage m;
     m.mutable_failed()->add_id(peer.id());
@@ -107,6 +101,13 @@ struct Group {
     size_t before = rig.effects.size();
     rig.Receive(ping, from.in, from.ip);
     return rig.Sent(BusMessage::kPong, before).at(0)->pong();
+  }
+  uint64_t Decided() {
+    BusMessage ping;
+    ping.mutable_ping()->mutable_view();
+    size_t before = rig.effects.size();
+    rig.Receive(ping, c.in, c.ip);
+    return rig.Sent(BusMessage::kPong, before).at(0)->pong().view().decided_epoch();
   }
   uint64_t Asked(size_t from) {
     auto sent = rig.Sent(BusMessage::kVoteRequest, from);
@@ -249,7 +250,7 @@ TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
   ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
   k.rig.Run(1100);
   k.rig.PersistAll();
-  Rig again(Fast(), k.rig.Last<PersistEffect>()->state);
+  Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
   again.Tick();
   again.PersistAll();
   again.Run(5 * kTimeout);
@@ -274,6 +275,73 @@ TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
   again.Receive(view, k.r.in, k.r.ip);
   EXPECT_FALSE(withheld());
+}
+
+// `decided_epoch`: no election up to it will be won any more, as the disk knows.
+TEST(Word, WhatIsSaidToBeDecidedIsDurableAndNotOpen) {
+  Group k(Group::kReplica);
+  auto refuse = [&](const Peer& peer, uint64_t epoch) {
+    BusMessage m;
+    m.mutable_vote_reply()->set_epoch(epoch);
+    m.mutable_vote_reply()->set_refusal(proto::VOTE_REFUSAL_STALE);
+    k.rig.Receive(m, peer.in, peer.ip);
+  };
+  k.rig.Run(1200);
+  k.rig.PersistAll();
+  EXPECT_EQ(k.Decided(), 3u);
+  BusMessage view;
+  view.mutable_ping()->mutable_view()->set_current_epoch(50);
+  k.rig.Receive(view, k.b.in, k.b.ip);
+  EXPECT_EQ(k.Decided(), 3u) << "a restart would not know of 50";
+  k.rig.Run(1200);
+  k.rig.PersistAll();
+  EXPECT_EQ(k.Decided(), 50u);
+  ASSERT_GE(k.StandsAfter(), 0);
+  ASSERT_EQ(k.Asked(0), 51u);
+  EXPECT_EQ(k.Decided(), 50u) << "it may still be won";
+  refuse(k.b, 51);
+  refuse(k.c, 51);
+  EXPECT_EQ(k.Decided(), 51u);
+  size_t before = k.rig.effects.size();
+  for (int i = 0; i < 20 && k.Asked(before) == 0; ++i) {
+    k.rig.Tick();
+    k.rig.PersistAll();
+  }
+  const uint64_t epoch = k.Asked(before);
+  ASSERT_EQ(epoch, 52u);
+  k.Vote(k.b, epoch);
+  k.Vote(k.c, epoch);
+  ASSERT_TRUE(k.Won());
+  EXPECT_EQ(k.Decided(), 51u) << "its record does not yet tell of it";
+  k.rig.PersistAll();
+  ASSERT_EQ(k.rig.Last<PromoteEffect>()->epoch, epoch);
+  EXPECT_EQ(k.Decided(), 51u);
+  k.rig.Step(PromotedEvent{uint64_t{epoch}});
+  k.rig.Run(1200);
+  k.rig.PersistAll();
+  EXPECT_EQ(k.Decided(), 52u);
+}
+
+// Nor is a win that was lost again decided while a restart might find it.
+TEST(Word, AWinIsOpenUntilTheDiskKnowsThatItIsLost) {
+  for (bool written : {false, true}) {
+    Group k(Group::kReplica);
+    ASSERT_GE(k.StandsAfter(), 0);
+    const uint64_t epoch = k.Asked(0);
+    k.Vote(k.b, epoch);
+    k.Vote(k.c, epoch);
+    ASSERT_TRUE(k.Won());
+    k.r.record.clear_primary_id();
+    k.r.Claim(0, 4999, epoch + 10);
+    k.rig.SendRecord(k.b, k.r);
+    if (written) k.rig.PersistAll();
+    k.rig.Fence();
+    k.rig.Tick();
+    EXPECT_LT(k.Decided(), epoch) << "it would be promoted";
+    k.rig.PersistAll();
+    ASSERT_EQ(k.rig.topology().nodes.at(k.rig.topology().me().primary_index).id(), k.r.hex());
+    EXPECT_GE(k.Decided(), epoch);
+  }
 }
 
 // A candidate that is a voter too is bound like one.
@@ -380,12 +448,12 @@ TEST(Word, AReplicaOfAReplicaFollowsItsPrimary) {
   k.rig.Run(600);
   const Topology& t = k.rig.topology();
   ASSERT_NE(t.me().primary_index, kNobody);
-  EXPECT_EQ(t.nodes[t.me().primary_index].id, k.c.hex());
+  EXPECT_EQ(t.nodes[t.me().primary_index].id(), k.c.hex());
 }
 
 // What others said to a replica does not let it write as a primary.
 TEST(Word, SlotsOnTheirWayOutDoNotExtendTheLease) {
-  Rig rig(Fast());
+  Rig rig(WithTimeout(kTimeout));
   rig.Tick();
   rig.PersistAll();
   ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
@@ -416,19 +484,19 @@ TEST(Word, SlotsOnTheirWayOutDoNotExtendTheLease) {
 
 // A reset answers when the data plane has let go of the slots, not before.
 TEST(Word, AResetWaitsForTheFence) {
-  Rig rig(Fast());
+  Rig rig(WithTimeout(kTimeout));
   rig.Tick();
   rig.PersistAll();
   ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
-  std::string id = rig.topology().me().id;
+  std::string id = rig.topology().me().id();
   uint64_t request = rig.Command(ResetCommand{true, false});
   rig.PersistAll();
   EXPECT_EQ(rig.ReplyTo(request), nullptr);
-  EXPECT_EQ(rig.topology().me().id, id);
+  EXPECT_EQ(rig.topology().me().id(), id);
   rig.Fence();
   rig.PersistAll();
   ASSERT_NE(rig.ReplyTo(request), nullptr);
-  EXPECT_NE(rig.topology().me().id, id);
+  EXPECT_NE(rig.topology().me().id(), id);
 }
 
 }  // namespace

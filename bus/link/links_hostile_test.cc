@@ -51,6 +51,132 @@ TEST_P(HostileTest, L32_AnUnreadLinkIsClosedAtItsLimitAndCounted) {
   EXPECT_EQ(a.down[0].second, "over-buffer-limit");
 }
 
+// A link whose peer does not read: `unsent` bytes wait on it at least.
+struct UnreadLink {
+  UnreadLink(Loop* loop, const LinksOptions& options, size_t unsent) : b(loop, 'b', options) {
+    int pair[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    const int large = 1 << 20;  // what it says is there at once
+    CHECK_EQ(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &large, sizeof(large)), 0);
+    b.links->Admit(Fd(pair[1]), {"127.0.0.1", 1});
+    raw = std::make_unique<RawPeer>(Fd(pair[0]));
+    raw->Say(EncodeHello({1, 1, std::string(40, 'c')}));
+    CHECK(loop->Until([&] { return b.links->View().at(0).up; }));
+    CHECK(loop->Until([&] {
+      if (unsent == 0) return true;
+      if (!View().waits_for_write && View().send_bytes == 0) Send();
+      return View().waits_for_write && View().jobs == 0;
+    }));
+    while (View().send_bytes < unsent) Send();
+    CHECK(loop->Until([&] { return View().jobs == 0; }));
+  }
+  LinkView View() const { return b.links->View().at(0); }
+  void Send() { b.links->Send(View().id, MakePing(1, 20'000)); }
+
+  Peer b;
+  std::unique_ptr<RawPeer> raw;
+};
+
+TEST_P(HostileTest, L32_WhatIsReceivedAndWhatIsToBeSentCountTogether) {
+  Loop loop;
+  LinksOptions options = Options();
+  options.buffer_limit = 400 << 10;
+  // Half of a message waits for its end: what is queued has only the rest.
+  UnreadLink half(&loop, options, 0);
+  const std::string frame = MakeFrame(MakePing(1, 150'000));
+  half.raw->Say(frame.substr(0, 140'000));
+  ASSERT_TRUE(loop.Until([&] { return half.View().receive_bytes >= 140'000 && half.View().jobs == 0; }));
+  const size_t received = half.View().receive_bytes;
+  size_t sent = 0;
+  for (; half.b.links->size() == 1; ++sent) {
+    EXPECT_LE(half.View().send_bytes + half.View().receive_bytes, options.buffer_limit);
+    half.Send();
+  }
+  EXPECT_EQ(half.b.closed(CloseReason::kOverBufferLimit), 1u);
+  EXPECT_GT(sent * MakeFrame(MakePing(1, 20'000)).size() + received, options.buffer_limit);
+  // And the other way round: no room for a message is no message.
+  UnreadLink full(&loop, options, 300 << 10);
+  full.raw->Say(frame);
+  ASSERT_TRUE(loop.Until([&] { return full.b.links->size() == 0; }));
+  EXPECT_EQ(full.b.closed(CloseReason::kOverBufferLimit), 1u);
+  EXPECT_EQ(full.b.received, 0u);
+  // With room it is one.
+  UnreadLink room(&loop, options, 20'000);
+  room.raw->Say(frame);
+  ASSERT_TRUE(loop.Until([&] { return room.b.received == 1; }));
+  // The messages of one job count as well.
+  options.budget.messages = 1000;
+  UnreadLink many(&loop, options, 250 << 10);
+  std::string small;
+  for (uint64_t i = 0; i < 150; ++i) small += MakeFrame(MakePing(i, 1000));
+  many.raw->Say(small);
+  ASSERT_TRUE(loop.Until([&] { return many.b.links->size() == 0; }));
+  EXPECT_EQ(many.b.closed(CloseReason::kOverBufferLimit), 1u);
+}
+
+// Counted as sent is what has been written, not what was queued.
+TEST_P(HostileTest, L28_WhatIsCountedAsSentIsWhatArrives) {
+  Loop loop;
+  Peer a(&loop, 'a', Options());
+  uint16_t port = 0;
+  std::vector<Fd> listening = *Listen({"127.0.0.1"}, &port);
+  a.links->Dial(1, "127.0.0.1", port);
+  Fd accepted;
+  ASSERT_TRUE(loop.Until([&] {
+    SocketAddress from;
+    int error;
+    accepted = Accept(listening[0].get(), &from, &error);
+    return static_cast<bool>(accepted);
+  }));
+  RawPeer slow(std::move(accepted));
+  slow.Say(EncodeHello({1, 1, std::string(40, 'b')}));
+  ASSERT_TRUE(loop.Until([&] { return a.up.size() == 1; }));
+  const size_t frame = MakeFrame(MakePing(1, 50'000)).size();
+  constexpr size_t kQueued = 400;
+  size_t unsent = 0;
+  for (size_t i = 0; i < kQueued; ++i) a.links->Send(1, MakePing(1, 50'000));
+  ASSERT_TRUE(loop.Until([&] {  // until the kernel takes no more
+    const LinkView view = a.links->View().at(0);
+    unsent = view.send_bytes;
+    return view.waits_for_write && view.jobs == 0;
+  }));
+  ASSERT_GT(unsent, frame);
+  const LinkCounters before = a.links->counters();
+  EXPECT_EQ(before.sent[3], kQueued - (unsent + frame - 1) / frame);
+  EXPECT_GE(before.bytes_sent, before.sent[3] * frame);
+  a.links->Close(1, "test");
+  ASSERT_TRUE(loop.Until([&] { return slow.Closed(); }));
+  const size_t hello = EncodeHello({}).size();
+  EXPECT_EQ(slow.heard.size(), before.bytes_sent);
+  EXPECT_EQ((slow.heard.size() - hello) / frame, before.sent[3]);
+}
+
+// What a flooder has ready in the socket is read by turns, between which others are heard.
+TEST_P(HostileTest, L30_AFullSocketDoesNotHoldUpAnother) {
+  Loop loop;
+  LinksOptions options = Options();
+  options.budget = {8, 256 << 10};
+  Peer b(&loop, 'b', options);
+  const uint16_t port = b.Listen();
+  RawPeer flooder(port), quiet(port);
+  flooder.Say(EncodeHello({1, 1, std::string(40, 'c')}));
+  quiet.Say(EncodeHello({1, 1, std::string(40, 'd')}));
+  ASSERT_TRUE(loop.Until([&] { return b.links->inbound() == 2 && b.links->unproven() == 0; }));
+  constexpr size_t kFlood = 2000;
+  std::string flood;
+  for (size_t i = 0; i < kFlood; ++i) flood += MakeFrame(MakePing(1000 + i));
+  size_t before = 0;
+  bool heard = false;
+  b.on_message = [&](LinkId, const MessagePtr& message) {
+    heard |= message->ping().seq() == 1;
+    if (b.received == 100) quiet.Say(MakeFrame(MakePing(1)));
+    before += b.received > 100 && !heard;
+  };
+  flooder.Say(flood);
+  ASSERT_TRUE(loop.Until([&] { return b.received == kFlood + 1; }));
+  EXPECT_LE(before, GetParam().workers == 0 ? 3 * 8u : kFlood / 2);
+}
+
 // ---- Hostile peers
 
 struct Attack {

@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -188,6 +189,61 @@ TEST_P(LinksTest, L25_L26_ClosesAtRandomInstants) {
   EXPECT_EQ(ends, joined);  // each once
 }
 
+// What one job has read is not delivered past the close that one of its messages brings about.
+TEST_P(LinksTest, L25_AClosedLinkDeliversNothingMore) {
+  Loop loop;
+  Peer a(&loop, 'a', Options()), b(&loop, 'b', Options());
+  size_t after = 0, most = 0;
+  std::vector<LinkId> closed;
+  b.on_message = [&](LinkId link, const MessagePtr& message) {
+    after += std::find(closed.begin(), closed.end(), link) != closed.end();
+    if (message->ping().seq() < 3) return;
+    b.links->Close(link, "test");
+    closed.push_back(link);
+  };
+  for (size_t round = 0; round < 10; ++round) {
+    LinkId link = a.Join(&b);
+    for (uint64_t i = 0; i < 50; ++i) a.links->Send(link, MakePing(i));  // one burst, when it is up
+    ASSERT_TRUE(loop.Until([&] { return a.links->size() == 0; }));
+    ASSERT_TRUE(loop.Until([&] { return b.links->closing() == 0; }));
+    most = std::max<size_t>(most, b.received);
+    b.received = 0;
+  }
+  EXPECT_EQ(closed.size(), 10u);
+  EXPECT_EQ(after, 0u);
+  EXPECT_EQ(most, 4u);
+}
+
+// What comes while a link is borrowed is served after the job, however much of it there is and whatever it waits for.
+TEST_P(LinksTest, L26_NothingThatCameMeanwhileIsForgotten) {
+  Loop loop;
+  LinksOptions options = Options();
+  options.budget = {2, 600};     // nearly every job leaves something
+  constexpr size_t kLinks = 40;  // more than have their turn at once, so that some are borrowed when it comes
+  Peer a(&loop, 'a', options), b(&loop, 'b', options);
+  std::vector<LinkId> ids;
+  for (size_t i = 0; i < kLinks; ++i) {
+    int pair[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    const int small = 4096;  // writing waits for room
+    for (int fd : pair) CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+    ids.push_back(a.NextId());
+    b.links->Admit(Fd(pair[1]), {"127.0.0.1", 1});
+    a.links->DialOver(ids.back(), Fd(pair[0]), {"127.0.0.1", 2});
+  }
+  ASSERT_TRUE(loop.Until([&] { return a.up.size() == kLinks; }));
+  b.on_message = [&](LinkId link, const MessagePtr& message) { b.links->Send(link, message); };
+  uint64_t sent = 0;
+  // Each round ends in silence: what was forgotten then would not be found by chance.
+  for (uint64_t round = 0; round < 12; ++round) {
+    for (LinkId id : ids) {
+      for (uint64_t i = 0; i < 8; ++i)
+        a.links->Send(id, MakePing(i, i == 3 ? 5000 : (round * 97 + i * 331) % 600)), ++sent;
+    }
+    ASSERT_TRUE(loop.Until([&] { return a.received == sent; }, 10'000)) << round;
+  }
+}
+
 TEST_P(LinksTest, L41_LateEventsForAFinishedLinkCreateNothing) {
   Loop loop;
   Peer a(&loop, 'a', Options()), b(&loop, 'b', Options());
@@ -228,6 +284,24 @@ TEST_P(LinksTest, L39_L43_TheInboundCeilingHoldsAndIsGivenBack) {
   a.links->Dial(a.NextId(), "127.0.0.1", port);
   ASSERT_TRUE(loop.Until([&] { return a.up.size() == 6; }));
   EXPECT_EQ(b.closed(CloseReason::kInboundCeiling), 3u);
+}
+
+TEST_P(LinksTest, L43_TheOutboundCeilingHoldsAndIsGivenBack) {
+  Loop loop;
+  LinksOptions options = Options();
+  options.max_outbound = 3;
+  Peer b(&loop, 'b', Options()), a(&loop, 'a', options);
+  const uint16_t port = b.Listen();
+  for (int i = 0; i < 5; ++i) a.links->Dial(a.NextId(), "127.0.0.1", port);
+  ASSERT_TRUE(loop.Until([&] { return a.up.size() + a.down.size() == 5; }));
+  EXPECT_EQ(a.up.size(), 3u);
+  EXPECT_EQ(a.closed(CloseReason::kOutboundCeiling), 2u);
+  EXPECT_EQ(a.links->outbound(), 3u);
+  a.links->Close(a.up[0], "test");
+  ASSERT_TRUE(loop.Until([&] { return a.links->outbound() == 2; }));
+  a.links->Dial(a.NextId(), "127.0.0.1", port);
+  ASSERT_TRUE(loop.Until([&] { return a.up.size() == 4; }));
+  EXPECT_EQ(a.closed(CloseReason::kOutboundCeiling), 2u);
 }
 
 TEST_P(LinksTest, L22_L36_WorkersComeAndGoWhileMessagesFlow) {
@@ -272,11 +346,12 @@ TEST_P(LinksTest, L23_L33_AQueueOfTwoJobsHoldsNobodyUp) {
     }
     return a.received == 3000;
   }));
-  const LinkCounters& at_b = b.links->counters();
+  const LinkCounters &at_a = a.links->counters(), &at_b = b.links->counters();
   EXPECT_GE(at_b.reads_inline + at_b.reads_offloaded, 16u);
   if (GetParam().workers > 0) {
     EXPECT_GT(at_b.reads_offloaded, 0u);
-    EXPECT_GT(at_b.reads_inline + at_b.writes_inline, 0u);
+    EXPECT_GT(at_a.reads_inline + at_b.reads_inline, 0u);
+    EXPECT_GT(at_a.writes_inline + at_b.writes_inline, 0u);
   }
   b.links->SetWorkers(0);  // waits for what is in flight, and takes it back
   EXPECT_EQ(b.links->size(), 16u);

@@ -55,6 +55,8 @@ TEST_P(TlsTest, L34_L35_L37_HandshakesAreCountedOnceWhereTheyAreDone) {
   a.links->Dial(a.NextId(), "127.0.0.1", port);
   ASSERT_TRUE(loop.Until([&] { return a.up.size() == 24; }));
   EXPECT_EQ(at_b.accepts_inline, before + 1);
+  // Dialling is not accepting.
+  EXPECT_EQ(a.links->counters().accepts_offloaded + a.links->counters().accepts_inline, 0u);
 }
 
 TEST_P(TlsTest, OnlyCertificatesOfTheAuthorityOpenALink) {

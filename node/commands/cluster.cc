@@ -40,8 +40,8 @@ EndpointView ViewOf(Call& call) {
 
 // ---- Reads of the topology -----------------------------------------------------------------------------------------
 
-void MyId(Call& call) { call.reply->Bulk(call.loop->topology()->me().id); }
-void MyShardId(Call& call) { call.reply->Bulk(call.loop->topology()->me().shard_id); }
+void MyId(Call& call) { call.reply->Bulk(call.loop->topology()->me().id()); }
+void MyShardId(Call& call) { call.reply->Bulk(call.loop->topology()->me().shard_id()); }
 void KeySlotOf(Call& call) { call.reply->Integer(storage::KeySlot(call.argv[2])); }
 void Nodes(Call& call) { call.reply->Verbatim("txt", NodesText(*call.loop->topology(), ViewOf(call))); }
 void Slots(Call& call) { ReplySlots(*call.loop->topology(), ViewOf(call), call.reply); }
@@ -50,7 +50,7 @@ void Shards(Call& call) { ReplyShards(*call.loop->topology(), ViewOf(call), call
 void Replicas(Call& call) {
   const bus::Topology& topology = *call.loop->topology();
   for (bus::NodeIndex i = 0; i < topology.nodes.size(); ++i) {
-    if (topology.nodes[i].id != call.argv[2]) continue;
+    if (topology.nodes[i].id() != call.argv[2]) continue;
     if (!topology.nodes[i].primary) return call.reply->Error("ERR The specified node is not a master");
     std::vector<std::string> lines;
     for (bus::NodeIndex r = 0; r < topology.nodes.size(); ++r) {

@@ -34,7 +34,7 @@ std::string FlagsText(const TopologyNode& node) {
 }
 
 std::string_view Ip(const TopologyNode& node, const EndpointView& view) {
-  return node.ip.empty() && node.myself ? view.local_ip : std::string_view(node.ip);
+  return node.ip().empty() && node.myself ? view.local_ip : std::string_view(node.ip());
 }
 
 uint16_t Port(const TopologyNode& node, const EndpointView& view) { return node.client_port(view.tls); }
@@ -46,13 +46,13 @@ void ReplyNode(const TopologyNode& node, const EndpointView& view, ReplyWriter* 
   if (by_ip) {
     reply->Bulk(Ip(node, view));
   } else if (by_name) {
-    reply->Bulk(node.hostname.empty() ? "?" : node.hostname);
+    reply->Bulk(node.hostname().empty() ? "?" : node.hostname());
   } else {
     reply->Null();
   }
   reply->Integer(Port(node, view));
-  reply->Bulk(node.id);
-  const bool more_name = !by_name && !node.hostname.empty();
+  reply->Bulk(node.id());
+  const bool more_name = !by_name && !node.hostname().empty();
   reply->Map((by_ip ? 0 : 1) + (more_name ? 1 : 0));
   if (!by_ip) {
     reply->Bulk("ip");
@@ -60,7 +60,7 @@ void ReplyNode(const TopologyNode& node, const EndpointView& view, ReplyWriter* 
   }
   if (more_name) {
     reply->Bulk("hostname");
-    reply->Bulk(node.hostname);
+    reply->Bulk(node.hostname());
   }
 }
 
@@ -78,10 +78,10 @@ void ReplyShardNode(const TopologyNode& node, const EndpointView& view, ReplyWri
   size_t pairs = 6;
   if (node.port != 0) ++pairs;
   if (node.tls_port != 0) ++pairs;
-  if (!node.hostname.empty()) ++pairs;
+  if (!node.hostname().empty()) ++pairs;
   reply->Map(pairs);
   reply->Bulk("id");
-  reply->Bulk(node.id);
+  reply->Bulk(node.id());
   if (node.port != 0) {
     reply->Bulk("port");
     reply->Integer(node.port);
@@ -96,13 +96,13 @@ void ReplyShardNode(const TopologyNode& node, const EndpointView& view, ReplyWri
   if (view.preferred == "ip") {
     reply->Bulk(Ip(node, view));
   } else if (view.preferred == "hostname") {
-    reply->Bulk(node.hostname.empty() ? "?" : node.hostname);
+    reply->Bulk(node.hostname().empty() ? "?" : node.hostname());
   } else {
     reply->Null();
   }
-  if (!node.hostname.empty()) {
+  if (!node.hostname().empty()) {
     reply->Bulk("hostname");
-    reply->Bulk(node.hostname);
+    reply->Bulk(node.hostname());
   }
   reply->Bulk("role");
   reply->Bulk(node.primary ? "master" : "replica");
@@ -124,10 +124,10 @@ std::string_view IpOf(std::string_view address) {
 
 std::string NodeLine(const Topology& topology, NodeIndex index, const EndpointView& view, bool with_slots) {
   const TopologyNode& node = topology.nodes[index];
-  std::string line = fmt::format("{} {}:{}@{}", node.id, node.ip, Port(node, view), node.bus_port);
-  if (!node.hostname.empty()) line += fmt::format(",{}", node.hostname);
+  std::string line = fmt::format("{} {}:{}@{}", node.id(), node.ip(), Port(node, view), node.bus_port);
+  if (!node.hostname().empty()) line += fmt::format(",{}", node.hostname());
   const bool of_known = !node.primary && node.primary_index != bus::kNobody;
-  line += fmt::format(" {} {} {} {} {} {}", FlagsText(node), of_known ? topology.nodes[node.primary_index].id : "-",
+  line += fmt::format(" {} {} {} {} {} {}", FlagsText(node), of_known ? topology.nodes[node.primary_index].id() : "-",
                       node.ping_sent_ms, node.pong_received_ms, node.config_epoch,
                       node.link_up || node.myself ? "connected" : "disconnected");
   if (with_slots) {

@@ -69,12 +69,12 @@ void World::CheckPublish(int n, const bus::Topology& t) {
   if (!me.myself || t.nodes.size() > bus::kMaxNodes + bus::kMaxHandshakes) return Broken("malformed topology");
   for (const bus::TopologyNode& member : t.nodes) {
     // Clients are sent there.
-    if (!member.myself && member.ip.empty()) return Broken("a member without an address was published");
+    if (!member.myself && member.ip().empty()) return Broken("a member without an address was published");
   }
-  if (me.id != node.own_id) {
-    node.own_id = me.id;
+  if (me.id() != node.own_id) {
+    node.own_id = me.id();
     node.epoch = node.said_version = node.said_epoch = 0;
-    by_id_[me.id] = n;
+    by_id_[me.id()] = n;
   }
   if (t.version <= node.version) return Broken("node " + std::to_string(n) + " published an older topology");
   node.version = t.version;
@@ -83,7 +83,8 @@ void World::CheckPublish(int n, const bus::Topology& t) {
   for (const auto& [id, until] : node.forgotten) {
     if (now_ >= until) continue;
     for (const bus::TopologyNode& member : t.nodes) {
-      if (member.id == id) return Broken("node " + std::to_string(n) + " knows again " + id + ", which was forgotten");
+      if (member.id() == id)
+        return Broken("node " + std::to_string(n) + " knows again " + id + ", which was forgotten");
     }
   }
   std::vector<std::pair<uint16_t, uint16_t>> ranges;
@@ -105,7 +106,7 @@ void World::CheckPublish(int n, const bus::Topology& t) {
     if (o.engine->topology() == nullptr) continue;
     bool knows = false;
     for (const bus::TopologyNode& seen : t.nodes) {
-      if (seen.id != o.own_id || seen.config_epoch != o.open_epoch) continue;
+      if (seen.id() != o.own_id || seen.config_epoch != o.open_epoch) continue;
       for (bus::SlotRange r : seen.slots) {
         for (uint32_t s = r.first; s <= r.last; ++s) knows |= open[s];
       }
@@ -139,7 +140,7 @@ void World::Excuse(int n, uint64_t request, const bus::OperatorCommand& command)
     if (forget->id != node.own_id && node.engine->topology() != nullptr) {
       for (const bus::TopologyNode& member : node.engine->topology()->nodes) {
         bool met = last_meet_ >= 0 && now_ - last_meet_ < std::max<int64_t>(options_.node_timeout_ms, 1000) + 1000;
-        if (member.id == forget->id && !member.handshake && !met) node.forgetting[request] = {forget->id, now_};
+        if (member.id() == forget->id && !member.handshake && !met) node.forgetting[request] = {forget->id, now_};
       }
     }
   } else if (std::holds_alternative<bus::MeetCommand>(command)) {
@@ -172,7 +173,7 @@ std::string World::Stray(int n, const bus::Topology& t) const {
   const bus::TopologyNode& me = t.me();
   if (me.primary) return "";
   if (me.primary_index == bus::kNobody) return " follows nobody that it knows";
-  int p = Find(t.nodes[me.primary_index].id);
+  int p = Find(t.nodes[me.primary_index].id());
   if (p < 0 || !nodes_[p]->up || !nodes_[p]->applied_primary) return " follows a node that is no primary";
   const SimNode& node = *nodes_[n];
   if (node.contact_at < 0 || now_ - node.contact_at > 2000 || node.synced_at >= 0) return " has no data";
@@ -194,7 +195,7 @@ std::string World::Disagreement(bool need_ok) const {
     if (t->nodes.size() != alive) return who + " knows " + std::to_string(t->nodes.size()) + " nodes";
     for (const bus::TopologyNode& peer : t->nodes) {
       if (peer.handshake || peer.pfail || peer.fail || peer.no_address || !peer.link_up) {
-        return who + " is not content with " + peer.id;
+        return who + " is not content with " + peer.id();
       }
     }
     if (std::string why = Stray(n, *t); !why.empty()) return who + why;
@@ -202,14 +203,14 @@ std::string World::Disagreement(bool need_ok) const {
     if (first == nullptr) {
       first = t.get();
       first_n = n;
-      for (size_t i = 0; i < t->nodes.size(); ++i) place.emplace(t->nodes[i].id, static_cast<uint16_t>(i));
+      for (size_t i = 0; i < t->nodes.size(); ++i) place.emplace(t->nodes[i].id(), static_cast<uint16_t>(i));
       continue;
     }
     std::string pair = "nodes " + std::to_string(first_n) + " and " + std::to_string(n) + " differ in ";
     if (t->current_epoch != first->current_epoch) return pair + "the current epoch";
     std::vector<uint16_t> same_as(t->nodes.size(), bus::kNobody);  // index there -> index in the first
     for (size_t i = 0; i < t->nodes.size(); ++i) {
-      if (auto it = place.find(t->nodes[i].id); it != place.end()) same_as[i] = it->second;
+      if (auto it = place.find(t->nodes[i].id()); it != place.end()) same_as[i] = it->second;
     }
     for (uint32_t s = 0; s < kSlots; ++s) {
       uint16_t owner = t->owner[s] == bus::kNobody ? bus::kNobody : same_as[t->owner[s]];
@@ -220,8 +221,9 @@ std::string World::Disagreement(bool need_ok) const {
       const bus::TopologyNode& y = t->nodes[i];
       if (same_as[i] == bus::kNobody) continue;
       const bus::TopologyNode& x = first->nodes[same_as[i]];
-      if (x.primary != y.primary || x.ip != y.ip || x.config_epoch != y.config_epoch || x.shard_id != y.shard_id) {
-        return pair + "what they know of " + x.id;
+      if (x.primary != y.primary || x.ip() != y.ip() || x.config_epoch != y.config_epoch ||
+          x.shard_id() != y.shard_id()) {
+        return pair + "what they know of " + x.id();
       }
       ++same;
     }

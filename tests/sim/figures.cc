@@ -192,7 +192,7 @@ int Calm(int nodes, int replicas, int64_t timeout_ms, double virtual_s, uint64_t
   return !world.failure().empty() || !well;
 }
 
-int Figures(const std::string& only, int nodes, uint64_t seed) {
+int Figures(const std::string& only, int nodes, double minutes, uint64_t seed) {
   bool well = true;
   // Of each figure the sizes that are asked for, else those that do not take minutes.
   auto measure = [&](const char* name, std::vector<int> sizes, const std::function<bool(int)>& run) {
@@ -202,7 +202,9 @@ int Figures(const std::string& only, int nodes, uint64_t seed) {
   };
   measure("formation", {80}, [&](int n) { return Formation(n, seed); });
   measure("promotion", {6, 100}, [&](int n) { return Promotion(n, n < 500 ? 100 : 20, seed); });
-  measure("accusations", {6}, [&](int n) { return Accusations(n, n < 50 ? 24 * 60 : n < 500 ? 60 : 10, seed); });
+  measure("accusations", {6}, [&](int n) {
+    return Accusations(n, minutes > 0 ? static_cast<int64_t>(minutes) : n < 50 ? 24 * 60 : n < 500 ? 60 : 10, seed);
+  });
   measure("bytes", {3, 20, 80}, [&](int n) { return Bytes(n, seed); });
   measure("many", {100}, [&](int n) { return ManyFailures(n, seed); });
   return well ? 0 : 1;

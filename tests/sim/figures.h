@@ -13,7 +13,7 @@ int Calm(int nodes, int replicas, int64_t timeout_ms, double seconds, uint64_t s
 
 // The figure named `only` (formation, promotion, accusations, bytes, many), or all, at a size of `nodes`, or at the
 // small ones. Returns 0 if all goals are met.
-int Figures(const std::string& only, int nodes, uint64_t seed);
+int Figures(const std::string& only, int nodes, double minutes, uint64_t seed);
 
 }  // namespace skein::sim
 

@@ -151,14 +151,15 @@ void World::Deliver(int n, const bus::SendEffect& send) {
   }
 }
 
-void World::Arrive(const Happening& h) {
-  SimLink& link = links_[h.link];
+void World::Arrive(Happening& h) {
+  const SimLink& link = links_[h.link];
   if (link.generation != h.generation) return;
   int from = link.node[h.side], to = link.node[1 - h.side];
   if (IsCut(from, to)) return;
+  auto message = std::static_pointer_cast<const proto::BusMessage>(std::move(h.data));
+  const bool greets = message->has_hello();  // no other tells the address
   Feed(to, link.life[1 - h.side],
-       bus::MessageEvent{link.id[1 - h.side], std::static_pointer_cast<const proto::BusMessage>(h.data),
-                         nodes_[from]->ip});
+       bus::MessageEvent{link.id[1 - h.side], std::move(message), greets ? nodes_[from]->ip : std::string()});
 }
 
 // Every name is that of a headless service: the addresses of all nodes that are up, perhaps those of a while ago.

@@ -126,7 +126,7 @@ void World::Apply(int n, const bus::Topology& t) {
     node.applied_ok = t.ok;
   }
   node.applied_primary = me.primary;
-  std::string follows = me.primary || me.primary_index == bus::kNobody ? "" : t.nodes[me.primary_index].id;
+  std::string follows = me.primary || me.primary_index == bus::kNobody ? "" : t.nodes[me.primary_index].id();
   if (follows != node.follows) {
     node.follows = std::move(follows);
     node.synced_at = node.contact_at = -1;

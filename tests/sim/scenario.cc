@@ -259,7 +259,7 @@ class Life {
   void MoveSlot(uint16_t slot, int b) {
     bus::TopologyPtr t = world_.topology(b);
     if (t->owner[slot] == bus::kNobody || t->owner[slot] == 0 || !t->me().primary) return;
-    std::string from = t->nodes[t->owner[slot]].id, to = world_.id(b);
+    std::string from = t->nodes[t->owner[slot]].id(), to = world_.id(b);
     int a = world_.Find(from);
     if (a < 0) return;
     world_.Command(b, bus::SetSlotCommand{slot, bus::SetSlotKind::kImporting, from, 0});
@@ -291,13 +291,14 @@ class Life {
     for (int i = 0; i < n_; ++i) {
       bus::TopologyPtr t = world_.topology(i);
       const bus::TopologyNode& me = t->me();
-      bool orphan = !me.primary && (me.primary_index == bus::kNobody || !alive.contains(t->nodes[me.primary_index].id));
+      bool orphan =
+          !me.primary && (me.primary_index == bus::kNobody || !alive.contains(t->nodes[me.primary_index].id()));
       if (orphan) world_.Command(i, bus::ResetCommand{false, false});
     }
     for (int i = 0; i < n_; ++i) {
       bus::TopologyPtr t = world_.topology(i);
       for (const bus::TopologyNode& member : t->nodes) {
-        if (!member.handshake && !alive.contains(member.id)) world_.Command(i, bus::ForgetCommand{member.id});
+        if (!member.handshake && !alive.contains(member.id())) world_.Command(i, bus::ForgetCommand{member.id()});
       }
       if (i > 0) world_.Command(i, bus::MeetCommand{world_.ip(0), 7000, 17000});
     }

@@ -163,7 +163,7 @@ class Script {
     bus::TopologyPtr t = world_->topology(n);
     std::vector<std::string> lines;
     for (const bus::TopologyNode& node : t->nodes) {
-      std::string line = node.handshake ? "(handshake)" : Names(node.id);
+      std::string line = node.handshake ? "(handshake)" : Names(node.id());
       if (node.myself) line += " myself";
       line += node.primary ? " primary" : " replica";
       if (node.fail) line += " fail";

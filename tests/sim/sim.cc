@@ -17,11 +17,11 @@
 
 DEFINE_uint64(seed, 0, "replay this seed, or the first of --rounds");
 DEFINE_uint64(rounds, 0, "how many seeds to run");
-DEFINE_double(minutes, 0, "run seeds for so long; with --calm virtual time");
+DEFINE_double(minutes, 0, "run seeds for so long; with --calm and accusations virtual time");
 DEFINE_int32(jobs, 0, "threads of --rounds and --minutes; 0: all cores");
 DEFINE_int32(nodes, 0, "nodes; 0: by the seed");
 DEFINE_bool(calm, false, "let a cluster of --nodes idle for --hours and --minutes of virtual time");
-DEFINE_double(hours, 0, "with --calm");
+DEFINE_double(hours, 0, "with --calm and accusations");
 DEFINE_int32(replicas, 2, "of each primary, with --calm");
 DEFINE_int64(timeout, 15000, "node timeout with --calm, ms");
 DEFINE_bool(figures, false, "measure and print the table of figures");
@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
     double seconds = FLAGS_hours * 3600 + FLAGS_minutes * 60;
     return skein::sim::Calm(FLAGS_nodes, FLAGS_replicas, FLAGS_timeout, seconds, FLAGS_seed);
   }
-  if (FLAGS_figures) return skein::sim::Figures(FLAGS_only, FLAGS_nodes, FLAGS_seed);
+  if (FLAGS_figures) return skein::sim::Figures(FLAGS_only, FLAGS_nodes, FLAGS_hours * 60 + FLAGS_minutes, FLAGS_seed);
   if (!FLAGS_plant.empty()) return skein::sim::Plants();
   if (FLAGS_rounds > 0 || FLAGS_minutes > 0) return skein::sim::Campaign();
   return skein::sim::Replay(FLAGS_seed);

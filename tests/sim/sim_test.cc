@@ -136,7 +136,7 @@ TEST(Sim, AWriterCutOffStopsBeforeItIsDeclaredFailed) {
     }
     bool failed = world.RunUntil(5000, [&] {
       for (const bus::TopologyNode& node : world.topology(1)->nodes) {
-        if (node.id == victim && node.fail) return true;
+        if (node.id() == victim && node.fail) return true;
       }
       return false;
     });
@@ -194,7 +194,7 @@ TEST(Sim, AgreedFailoverWithoutOneVoter) {
     const std::string gone = world.id(2);
     auto failed = [&] {
       const auto& nodes = world.topology(3)->nodes;
-      return std::any_of(nodes.begin(), nodes.end(), [&](const auto& node) { return node.id == gone && node.fail; });
+      return std::any_of(nodes.begin(), nodes.end(), [&](const auto& node) { return node.id() == gone && node.fail; });
     };
     ASSERT_TRUE(world.RunUntil(5000, failed)) << world.Trace();
     world.Run(500);
@@ -238,7 +238,7 @@ TEST(Sim, ANodeThatDiesWhileItJoinsIsFailed) {
     world.Run(5000);
     for (int n = 0; n < 3; ++n) {
       for (const bus::TopologyNode& node : world.topology(n)->nodes) {
-        EXPECT_TRUE(node.id != gone || node.handshake || node.fail) << "seed " << seed << ", seen by " << n;
+        EXPECT_TRUE(node.id() != gone || node.handshake || node.fail) << "seed " << seed << ", seen by " << n;
       }
     }
     EXPECT_EQ(world.failure(), "");

@@ -30,6 +30,12 @@ class Wheel {
     }
   }
 
+  // The item `ahead` of the next one, if it is to happen in the same millisecond.
+  const Item* Ahead(size_t ahead) const {
+    const std::vector<Item>& bucket = ring_[now_ & kMask];
+    return next_ + ahead < bucket.size() ? &bucket[next_ + ahead] : nullptr;
+  }
+
   // Moves time to the next item if there is one until `end`, and takes it; else time moves to `end`.
   bool Take(int64_t end, Item* item) {
     for (;;) {

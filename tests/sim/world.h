@@ -187,7 +187,7 @@ class World {
   void Dial(int n, const bus::DialEffect& dial);
   void Dialled(uint32_t link, uint32_t generation, const std::string& ip, uint16_t port);
   void Deliver(int n, const bus::SendEffect& send);
-  void Arrive(const Happening& h);
+  void Arrive(Happening& h);
   void BreakLink(int n, bus::LinkId link);
   void BreakLinks(int n);
   void FreeLink(uint32_t link);
@@ -229,7 +229,7 @@ class World {
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::unordered_map<std::string, int> by_address_;  // ip -> node
   std::unordered_map<std::string, int> by_id_;
-  std::deque<SimLink> links_;  // [0] is nobody's
+  std::vector<SimLink> links_;  // [0] is nobody's
   std::vector<uint32_t> free_links_;
   std::unordered_set<uint64_t> cuts_;
   std::vector<std::string> stale_ips_;

@@ -19,14 +19,17 @@ struct Reign {
   uint64_t first;
 };
 
-struct World::SimNode {
-  std::string ip;
+struct alignas(64) World::SimNode {
+  // What every event needs comes first.
   std::unique_ptr<bus::Engine> engine;
   int64_t next_tick = 0;
-  uint32_t life = 0;  // events meant for an earlier life are dropped
-  bool up = false, frozen = false;
-  std::deque<bus::Event> held;  // while frozen
+  uint32_t life = 0;                                // events meant for an earlier life are dropped
+  bool up = false, frozen = false, healthy = true;  // healthy: its data plane
   int64_t clock_offset = 0, clock_ppm = 0, unix_offset = 1700000000000;
+  uint64_t bytes = 0;              // sent
+  std::vector<uint32_t> links[2];  // by parity and rank of the LinkId: a place in links_, 0: gone
+  std::string ip;
+  std::deque<bus::Event> held;  // while frozen
 
   // Disk.
   bus::StatePtr disk, disk_before;
@@ -37,8 +40,6 @@ struct World::SimNode {
 
   // Network.
   LinkId next_inbound = 2;
-  std::vector<uint32_t> links[2];  // by parity and rank of the LinkId: a place in links_, 0: gone
-  uint64_t bytes = 0;
 
   // Operators.
   uint64_t next_request = 1;
@@ -57,7 +58,6 @@ struct World::SimNode {
   std::vector<std::pair<uint16_t, uint16_t>> open_ranges;
 
   // Data plane.
-  bool healthy = true;
   int64_t writable_until = 0;  // by its clock
   int64_t frozen_until = 0;    // by its clock
   int64_t applied_at = 0;      // topologies are applied in order
@@ -75,13 +75,13 @@ struct World::SimNode {
   std::vector<Reign> log;
 };
 
-struct World::SimLink {
+struct alignas(64) World::SimLink {
   int32_t node[2];  // [0] dialled
   LinkId id[2];
   uint32_t life[2];
   uint32_t generation = 0;
-  int64_t last[2];  // arrival of the newest message sent by each side
   bool up;
+  int64_t last[2];  // arrival of the newest message sent by each side
 };
 
 }  // namespace skein::sim
