@@ -10,6 +10,7 @@ namespace skein::node {
 
 std::span<const CommandSpec> StringCommands();         // string.cc
 std::span<const CommandSpec> GenericCommands();        // generic.cc
+std::span<const CommandSpec> ExpireCommands();         // generic_expire_rows.cc
 std::span<const CommandSpec> SerializationCommands();  // generic_dump.cc
 std::span<const CommandSpec> WaitCommands();           // generic_wait.cc
 std::span<const CommandSpec> ConnectionCommands();     // connection.cc

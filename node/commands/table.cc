@@ -57,9 +57,9 @@ class Table {
  public:
   Table() {
     std::vector<Entry> entries;
-    for (const auto family : {StringCommands(), GenericCommands(), SerializationCommands(), WaitCommands(),
-                              ConnectionCommands(), ServerCommands(), PersistenceCommands(), PubsubCommands(),
-                              ReplicationCommands(), ClusterCommands(), CommandCommands()}) {
+    for (const auto family : {StringCommands(), GenericCommands(), ExpireCommands(), SerializationCommands(),
+                              WaitCommands(), ConnectionCommands(), ServerCommands(), PersistenceCommands(),
+                              PubsubCommands(), ReplicationCommands(), ClusterCommands(), CommandCommands()}) {
       for (const CommandSpec& spec : family) {
         all_.push_back(&spec);
         entries.push_back({&spec, nullptr});

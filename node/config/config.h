@@ -27,6 +27,12 @@ struct OutputLimit {  // client-output-buffer-limit <class> <hard> <soft> <secon
 // As Redis has it: after an hour if a key has changed, after five minutes with 100 changes, after one with 10000.
 inline constexpr char kDefaultSave[] = "3600 1 300 100 60 10000";
 
+// Of the data set.
+struct DataShape {
+  uint32_t shards = 0, databases = 0;
+  bool operator==(const DataShape&) const = default;
+};
+
 struct Config {
   // network
   uint16_t port = 6379;
@@ -122,12 +128,18 @@ struct Config {
   std::string enable_debug_command = "no";  // no | yes | local
   uint32_t shutdown_timeout = 10;           // seconds
   // as read: for CONFIG REWRITE and INFO
-  std::string config_file;  // absolute path, empty if none
+  std::optional<DataShape> said_shape;  // where storage_shards and databases tell what the data set is like instead
+  std::string config_file;              // absolute path, empty if none
   // Values of directives that are known for compatibility and have no effect here, by name; absent: the default.
   std::map<std::string, std::string> kept;
   // One line each, for the log at start: directives that were given and have no effect here, and why.
   std::vector<std::string> notes;
 };
+
+// What CONFIG REWRITE writes: shards 0 where nothing was said.
+inline DataShape ConfiguredShape(const Config& config) {
+  return config.said_shape.value_or(DataShape{config.storage_shards, config.databases});
+}
 
 using ConfigPtr = std::shared_ptr<const Config>;
 

@@ -99,7 +99,11 @@ absl::Status ReplaceFile(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<std::string> RewriteText(std::string_view old_text, const std::string& name, const Config& config) {
+absl::StatusOr<std::string> RewriteText(std::string_view old_text, const std::string& name, const Config& now) {
+  // A number that the data set has by itself would be taken for the user's at the next start.
+  Config config = now;
+  config.storage_shards = ConfiguredShape(now).shards;
+  config.databases = ConfiguredShape(now).databases;
   std::vector<std::string_view> lines = SplitLines(old_text);
   if (lines.back().empty()) lines.pop_back();
   std::map<const Directive*, std::vector<std::string_view>> said;
