@@ -13,18 +13,14 @@
 #include "storage/recovery.h"
 #include "storage/saver_testing.h"
 #include "storage/shard_testing.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
 
 using Op = FaultFileSystem::Op;
 
-// Sanitizers look at the same code, only slower.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr size_t kStride = 23;
-#else
-constexpr size_t kStride = 3;
-#endif
+constexpr size_t kStride = kSanitized ? 23 : 3;
 
 // Each start leaves a line or two in the log.
 [[maybe_unused]] const bool quiet = (FLAGS_minloglevel = google::GLOG_FATAL, true);

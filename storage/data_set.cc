@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -97,6 +98,14 @@ class DataSetImpl : public DataSet {
   }
   Shard& shard(uint32_t i) override { return *shards_[i]; }
   const RecoveryReport& report() const override { return report_; }
+  void GoOnFrom(DataSet& before) override {
+    if (before.saver() != nullptr) saver_.GoOnFrom(before.saver()->status());
+    {
+      const std::lock_guard lock(stats_mutex_);
+      stats_before_ = before.stats();
+    }
+    for (uint32_t i = 0; i < before.shard_count(); ++i) shards_[0]->AddExpiredKeys(before.shard(i).expired_keys());
+  }
   void BeginServing(RunOnShard run_on_shard) override {
     saver_.Begin(AllShards(), run_on_shard, switch_.saver_logs());
     flows_.Begin(saver_.impl(), shard_count(), run_on_shard);
@@ -115,9 +124,21 @@ class DataSetImpl : public DataSet {
   bool logged() const override { return switch_.logged(); }
   Stats stats() const override {
     const std::shared_ptr<LogSet> logs = switch_.logs();
-    return logs != nullptr ? logs->stats() : Stats();
+    Stats stats = logs != nullptr ? logs->stats() : Stats();
+    const std::lock_guard lock(stats_mutex_);
+    stats.delayed_fsync += stats_before_.delayed_fsync;
+    stats.write_errors += stats_before_.write_errors;
+    stats.fsync_errors += stats_before_.fsync_errors;
+    stats.fsyncs += stats_before_.fsyncs;
+    stats.writes += stats_before_.writes;
+    if (stats.last_error.empty()) stats.last_error = stats_before_.last_error;
+    return stats;
   }
   void ResetStats() override {
+    {
+      const std::lock_guard lock(stats_mutex_);
+      stats_before_.delayed_fsync = 0;
+    }
     if (saver_.saver() != nullptr) saver_.saver()->ResetCounts();
     if (const std::shared_ptr<LogSet> logs = switch_.logs(); logs != nullptr) logs->ResetDelayed();
   }
@@ -135,6 +156,8 @@ class DataSetImpl : public DataSet {
 
   const DataSetOptions options_;
   RecoveryReport report_;
+  mutable std::mutex stats_mutex_;
+  Stats stats_before_;              // of the data set that this one has replaced
   LogSwitch switch_;                // its logs outlive the shards
   DataSetFlows flows_;              // likewise
   BackgroundFree background_free_;  // likewise: their last jobs run in its destructor

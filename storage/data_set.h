@@ -95,13 +95,17 @@ class DataSet {
 
   virtual uint32_t shard_count() const = 0;
   // As many as the options said, or as an inherited data set has.
-  virtual uint32_t databases() const { return 16; }
+  virtual uint32_t databases() const = 0;
   // Its files are not yet what a start would read.
-  virtual bool aside() const { return false; }
+  virtual bool aside() const = 0;
   // The folder's lock; null without files.
-  virtual std::shared_ptr<FileLock> lock() const { return nullptr; }
+  virtual std::shared_ptr<FileLock> lock() const = 0;
   virtual Shard& shard(uint32_t i) = 0;
   virtual const RecoveryReport& report() const = 0;
+
+  // It replaces `before`, which serves no more: what it tells of saves and counts of its log goes on from there. Before
+  // BeginServing.
+  virtual void GoOnFrom(DataSet& /*before*/) {}
 
   // The loops are about to run: from now on a shard is touched only through `run_on_shard`, which runs a function on
   // the shard's thread (any thread may call it, it does not block). Starts the saver.

@@ -15,6 +15,8 @@ constexpr size_t kWorkersPerShard = 3;
 // A log with files takes the place of one in memory: made while that one goes on, it starts so far beyond it.
 constexpr Lsn kHeadStart = Lsn{1} << 30;
 
+absl::Status BeingSwitched() { return absl::UnavailableError("the log is being switched on or off"); }
+
 }  // namespace
 
 DataSetFlows::~DataSetFlows() { End(); }
@@ -116,7 +118,8 @@ std::unique_ptr<SnapshotStream> DataSetFlows::StreamSnapshot(uint32_t shard, Sna
   return std::make_unique<SnapshotStream>(std::move(env));
 }
 
-std::unique_ptr<ShardReload> DataSetFlows::BeginReload(Shard* shard, ShardReload::Callbacks callbacks) {
+absl::StatusOr<std::unique_ptr<ShardReload>> DataSetFlows::BeginReload(Shard* shard, ShardReload::Callbacks callbacks) {
+  if (switching()) return BeingSwitched();
   ShardReload::Env env;
   env.shard = shard->index();
   env.shards = shards_;
@@ -151,6 +154,7 @@ void DataSetFlows::SetLostRecordsAside(uint32_t shard, Lsn from, Lsn to, LostDon
 }
 
 absl::Status DataSetFlows::CutTo(Shard* shard, Lsn lsn, Done done) {
+  if (switching()) return BeingSwitched();
   const uint32_t index = shard->index();
   const std::shared_ptr<LogSet> logs = switch_->logs();
   if (logs == nullptr || shard->log() != &logs->log(index)) {

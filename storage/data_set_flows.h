@@ -35,7 +35,8 @@ class DataSetFlows final : public Flows {
   void SetLostRecordsAside(uint32_t shard, Lsn from, Lsn to, LostDone done) override;
   absl::Status CutTo(Shard* shard, Lsn lsn, Done done) override;
   void SetReplicated(uint32_t shard, std::optional<Lsn> durable) override;
-  std::unique_ptr<ShardReload> BeginReload(Shard* shard, ShardReload::Callbacks callbacks) override;
+  bool switching() const override { return switch_->switching(); }
+  absl::StatusOr<std::unique_ptr<ShardReload>> BeginReload(Shard* shard, ShardReload::Callbacks callbacks) override;
 
  private:
   struct Worker {

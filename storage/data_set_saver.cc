@@ -12,6 +12,7 @@ void DataSetSaver::Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard 
   for (const Shard* const shard : shards) env.changes += shard->changes();
   env.run_on_shard = std::move(run_on_shard);
   env.logs = logs;
+  env.before = before_;
   // Writers that wait for room ask again when they are told of progress, as with room in the log.
   env.on_room = options_.on_progress;
   saver_ = std::make_unique<SaverImpl>(std::move(env), options_.save);

@@ -3,6 +3,7 @@
 #define SKEIN_STORAGE_DATA_SET_SAVER_H_
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,8 @@ class DataSetSaver {
   // Looks at the shards, which nobody else does yet. `logs` may be null.
   void Begin(const std::vector<Shard*>& shards, DataSet::RunOnShard run_on_shard, SaverLogs* logs);
   void End();
+  // What it tells begins with this. Before Begin.
+  void GoOnFrom(const SaveStatus& before) { before_ = before; }
   Saver* saver() { return saver_.get(); }
   SaverImpl* impl() { return saver_.get(); }
   // With the options that are set now.
@@ -59,6 +62,7 @@ class DataSetSaver {
 
  private:
   const DataSetOptions options_;
+  std::optional<SaveStatus> before_;
   std::unique_ptr<SaverImpl> saver_;
 };
 

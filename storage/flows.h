@@ -56,6 +56,11 @@ class Flows {
   // nothing changed, if there is no base at or below it: only a reload helps.
   virtual absl::Status CutTo(Shard* shard, Lsn lsn, Done done) = 0;
 
+  // ---- While the log is switched
+  // Whether it is, now: no shard is cut or replaced meanwhile. CutTo and BeginReload answer Unavailable, at once and
+  // with nothing changed. Any thread.
+  virtual bool switching() const = 0;
+
   // ---- Rewrites
   // ------------------------------------------------------------------------------------------------------- How far the
   // replica that knows most of this shard has made it durable; nullopt: there is none. While there is one, a rewrite's
@@ -66,7 +71,7 @@ class Flows {
   // ---- The replica's end; the shard's thread
   // -------------------------------------------------------------------------- Empties the shard and fills it from a
   // base that is fed to it. See ShardReload. At most one a shard: one before that has not ended is cancelled.
-  virtual std::unique_ptr<ShardReload> BeginReload(Shard* shard, ShardReload::Callbacks callbacks) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ShardReload>> BeginReload(Shard* shard, ShardReload::Callbacks callbacks) = 0;
 };
 
 }  // namespace skein::storage

@@ -90,9 +90,11 @@ inline absl::Status Follow(ServedData& data, std::string_view bytes, uint32_t sh
 struct Reload {
   explicit Reload(ServedData& data, uint32_t shard = 0) : data(data), shard(shard) {
     data.Run(shard, [this](Shard& s) {
-      reload = this->data.data().flows()->BeginReload(
+      auto begun = this->data.data().flows()->BeginReload(
           &s, {.on_room = [this] { room.count_down(); },
                .done = [this](absl::StatusOr<Lsn> lsn) { done.set_value(std::move(lsn)); }});
+      refused = begun.status();
+      if (begun.ok()) reload = *std::move(begun);
     });
   }
   ~Reload() {
@@ -109,6 +111,7 @@ struct Reload {
   }
   ServedData& data;
   const uint32_t shard;
+  absl::Status refused;
   std::unique_ptr<ShardReload> reload;
   std::latch room{1};
   std::promise<absl::StatusOr<Lsn>> done;

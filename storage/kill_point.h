@@ -70,7 +70,6 @@ inline constexpr std::string_view kKillPoints[] = {
     // It is switched off.
     "switch.marked-off",
     "switch.detached",
-    // A replica's shard is replaced by a base of its primary's.
     // A replica's data set of another number of shards, around the reloads of all of them.
     "inherit.opened",
     "inherit.closed",
@@ -78,6 +77,7 @@ inline constexpr std::string_view kKillPoints[] = {
     "inherit.moves-listed",
     "inherit.in-place",
     "inherit.old-removed",
+    // A replica's shard is replaced by a base of its primary's.
     "reload.base-synced",
     "reload.file-made",
     "reload.folder-synced",

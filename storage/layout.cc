@@ -186,28 +186,30 @@ void RemoveSuperseded(const DataSetOptions& options) {
   };
   for (const std::string& dir : SupersededDirs(options)) remove(dir, "has been superseded by what the primary had");
   const std::string aside = AppendDir(options) + ".new";
+  const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
+  if (!pending.ok() || pending->has_value() || !fs->List(aside).ok()) return;
   const absl::StatusOr<std::string> text = fs->ReadFile(JoinPath(aside, kManifestName), kMaxManifestSize);
+  if (absl::IsNotFound(text.status())) return remove(aside, "was being made, and has no manifest yet");
   if (!text.ok()) return;
   const absl::StatusOr<Manifest> manifest = ParseManifest(*text);
   if (!manifest.ok() || manifest->chosen != Manifest::Chosen::kInherited) return;
-  const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
-  if (pending.ok() && !pending->has_value()) remove(aside, "a part of what a primary had");
+  remove(aside, "a part of what a primary had");
 }
 
-absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count, Lsn start,
-                            FileHeader* made) {
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count,
+                            const LogStart& start, FileHeader* made) {
   const std::string shard_dir = JoinPath(dir, ShardDirName(shard));
   if (absl::Status status = fs->CreateDir(shard_dir); !status.ok()) return status;
   FileHeader header;
   header.shard = shard;
   header.shard_count = count;
-  header.sequence = 1;
-  header.start_lsn = start;
+  header.sequence = start.sequence;
+  header.start_lsn = start.lsn;
   header.salt = RandomSalt();
   header.created = WallClock();
   if (made != nullptr) *made = header;
   absl::StatusOr<std::unique_ptr<File>> file =
-      fs->Open(JoinPath(dir, IncrName(shard, 1)), FileSystem::Mode::kCreateNew);
+      fs->Open(JoinPath(dir, IncrName(shard, start.sequence)), FileSystem::Mode::kCreateNew);
   if (!file.ok()) return file.status();
   if (absl::Status status = (*file)->WriteAt(0, EncodeFileHeader(header)); !status.ok()) return status;
   if (absl::Status status = (*file)->Sync(); !status.ok()) return status;
@@ -215,7 +217,7 @@ absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t sha
 }
 
 absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std::string& dir,
-                                        const std::vector<Lsn>& starts, std::vector<FileHeader>* headers) {
+                                        const std::vector<LogStart>& starts, std::vector<FileHeader>* headers) {
   FileSystem* const fs = FileSystemOf(options);
   if (absl::Status status = RemoveAside(fs, dir); !status.ok()) return status;
   if (absl::Status status = fs->CreateDir(dir); !status.ok()) return status;
@@ -232,7 +234,7 @@ absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std
     if (absl::Status status = WriteFirstIncr(fs, dir, shard, count, starts[shard], &header); !status.ok()) {
       return status;
     }
-    manifest.shards[shard].incrs = {{1, starts[shard]}};
+    manifest.shards[shard].incrs = {{starts[shard].sequence, starts[shard].lsn}};
     if (headers != nullptr) headers->push_back(std::move(header));
   }
   KillPoint("create.shards-synced");
@@ -249,7 +251,7 @@ absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options) {
   const absl::StatusOr<std::optional<std::vector<Move>>> pending = PendingFlip(fs, options.dir, options.append_dir);
   if (!pending.ok()) return pending.status();
   if (pending->has_value()) return absl::InternalError(aside + ": an interrupted change has to be finished first");
-  absl::StatusOr<Manifest> manifest = WriteEmptyLogs(options, aside, std::vector<Lsn>(options.shards, 0), nullptr);
+  absl::StatusOr<Manifest> manifest = WriteEmptyLogs(options, aside, std::vector<LogStart>(options.shards), nullptr);
   if (!manifest.ok()) return manifest.status();
   if (absl::Status status = fs->Rename(aside, AppendDir(options)); !status.ok()) return status;
   KillPoint("create.renamed");

@@ -59,22 +59,22 @@ absl::Status CheckFree(const DataSetOptions& options, Runbook page);
 inline constexpr std::string_view kSupersededWord = "superseded";
 // Their paths.
 std::vector<std::string> SupersededDirs(const DataSetOptions& options);
-// Removes them, and what is there of an inherited one that has not come to be whole. At a start, under the lock, after
-// FinishInterrupted. Failures are logged.
+// Removes them, what is there of an inherited one that has not come to be whole, and of any that has no manifest yet.
+// At a start, under the lock, after FinishInterrupted. Failures are logged.
 void RemoveSuperseded(const DataSetOptions& options);
 
 // Removes a folder of the kind that CreateDataSet makes, as far as it is there.
 absl::Status RemoveAside(FileSystem* fs, const std::string& dir);
 
-// Makes the folder of a shard in `dir` with its first incr file, empty, from LSN `start`; both synced. `made`, which
-// may be null: the file's header.
-absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count, Lsn start = 0,
-                            FileHeader* made = nullptr);
+// Makes the folder of a shard in `dir` with its first incr file, empty; both synced. `made`, which may be null: the
+// file's header.
+absl::Status WriteFirstIncr(FileSystem* fs, const std::string& dir, uint32_t shard, uint32_t count,
+                            const LogStart& start = {}, FileHeader* made = nullptr);
 
-// Makes `dir` anew with empty logs that start at these LSNs, one a shard, and a manifest that lists them without bases.
+// Makes `dir` anew with empty logs that start there, one a shard, and a manifest that lists them without bases.
 // All of it is durable when this returns but the name `dir` itself. `headers`, which may be null: of the incr files.
 absl::StatusOr<Manifest> WriteEmptyLogs(const DataSetOptions& options, const std::string& dir,
-                                        const std::vector<Lsn>& starts, std::vector<FileHeader>* headers);
+                                        const std::vector<LogStart>& starts, std::vector<FileHeader>* headers);
 
 // Makes a data set of empty logs: in full aside, durable, then renamed.
 absl::StatusOr<Manifest> CreateDataSet(const DataSetOptions& options);

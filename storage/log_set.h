@@ -38,11 +38,11 @@ class LogSet {
   static absl::StatusOr<std::unique_ptr<LogSet>> Open(const DataSetOptions& options, const AofOptions& tuning = {});
 
   // A log for shards that are in memory already: takes the folder's lock, moves aside what stands where a data set
-  // belongs, makes empty logs that start at these LSNs, one a shard, in `<append_dir>.new`, and opens them. Until
+  // belongs, makes empty logs that start there, one a shard, in `<append_dir>.new`, and opens them. Until
   // TakePlace nobody may rely on them: no start looks there, and failures of its writers end nothing. Once every shard
   // has a base (InstallBase), TakePlace.
   static absl::StatusOr<std::unique_ptr<LogSet>> OpenAside(const DataSetOptions& options,
-                                                           const std::vector<Lsn>& starts,
+                                                           const std::vector<LogStart>& starts,
                                                            const AofOptions& tuning = {});
   // The new folder takes its name: from now on it is what a start reads. After an error it has not, as far as that can
   // be had, and Close removes it.
@@ -50,6 +50,9 @@ class LogSet {
   // Writes down that the log is about to be switched off, so that it is not taken for the data later. Durable when this
   // returns; then detach the shards, and Close.
   absl::Status MarkOff();
+  // It is closed, and other logs may take its place: nothing is listed from now on. Where the next log of this shard
+  // may start: whoever still holds this set knows no file of that name. Of every shard.
+  LogStart Retire(uint32_t shard);
   bool aside() const { return aside_.load(std::memory_order_acquire); }
 
   // The logs of a data set that a replica is about to get from its primary, of another number of shards than what it

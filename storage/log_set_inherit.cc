@@ -29,7 +29,7 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::OpenInherited(const DataSetOptio
   if (absl::Status status = FinishInterrupted(options); !status.ok()) return status;
   set->dir_ = AppendDir(options) + ".new";
   set->aside_ = set->inherits_ = true;
-  const std::vector<Lsn> starts(options.shards, 0);
+  const std::vector<LogStart> starts(options.shards);
   std::vector<FileHeader> headers;
   absl::StatusOr<Manifest> manifest = WriteEmptyLogs(options, set->dir_, starts, &headers);
   absl::Status opened = manifest.status();

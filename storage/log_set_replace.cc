@@ -21,7 +21,8 @@ absl::Status LogSet::Replace(uint32_t shard, const NewBase& base, Lsn lsn, std::
 absl::Status LogSet::ReplaceFiles(uint32_t shard, const NewBase& base, Lsn lsn, std::vector<Reign> history,
                                   UnixMillis latest, const std::function<bool()>& wanted) {
   const std::lock_guard<std::mutex> one_at_a_time(changes_[shard]->mutex);
-  absl::StatusOr<std::shared_ptr<NewIncr>> made = MakeIncr(shard);
+  absl::StatusOr<std::shared_ptr<NewIncr>> made =
+      wanted() ? MakeIncr(shard) : absl::StatusOr<std::shared_ptr<NewIncr>>(absl::CancelledError("cancelled"));
   if (!made.ok()) {
     RemoveLogged(base.path);
     return made.status();
@@ -172,9 +173,8 @@ void LogSet::SetReplicated(uint32_t shard, std::optional<Lsn> durable) {
 void LogSet::AwaitReplicated(uint32_t shard, Lsn lsn, const std::function<bool()>& cancelled) {
   constexpr std::chrono::seconds kPatience(10);
   std::unique_lock<std::mutex> lock(replicated_mutex_);
-  replicated_changed_.wait_for(lock, kPatience, [&] {
-    return !replicated_[shard].has_value() || *replicated_[shard] >= lsn || cancelled();
-  });
+  replicated_changed_.wait_for(
+      lock, kPatience, [&] { return !replicated_[shard].has_value() || *replicated_[shard] >= lsn || cancelled(); });
 }
 
 void LogSet::WakeReplicated() {

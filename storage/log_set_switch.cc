@@ -33,7 +33,8 @@ absl::Status MoveAside(const DataSetOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LogSet>> LogSet::OpenAside(const DataSetOptions& options, const std::vector<Lsn>& starts,
+absl::StatusOr<std::unique_ptr<LogSet>> LogSet::OpenAside(const DataSetOptions& options,
+                                                          const std::vector<LogStart>& starts,
                                                           const AofOptions& tuning) {
   if (absl::Status status = CheckPlace(options); !status.ok()) return status;
   std::unique_ptr<LogSet> set(new LogSet(options));
@@ -51,7 +52,7 @@ absl::StatusOr<std::unique_ptr<LogSet>> LogSet::OpenAside(const DataSetOptions& 
     set->MakeLogs(static_cast<uint32_t>(starts.size()), tuning);
     std::vector<ShardRecovery> found(starts.size());
     for (uint32_t shard = 0; shard < found.size(); ++shard) {
-      found[shard].end = starts[shard];
+      found[shard].end = starts[shard].lsn;
       found[shard].path = JoinPath(set->dir_, IncrName(shard, headers[shard].sequence));
       found[shard].salt = headers[shard].salt;
       found[shard].size = EncodeFileHeader(headers[shard]).size();
@@ -88,6 +89,11 @@ absl::Status LogSet::TakePlace() {
   for (const std::unique_ptr<AofLog>& log : logs_) log->set_provisional(false);
   LOG(INFO) << place << ": holds the data from now on";
   return absl::OkStatus();
+}
+
+LogStart LogSet::Retire(uint32_t shard) {
+  store_->End();
+  return {.lsn = logs_[shard]->end(), .sequence = store_->NextSequence(shard)};
 }
 
 absl::Status LogSet::MarkOff() {

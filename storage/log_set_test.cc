@@ -129,6 +129,23 @@ TEST(LogSet, AReignInTheFileThatTheManifestDoesNotKnowYetIsKept) {
   EXPECT_EQ(opened.set->manifest().shards[0].history.size(), 3u);
 }
 
+TEST(LogSet, OnceRetiredItListsNothingInTheFolderOfTheNext) {
+  FaultFileSystem fs;
+  OpenedSet opened = OpenSet(TestOptions(&fs, 2));
+  ASSERT_TRUE(opened.status.ok()) << opened.status;
+  const Lsn end = AppendSet(&opened.set->log(1), "k", "v");
+  ASSERT_TRUE(opened.set->MarkOff().ok());
+  ASSERT_TRUE(opened.set->Close().ok());
+  const LogStart next = opened.set->Retire(1);
+  EXPECT_EQ(next.lsn, opened.set->log(1).end());
+  EXPECT_GE(next.lsn, end);
+  EXPECT_GT(next.sequence, opened.set->manifest().shards[1].incrs.back().sequence);
+  fs.SetBytes("/appendonlydir/manifest", "another's");
+  EXPECT_TRUE(absl::IsCancelled(opened.set->MarkOff()));
+  EXPECT_TRUE(absl::IsCancelled(opened.set->ListReigns({1, 1})));
+  EXPECT_EQ(fs.Bytes("/appendonlydir/manifest"), "another's");
+}
+
 TEST(LogSet, ManyReignsAreTrimmedToTheNewest) {
   FaultFileSystem fs;
   { ASSERT_TRUE(OpenSet(TestOptions(&fs, 1)).status.ok()); }

@@ -21,7 +21,7 @@ constexpr size_t kRetired = 2;
 }  // namespace
 
 LogSwitch::LogSwitch(const DataSetOptions& options, std::unique_ptr<LogSet> logs)
-    : options_(options), shards_(logs != nullptr ? logs->shard_count() : options.shards), starts_(shards_, 0) {
+    : options_(options), shards_(logs != nullptr ? logs->shard_count() : options.shards), starts_(shards_) {
   if (logs == nullptr) return;
   Adopt(std::move(logs));
   logged_ = true;
@@ -52,7 +52,7 @@ std::shared_ptr<LogSet> LogSwitch::logs() const {
 
 Lsn LogSwitch::EndOfLast(uint32_t shard) const {
   const std::lock_guard lock(mutex_);
-  return starts_[shard];
+  return starts_[shard].lsn;
 }
 
 void LogSwitch::Adopt(std::unique_ptr<LogSet> logs) {
@@ -64,7 +64,7 @@ void LogSwitch::Adopt(std::unique_ptr<LogSet> logs) {
 void LogSwitch::Retire() {
   decltype(retired_) dropped;
   const std::lock_guard lock(mutex_);
-  for (uint32_t i = 0; i < shards_; ++i) starts_[i] = logs_->log(i).end();
+  for (uint32_t i = 0; i < shards_; ++i) starts_[i] = logs_->Retire(i);
   retired_.emplace_back(std::move(for_saver_), std::move(logs_));
   while (retired_.size() > kRetired) {
     dropped.push_back(std::move(retired_.front()));
@@ -119,6 +119,28 @@ void LogSwitch::Main() {
   }
 }
 
+absl::Status LogSwitch::BeginSwitch() {
+  switching_.store(true, std::memory_order_release);
+  struct Question {
+    explicit Question(uint32_t shards) : answers(shards) {}
+    std::latch answers;
+    std::atomic<bool> whole{true};
+  };
+  const auto question = std::make_shared<Question>(shards_);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    run_on_shard_(i, [question](Shard& shard) {
+      if (shard.loading()) question->whole.store(false);
+      question->answers.count_down();
+    });
+  }
+  question->answers.wait();
+  if (question->whole.load()) return absl::OkStatus();
+  EndSwitch();
+  // Logs that have begun and ended meanwhile are not what the shard gets, and a start that finds the old log marked as
+  // off would be left without either.
+  return absl::FailedPreconditionError("the node is being synchronized with its primary; ask again after that");
+}
+
 // ---- On ------------------------------------------------------------------------------------------------------------
 
 void LogSwitch::OnProgress(uint32_t shard) {
@@ -134,6 +156,7 @@ void LogSwitch::RunOn(const Task& task) {
   const DataSet::SwitchCallbacks& callbacks = task.callbacks;
   bool told = false;
   const auto fail = [&](const absl::Status& status) {
+    EndSwitch();
     if (!told && callbacks.begun) callbacks.begun(status);
     if (callbacks.ended) callbacks.ended(status);
   };
@@ -142,19 +165,21 @@ void LogSwitch::RunOn(const Task& task) {
     if (callbacks.ended) callbacks.ended(absl::OkStatus());
     return;
   }
+  if (absl::Status status = BeginSwitch(); !status.ok()) return fail(status);
   DataSetOptions options = options_;
   options.append_only = true;
   options.shards = shards_;
   options.fsync = *task.on;
   options.on_progress = [this](uint32_t shard) { OnProgress(shard); };
-  std::vector<Lsn> starts = starts_;
-  for (uint32_t i = 0; i < shards_ && floor_; ++i) starts[i] = std::max(starts[i], floor_(i));
+  std::vector<LogStart> starts = starts_;
+  for (uint32_t i = 0; i < shards_ && floor_; ++i) starts[i].lsn = std::max(starts[i].lsn, floor_(i));
   absl::StatusOr<std::unique_ptr<LogSet>> made = LogSet::OpenAside(options, starts);
   if (!made.ok()) return fail(made.status());
   Adopt(*std::move(made));
   absl::Status status = WriteBases(callbacks, &told);
   if (status.ok()) {
     logged_.store(true, std::memory_order_release);
+    EndSwitch();
     if (callbacks.ended) callbacks.ended(absl::OkStatus());
     return;
   }
@@ -193,22 +218,26 @@ absl::Status LogSwitch::WriteBases(const DataSet::SwitchCallbacks& callbacks, bo
 void LogSwitch::RunOff(const Task& task) {
   const std::shared_ptr<LogSet> logs = this->logs();
   absl::Status status;
-  if (logs != nullptr && logs->aside()) {
-    // What is in its place is not what it says, and a start must not be left without either.
-    status = absl::FailedPreconditionError("the node is being synchronized with its primary; ask again after that");
-  } else if (logs != nullptr) {
-    status = logs->MarkOff();
-    if (status.ok()) {
-      saver_->ForgetLogs();
-      DetachShards();
-      KillPoint("switch.detached");
-      logged_.store(false, std::memory_order_release);
-      const absl::Status closed = logs->Close();
-      if (!closed.ok()) LOG(ERROR) << "the log is off; what was appended last is not in it: " << closed.message();
-      Retire();
-    }
+  if (logs != nullptr) status = BeginSwitch();
+  if (logs != nullptr && status.ok()) {
+    status = TurnOffNow(logs.get());
+    EndSwitch();
   }
   if (task.callbacks.ended) task.callbacks.ended(status);
+}
+
+absl::Status LogSwitch::TurnOffNow(LogSet* logs) {
+  // Inherited, and not in its place though all shards are whole.
+  if (logs->aside()) return absl::FailedPreconditionError("the log has not taken its place yet; ask again");
+  if (absl::Status status = logs->MarkOff(); !status.ok()) return status;
+  saver_->ForgetLogs();
+  DetachShards();
+  KillPoint("switch.detached");
+  logged_.store(false, std::memory_order_release);
+  const absl::Status closed = logs->Close();
+  if (!closed.ok()) LOG(ERROR) << "the log is off; what was appended last is not in it: " << closed.message();
+  Retire();
+  return absl::OkStatus();
 }
 
 void LogSwitch::DetachShards() {

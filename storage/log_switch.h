@@ -49,6 +49,9 @@ class LogSwitch {
     return logs != nullptr && !logs->aside();
   }
 
+  // No shard is replaced meanwhile: whoever would asks this, on the shard's thread. Any thread.
+  bool switching() const { return switching_.load(std::memory_order_acquire); }
+
   // The newest logs, those being switched on included; null: off.
   std::shared_ptr<LogSet> logs() const;
   // What the saver starts with.
@@ -63,6 +66,11 @@ class LogSwitch {
   void Main();
   void RunOn(const Task& task);
   void RunOff(const Task& task);
+  // FailedPrecondition, and nothing is switched, while a shard is being replaced or was not to its end. Else none will
+  // be until EndSwitch.
+  absl::Status BeginSwitch();
+  void EndSwitch() { switching_.store(false, std::memory_order_release); }
+  absl::Status TurnOffNow(LogSet* logs);
   // The first rewrite, to its end.
   absl::Status WriteBases(const DataSet::SwitchCallbacks& callbacks, bool* told);
   void OnProgress(uint32_t shard);
@@ -76,8 +84,9 @@ class LogSwitch {
   SaverImpl* saver_ = nullptr;
   DataSet::RunOnShard run_on_shard_;
   std::atomic<bool> logged_{false};
+  std::atomic<bool> switching_{false};
   std::function<Lsn(uint32_t shard)> floor_;
-  std::vector<Lsn> starts_;  // where the next logs go on
+  std::vector<LogStart> starts_;  // where the next logs go on: in files of other names than any before them had
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

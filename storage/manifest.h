@@ -22,6 +22,12 @@ inline constexpr uint32_t kMaxDatabases = 65535;  // a record has 16 bits for it
 inline constexpr size_t kMaxIncrFiles = 1024;     // of one shard
 inline constexpr uint64_t kMaxManifestSize = 256u << 20;
 
+// Where a shard's log starts, and the sequence of its first file.
+struct LogStart {
+  Lsn lsn = 0;
+  uint64_t sequence = 1;
+};
+
 struct Manifest {
   // How the number of shards was chosen.
   enum class Chosen : uint8_t { kConfigured, kDefaulted, kInherited };

@@ -42,7 +42,13 @@ absl::Status ManifestStore::Settle() {
   return Write(&manifest_);
 }
 
+void ManifestStore::End() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ended_ = true;
+}
+
 absl::Status ManifestStore::Write(Manifest* next) {
+  if (ended_) return absl::CancelledError("the log has been switched off");
   next->sequence = written_sequence_ + 1;
   const std::string path = JoinPath(dir_, kManifestName);
   const std::string aside = path + ".tmp";

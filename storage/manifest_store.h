@@ -36,6 +36,9 @@ class ManifestStore {
   // The folder is called `dir` from now on: its file is looked for there.
   void Moved(std::string dir);
 
+  // Nothing is written from now on, edits fail: another's manifest may stand there.
+  void End();
+
   // A sequence for a new file of this shard: above every one that the manifest lists and every one handed out.
   uint64_t NextSequence(uint32_t shard);
 
@@ -47,7 +50,7 @@ class ManifestStore {
   std::string dir_;
   Manifest manifest_;
   uint64_t written_sequence_;  // the highest that may be in the file
-  bool settled_ = true;
+  bool settled_ = true, ended_ = false;
   std::vector<uint64_t> handed_out_;  // by shard
 };
 

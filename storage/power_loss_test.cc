@@ -6,18 +6,14 @@
 
 #include "gtest/gtest.h"
 #include "storage/log_testing.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
 
 using Op = FaultFileSystem::Op;
 
-// Sanitizers look at the same code, only slower.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint64_t kSeeds = 2;
-#else
-constexpr uint64_t kSeeds = 6;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 2 : 6;
 
 // One shard's appended records, over all lives of the data set, with their ends.
 struct Appended {

@@ -18,6 +18,7 @@
 #include "storage/reshape_testing.h"
 #include "storage/reshard.h"
 #include "storage/restore.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
@@ -29,11 +30,7 @@ using Op = FaultFileSystem::Op;
 using Files = std::map<std::string, std::string>;
 using Step = std::function<absl::Status(FileSystem*)>;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint64_t kSeeds = 1;
-#else
-constexpr uint64_t kSeeds = 3;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 1 : 3;
 
 // Whatever stands on the disk, by path.
 void Collect(FaultFileSystem* fs, const std::string& dir, Files* files) {

@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/log_testing.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
@@ -129,11 +130,7 @@ bool RotateUnderLoad(const Trial& trial) {
   return true;
 }
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint64_t kSteps = 24;
-#else
-constexpr uint64_t kSteps = 64;
-#endif
+constexpr uint64_t kSteps = kSanitized ? 24 : 64;
 
 // Two rotations take about thirty operations, between those of the load, whose number differs from run to run: so each
 // of the first ones is hit, and the last ones by chance.

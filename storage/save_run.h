@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ struct SaverEnv {
   DataSet::RunOnShard run_on_shard;
   SaverLogs* logs = nullptr;                    // null with appendonly no
   uint64_t changes = 0;                         // of the shards while they were loaded: as good as saved
+  std::optional<SaveStatus> before;             // of a saver that has ended: this one's begins there; else anew
   std::function<void(uint32_t shard)> on_room;  // its snapshot's budget has room again; may be null
   // Changed by tests only.
   std::chrono::milliseconds tick{100};

@@ -23,7 +23,11 @@ absl::Status Stopping() { return absl::FailedPreconditionError("the node is stop
 
 SaverImpl::SaverImpl(SaverEnv env, const SaveOptions& options)
     : env_(std::move(env)), logs_(env_.logs), changes_(std::make_shared<Changes>(env_.shards)) {
-  status_.last_save = WallClock();
+  if (env_.before.has_value()) {
+    status_ = *env_.before;
+  } else {
+    status_.last_save = WallClock();
+  }
   status_.changes_at_save = env_.changes;
   SetOptions(options);
   RemoveLeftovers(env_.fs, env_.dir);

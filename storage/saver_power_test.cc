@@ -13,6 +13,7 @@
 #include "storage/kill_point.h"
 #include "storage/log.h"
 #include "storage/saver_testing.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
@@ -25,11 +26,7 @@ using Op = FaultFileSystem::Op;
 constexpr uint32_t kShards = 2;
 constexpr int kKeys = 60;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint64_t kSeeds = 1;
-#else
-constexpr uint64_t kSeeds = 3;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 1 : 3;
 
 std::string KeyName(int i) { return "key:" + std::to_string(i); }
 

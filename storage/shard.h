@@ -228,6 +228,7 @@ class Shard {
   // Keys expired (lazily or actively) since start, or since this count was last reset.
   uint64_t expired_keys() const { return expired_keys_; }
   void ResetExpiredKeys() { expired_keys_ = 0; }
+  void AddExpiredKeys(uint64_t of_others) { expired_keys_ += of_others; }
   // Frees a bounded amount (about 0.1 ms of work) of what the background thread does not free; true if more is left.
   // Call when idle or from a timer. Tables need no housekeeping: they grow and shrink within the operations.
   bool Housekeep();

@@ -12,6 +12,8 @@ namespace {
 // What Next gives back at least, but at the end.
 constexpr size_t kPiece = size_t{64} << 10;
 
+absl::Status NoLog() { return absl::FailedPreconditionError("the shard has no log"); }
+
 }  // namespace
 
 SnapshotStream::SnapshotStream(Env env)
@@ -23,6 +25,9 @@ SnapshotStream::SnapshotStream(Env env)
   env_.run_on_shard(
       env_.shard, [queue = queue_, budget = budget_, begun = begun_, on_begin = env_.on_begin](Shard& shard) {
         const auto tell = [&shard, queue, begun, on_begin](absl::StatusOr<SnapshotStart> start) {
+          // Switched off while this one waited for another.
+          const bool too_late = start.ok() && shard.log() == nullptr;
+          if (too_late) start = NoLog();
           SaveQueue::Begun said;
           said.status = start.status();
           said.used_bytes = shard.used_bytes();
@@ -37,8 +42,9 @@ SnapshotStream::SnapshotStream(Env env)
             on_begin(shard, start.ok() ? absl::StatusOr<Lsn>(start->lsn) : absl::StatusOr<Lsn>(start.status()));
           }
           queue->Tell(shard.index(), std::move(said));
+          if (too_late) shard.CancelSnapshotOf(queue.get());
         };
-        if (shard.log() == nullptr) return tell(absl::FailedPreconditionError("the shard has no log"));
+        if (shard.log() == nullptr) return tell(NoLog());
         shard.QueueSnapshot({.budget = budget, .sink = queue}, tell);
       });
 }

@@ -4,18 +4,13 @@
 
 #include "gtest/gtest.h"
 #include "tests/crash/power_world.h"
+#include "tests/sanitized.h"
 
 namespace skein::storage {
 namespace {
 
-// Sanitizers look at the same code, only slower.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint64_t kSeeds = 1;
-constexpr uint64_t kStride = 7;
-#else
-constexpr uint64_t kSeeds = 3;
-constexpr uint64_t kStride = 1;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 1 : 3;
+constexpr uint64_t kStride = kSanitized ? 7 : 1;
 
 class Power : public testing::TestWithParam<std::tuple<uint32_t, AppendFsync, bool>> {
  protected:

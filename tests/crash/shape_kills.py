@@ -83,6 +83,8 @@ def _expect_one_or_the_other(pair, own):
         with pair.replica.client(timeout=30) as client:
             keys = client.call("DBSIZE")
             shards = int(resp.fields(client.call("INFO", "server"))["storage_shards"])
+        if _folders(pair.replica) != ["appendonlydir", "appendonlydir.lock"]:
+            raise Failure("a start leaves something behind: %s" % _folders(pair.replica))
     finally:
         os.kill(pair.primary.process.pid, signal.SIGCONT)
     old, new = shards == own and keys == OWN_KEYS, shards == pair.shards and keys >= BULK
