@@ -268,19 +268,18 @@ class LoopImpl final : public Loop {
   // Begins one in the log of each shard of this loop, 0: with the epoch behind its last; where each record ends.
   // `error` is set if a shard may not.
   std::vector<std::pair<uint32_t, storage::Lsn>> BeginReigns(uint64_t epoch, std::string* error);
+  // Its content is being replaced, or has been.
+  void OnShardReplaced(ShardHost& host);
   // Whether replies and promises rely on what its logs say to be durable: not while bases are being written.
   bool logged() const { return logged_; }
   void KickLogs();
+
   // rehost.cc
   // Nothing is appended any more, and the log has been closed: what waits for the shards is answered. False: something
   // is still under way.
   bool LeaveShards();
   // The node has other shards. All loops stand still until each has done this.
   void TakeShards();
-
-  // role.cc
-  // Its content is being replaced, or has been.
-  void OnShardReplaced(ShardHost& host);
 
   // deferred.cc
   uint64_t DeferReply(ClientSession& s);

@@ -62,6 +62,7 @@ bool Names(const std::vector<std::pair<std::string, std::string>>& pairs, std::s
 // What it says of the data set is what that is like.
 ConfigPtr WithShape(const Config& config, const storage::DataSet& data) {
   auto next = std::make_shared<Config>(config);
+  next->said_shape = ConfiguredShape(config);
   next->storage_shards = data.shard_count();
   next->databases = data.databases();
   return next;
@@ -201,6 +202,7 @@ void NodeImpl::BeginServing() {
 void NodeImpl::TakeData(std::unique_ptr<storage::DataSet>* data) {
   const std::lock_guard lock(swap_mutex_);
   data_.swap(*data);
+  data_->GoOnFrom(**data);
   const uint32_t count = data_->shard_count();
   shard_count_ = count;
   logs_ = std::vector<std::atomic<storage::Log*>>(count);
@@ -211,8 +213,9 @@ void NodeImpl::TakeData(std::unique_ptr<storage::DataSet>* data) {
 void NodeImpl::NoteShape() {
   const std::lock_guard<std::mutex> one_at_a_time(config_change_);
   const ConfigPtr now = config();
-  if (now->storage_shards != 0 && now->storage_shards != data_->shard_count()) {
-    LOG(WARNING) << "storage-shards " << now->storage_shards << " gives way to the primary's " << data_->shard_count()
+  const uint32_t said = ConfiguredShape(*now).shards;
+  if (said != 0 && said != data_->shard_count()) {
+    LOG(WARNING) << "storage-shards " << said << " gives way to the primary's " << data_->shard_count()
                  << ", which the data set has inherited";
   }
   Spread(WithShape(*now, *data_));

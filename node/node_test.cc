@@ -319,8 +319,7 @@ TEST_P(NodeShapes, RedirectionsAreDecidedWhereTheShardIs) {
       ASSERT_EQ(c->Ask({"SET", a, "1"}), "+OK\r\n");
       node.bus().Change([&](bus::Topology* t) {
         t->nodes.resize(2);
-        t->nodes[1].id = std::string(40, 'b');
-        t->nodes[1].ip = "10.0.0.2";
+        t->nodes[1].SetIdentity({.id = std::string(40, 'b'), .ip = "10.0.0.2"});
         t->nodes[1].port = 7001;
         t->migrating = {{slot, std::string(40, 'b')}};
       });

@@ -244,8 +244,7 @@ TEST_P(Publishing, KeyspaceNotifications) {
 
 void WithAnotherNode(bus::Topology* t) {
   t->nodes.resize(2);
-  t->nodes[1].id = std::string(40, 'b');
-  t->nodes[1].ip = "10.0.0.2";
+  t->nodes[1].SetIdentity({.id = std::string(40, 'b'), .ip = "10.0.0.2"});
   t->nodes[1].port = 7002;
 }
 

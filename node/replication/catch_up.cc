@@ -11,16 +11,11 @@
 #include "storage/kill_point.h"
 
 namespace skein::node {
-namespace {
-
-int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
-
-}  // namespace
 
 CatchUp::CatchUp(NodeImpl* node, std::function<void()> begin) : node_(node), begin_(std::move(begin)) {}
 
 void CatchUp::OnTopology(const bus::Topology& topology) {
-  id_ = topology.me().id;
+  id_ = topology.me().id();
   const Step step = step_.load();
   if ((step != Step::kWait && step != Step::kAsk) || node_->control().reshaping()) return;
   std::vector<Upstream> peers;
@@ -30,10 +25,10 @@ void CatchUp::OnTopology(const bus::Topology& topology) {
     }
   }
   if (step == Step::kAsk && peers == peers_) return;
-  if (step == Step::kWait) deadline_ms_ = MonoMs() + node_->config()->cluster_node_timeout;
+  if (step == Step::kWait) deadline_ms_ = ReadMonoMs() + node_->config()->cluster_node_timeout;
   if (!peers.empty()) {
     LOG(INFO) << "asking the " << peers.size() << " replicas of this primary whether they know more than its log; for "
-              << (deadline_ms_ - MonoMs()) << " ms at most";
+              << (deadline_ms_ - ReadMonoMs()) << " ms at most";
   }
   Ask(std::move(peers));
 }
@@ -108,7 +103,7 @@ void CatchUp::OnOtherShape(uint64_t turn, DataShape shape) {
 
 void CatchUp::AskAgain() {
   if (step_.load() != Step::kAsk) return;
-  deadline_ms_ = MonoMs() + node_->config()->cluster_node_timeout;
+  deadline_ms_ = ReadMonoMs() + node_->config()->cluster_node_timeout;
   Ask(peers_);
 }
 
@@ -125,7 +120,7 @@ void CatchUp::Fetch() {
                  << " knows more than this primary, whose log ends at LSN " << node_->ShardEnd(shard)
                  << ": fetching its log up to LSN " << source->end;
   }
-  linked_ms_ = MonoMs();
+  linked_ms_ = ReadMonoMs();
   for (uint32_t i = 0; i < node_->loop_count(); ++i) {
     node_->Post(i, [from](LoopImpl& loop) { loop.replication().Fetch(from); });
   }
@@ -143,7 +138,7 @@ bool CatchUp::Fetched() const {
 
 void CatchUp::Tick() {
   const Step step = step_.load();
-  const int64_t now = MonoMs(), timeout = node_->config()->cluster_node_timeout;
+  const int64_t now = ReadMonoMs(), timeout = node_->config()->cluster_node_timeout;
   if (step == Step::kFetch) {
     if (Fetched()) {
       LOG(INFO) << "this primary has what its replicas knew";

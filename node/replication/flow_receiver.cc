@@ -28,6 +28,7 @@ constexpr int64_t kAckMs = 100, kIdleAckMs = 1000;
 constexpr uint64_t kMaxRecord = uint64_t{4} << 30;
 // How soon it comes again to a primary that is there, and not yet ready.
 constexpr int64_t kReadyPauseMs = 200;
+constexpr std::string_view kSwitched = "the log has been switched on or off; a full synchronization is next";
 
 }  // namespace
 
@@ -96,9 +97,17 @@ void FlowReceiver::Disconnect() {
   rest_ = std::string();
   rest_needs_ = 0;
   waits_ = fed_ = false;
+  log_ = nullptr;
   acked_ = asked_ = AckPayload();
   step_ = Step::kPause;
 }
+
+void FlowReceiver::NoteLog() {
+  log_ = host_->log();
+  end_ = log_->end();
+}
+
+bool FlowReceiver::Follows() const { return log_ != nullptr && host_->log() == log_ && log_->end() == end_; }
 
 void FlowReceiver::Fail(std::string_view why, FlowDial::Reason reason) {
   {
@@ -118,6 +127,13 @@ void FlowReceiver::Fail(std::string_view why, FlowDial::Reason reason) {
 }
 
 void FlowReceiver::Dial() {
+  // A full synchronization is next, which does not begin before that has ended. Only a data set on disk has flows.
+  const storage::Flows* const flows = loop_->node().data().flows();
+  if (flows != nullptr && flows->switching()) {
+    step_ = Step::kPause;
+    next_ms_ = loop_->now_mono_ms() + kReadyPauseMs;
+    return;
+  }
   heard_ms_ = loop_->now_mono_ms();
   step_ = Step::kDial;
   dial_ = std::make_unique<FlowDial>(
@@ -129,12 +145,13 @@ void FlowReceiver::Dial() {
   dial_->Start();
 }
 
-LogsyncRequest FlowReceiver::Request() const {
+LogsyncRequest FlowReceiver::Request() {
   LogsyncRequest r = loop_->node().control().Request(host_->index);
   const storage::Log* const log = host_->log();
   if (log == nullptr || host_->shard->loading() || anew_) {
     r.kind = LogsyncRequest::Kind::kPart;
   } else {
+    NoteLog();
     r.end = log->end();
     r.history = log->history();
   }
@@ -163,6 +180,7 @@ void FlowReceiver::OnAnswered(FlowDial::Answered answered) {
   if (!watch_.Open(loop_->uv(), channel_->fd(), [this](int events) { OnReady(events); })) {
     return Fail("its descriptor cannot be watched");
   }
+  if (answer.kind == LogsyncAnswer::Kind::kContinue && !Follows()) return Fail(kSwitched);
   in_.Append(answered.rest);
   step_ = Step::kStream;
   pause_ms_ = 0;
@@ -318,8 +336,11 @@ bool FlowReceiver::OnFrame(const Frame& frame) {
 }
 
 bool FlowReceiver::OnRecords(storage::Lsn lsn, std::string_view bytes) {
-  storage::Log* const log = host_->log();
-  const storage::Lsn expected = log->end() + rest_.size();
+  if (!Follows()) {
+    Fail(kSwitched);
+    return false;
+  }
+  const storage::Lsn expected = end_ + rest_.size();
   if (lsn != expected) {
     Fail("records from LSN " + std::to_string(lsn) + ", and not from " + std::to_string(expected));
     return false;
@@ -358,81 +379,12 @@ bool FlowReceiver::Apply(std::string_view records) {
     return false;
   }
   host_->dirty = true;
-  host_->whole = host_->log()->end();
+  host_->whole = end_ = host_->log()->end();
   storage::KillPoint("follow.records-taken");
   return true;
 }
 
-void FlowReceiver::Part(storage::Lsn lsn) {
-  Disconnect();
-  storage::Log* const log = host_->log();
-  if (log == nullptr || lsn >= log->end()) return Fail("it says that the logs part where this one has nothing");
-  LOG(WARNING) << "shard " << host_->index << ": " << upstream_.host << ":" << upstream_.port
-               << " has other records from LSN " << lsn << " on; the " << log->end() - lsn
-               << " bytes that this log has there leave it";
-  storage::KillPoint("follow.parted");
-  step_ = Step::kCut;
-  SetState(FlowState::kSync);
-  log->Kick();
-  loop_->node().data().flows()->SetLostRecordsAside(
-      host_->index, lsn, log->end(),
-      [node = &loop_->node(), index = loop_->index(), id = id_, attempt = attempt_,
-       lsn](const absl::StatusOr<storage::LostRecords>& lost) {
-        node->Post(index, [id, attempt, lsn, lost](LoopImpl& loop) {
-          if (FlowReceiver* const r = loop.replication().FindReceiver(id)) r->OnSetAside(attempt, lsn, lost);
-        });
-      });
-}
-
-void FlowReceiver::OnSetAside(uint64_t attempt, storage::Lsn lsn, const absl::StatusOr<storage::LostRecords>& lost) {
-  loop_->FreshenClock();
-  if (attempt != attempt_ || step_ != Step::kCut) return;
-  if (!lost.ok()) return Fail("what this log alone has cannot be kept aside: " + std::string(TextOf(lost.status())));
-  if (lost->records == 0 && lost->bytes_gone == 0) {
-    LOG(INFO) << "shard " << host_->index << ": no data is among these " << lost->bytes << " bytes";
-  } else {
-    status_->lost_records.fetch_add(lost->records);
-    status_->lost_bytes.fetch_add(lost->bytes);
-    LOG(WARNING) << "shard " << host_->index << ": " << lost->records << " records, " << lost->bytes
-                 << " bytes, are lost "
-                 << (lost->path.empty() ? std::string("(no file holds them any more)") : "and kept in " + lost->path);
-  }
-  storage::KillPoint("follow.set-aside");
-  Cut(lsn);
-}
-
-void FlowReceiver::Cut(storage::Lsn lsn) {
-  const absl::Status begun = loop_->node().data().flows()->CutTo(
-      host_->shard, lsn, [id = id_, attempt = attempt_, lsn](const absl::Status& status) {
-        LoopImpl* const loop = LoopImpl::Current();
-        FlowReceiver* const r = loop->replication().FindReceiver(id);
-        if (r != nullptr) r->OnCut(attempt, lsn, status);
-      });
-  if (begun.ok()) {
-    status_->whole.store(false);
-    return loop_->OnShardReplaced(*host_);
-  }
-  LOG(INFO) << "shard " << host_->index << ": the log cannot be cut at LSN " << lsn << ": " << begun.message();
-  anew_ = true;
-  Fail("its log has other records; a full synchronization is next");
-}
-
-void FlowReceiver::OnCut(uint64_t attempt, storage::Lsn lsn, const absl::Status& status) {
-  loop_->FreshenClock();
-  loop_->OnShardReplaced(*host_);
-  const bool whole = host_->log() != nullptr && !host_->shard->loading();
-  status_->whole.store(whole);
-  loop_->node().OnFlowChanged();
-  if (attempt != attempt_ || step_ != Step::kCut) return;
-  if (!status.ok()) return Fail("the log could not be cut: " + std::string(TextOf(status)));
-  LOG(INFO) << "shard " << host_->index << ": the log has been cut at LSN " << lsn;
-  storage::KillPoint("follow.cut");
-  step_ = Step::kPause;
-  Dial();
-}
-
 void FlowReceiver::BeginReload() {
-  anew_ = false;
   LOG(INFO) << "shard " << host_->index << ": full synchronization with " << upstream_.host << ":" << upstream_.port;
   storage::ShardReload::Callbacks callbacks;
   callbacks.on_room = [this] {
@@ -441,8 +393,12 @@ void FlowReceiver::BeginReload() {
     Resume();
   };
   callbacks.done = [this](const absl::StatusOr<storage::Lsn>& lsn) { OnReloaded(lsn); };
+  absl::StatusOr<std::unique_ptr<storage::ShardReload>> begun =
+      loop_->node().data().flows()->BeginReload(host_->shard, std::move(callbacks));
+  if (!begun.ok()) return Fail(TextOf(begun.status()), FlowDial::Reason::kNotReady);
+  reload_ = *std::move(begun);
+  anew_ = false;
   status_->whole.store(false);
-  reload_ = loop_->node().data().flows()->BeginReload(host_->shard, std::move(callbacks));
   storage::KillPoint("follow.base-begun");
   SetState(FlowState::kSync);
   loop_->OnShardReplaced(*host_);
@@ -457,6 +413,7 @@ void FlowReceiver::OnReloaded(const absl::StatusOr<storage::Lsn>& lsn) {
   loop_->replication().DestroyLater(std::move(reload_));
   fed_ = waits_ = false;
   status_->whole.store(true);
+  NoteLog();
   loop_->OnShardReplaced(*host_);
   SetState(FlowState::kConnected);
   Resume();
@@ -484,14 +441,14 @@ void FlowReceiver::OnDurable() {
 }
 
 AckPayload FlowReceiver::Position() const {
-  const storage::Log& log = *host_->log();
-  return {log.end(), loop_->config().appendonly && !loop_->logged() ? 0 : log.durable()};
+  if (!Follows()) return {};
+  return {end_, loop_->config().appendonly && !loop_->logged() ? 0 : log_->durable()};
 }
 
 void FlowReceiver::Acknowledge(bool now) {
   if (step_ != Step::kStream) return;
   // While it is filled it has nothing, but it is there.
-  const AckPayload ack = reload_ == nullptr && host_->log() != nullptr ? Position() : AckPayload();
+  const AckPayload ack = Position();
   const bool asked = (asked_.received != 0 && ack.received >= asked_.received && acked_.received < asked_.received) ||
                      (asked_.durable != 0 && ack.durable >= asked_.durable && acked_.durable < asked_.durable);
   if (!now && !asked) return;
@@ -515,7 +472,8 @@ void FlowReceiver::Tick() {
   }
   if (waits_) OnProgress();
   if (channel_ == nullptr || step_ != Step::kStream) return;
-  const bool news = reload_ == nullptr && host_->log() != nullptr && acked_ != Position();
+  if (reload_ == nullptr && !Follows()) return Fail(kSwitched);
+  const bool news = reload_ == nullptr && acked_ != Position();
   if (now - acked_ms_ >= (news ? kAckMs : kIdleAckMs)) Acknowledge(/*now=*/true);
 }
 

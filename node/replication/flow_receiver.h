@@ -75,7 +75,7 @@ class FlowReceiver {
   enum class Step : uint8_t { kPause, kDial, kStream, kCut };
 
   void Dial();
-  LogsyncRequest Request() const;
+  LogsyncRequest Request();
   void OnAnswered(FlowDial::Answered answered);
   // The primary's data set has other numbers than this node's.
   void OnShape(const LogsyncAnswer& answer);
@@ -83,6 +83,8 @@ class FlowReceiver {
   // Gives the connection up and tries again later.
   void Fail(std::string_view why, FlowDial::Reason reason = FlowDial::Reason::kOther);
   void Disconnect();
+  // Records are appended to the shard's log from here on.
+  void NoteLog();
   void SetState(FlowState state);
 
   void Queue(std::string_view bytes);
@@ -99,7 +101,9 @@ class FlowReceiver {
   // The log parts from the primary's at `lsn`: what is beyond is kept aside, then cut.
   void Part(storage::Lsn lsn);
   void Cut(storage::Lsn lsn);
-  // How far this replica is; durable is what a start would find.
+  // Whether the log is the one, and ends where this flow has brought it: it may have been switched on or off since.
+  bool Follows() const;
+  // How far this replica is; durable is what a start would find. Nothing unless it follows.
   AckPayload Position() const;
   void Acknowledge(bool now);
 
@@ -125,6 +129,8 @@ class FlowReceiver {
   uint64_t rest_needs_ = 0;  // bytes of it before it is worth another look
   bool waits_ = false;       // for room, or for the reload: nothing is read
   std::unique_ptr<storage::ShardReload> reload_;
+  const storage::Log* log_ = nullptr;  // what records are appended to, and how far they have been
+  storage::Lsn end_ = 0;
   bool fed_ = false;        // the whole base
   bool anew_ = false;       // only a full synchronization helps
   uint64_t client_id_ = 0;  // of the connection

@@ -23,6 +23,7 @@ constexpr uint64_t kFrameBytes = 256u << 10, kSendBytes = 1u << 20;
 constexpr size_t kPieces = 8;
 // A replica sends acknowledgements and nothing else.
 constexpr size_t kMaxInput = kFrameHeaderSize + kMaxEndText;
+constexpr std::string_view kSwitched = "the log has been switched on or off";
 
 }  // namespace
 
@@ -83,6 +84,7 @@ void FlowSender::Start() {
   if (log == nullptr || host_->shard->loading() || asks_only) {
     return Refuse("LOADING the shard is being synchronized with its own primary, or has no log; try again");
   }
+  log_ = log;
   const Config& config = loop_->config();
   log->KeepBacklog(config.repl_backlog_size);
   // What has been appended is in the backlog from here on.
@@ -181,6 +183,8 @@ void FlowSender::Feed(bool records, storage::Lsn from, storage::Lsn to, std::str
 
 void FlowSender::OnSnapshotBegun(storage::Lsn lsn) {
   if (closed_) return;
+  // While the snapshot waited for another one.
+  if (host_->log() != log_) return Close(kSwitched);
   storage::KillPoint("flow.base-begun");
   seat_.SetStage(AckBoard::Stage::kSending);
   host_->log()->Kick();
@@ -200,6 +204,7 @@ void FlowSender::OnFed(absl::StatusOr<storage::Lsn> reached) {
     return FullSync();
   }
   if (!reached.ok()) return Close(TextOf(reached.status()));
+  if (host_->log() != log_) return Close(kSwitched);
   if (from_ != 0 && !rerun_) {
     LOG(INFO) << "replica " << flow_.addr << ", shard " << host_->index << ": partial resynchronization from LSN "
               << from_ << ", out of the files up to " << *reached;
@@ -243,6 +248,7 @@ bool FlowSender::drained() const {
 
 void FlowSender::Send() {
   if (!online_ || closed_) return;
+  if (host_->log() != log_) return Close(kSwitched);
   if (cursor_->detached()) return Close("the log keeps no backlog any more");
   KeepLimit();
   if (blocked_ || closed_) return;
@@ -429,7 +435,7 @@ void FlowSender::Tick() {
   const Config& config = loop_->config();
   const int64_t now = loop_->now_mono_ms();
   if (lent_) return KeepLimit();
-  if (host_->log() == nullptr || cursor_->detached()) return Close("the shard is being replaced");
+  if (host_->log() != log_ || cursor_->detached()) return Close("the shard is being replaced, or its log switched");
   int64_t period = int64_t{config.repl_ping_replica_period} * 1000;
   if (config.cluster_enabled) period = std::clamp<int64_t>(config.cluster_node_timeout / 4, 50, period);
   if (now - sent_ms_ >= period && later_.empty()) {

@@ -115,6 +115,7 @@ class FlowSender {
   bool rerun_ = false;
   storage::Lsn rerun_from_ = 0;
 
+  const storage::Log* log_ = nullptr;  // whose records it sends
   std::unique_ptr<storage::Backlog::Cursor> cursor_;
   std::string pending_;  // goes out before the open frame's bytes
   size_t pending_sent_ = 0;

@@ -13,13 +13,6 @@
 #include "storage/kill_point.h"
 
 namespace skein::node {
-namespace {
-
-constexpr int64_t kBeginAgainMs = 1000;
-
-int64_t MonoMs() { return ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000; }
-
-}  // namespace
 
 ReplicaControl::ReplicaControl(NodeImpl* node, bool following, bool asks)
     : node_(node),
@@ -66,7 +59,7 @@ void ReplicaControl::DoFollow(const Upstream& upstream) {
   const uint64_t turn = ++turn_;
   EndPromotion(absl::AbortedError("it follows another node instead"));
   for (uint32_t i = 0; i < node_->shard_count(); ++i) {
-    status_[i].down_since_ms.store(MonoMs());
+    status_[i].down_since_ms.store(ReadMonoMs());
     status_[i].heard_ms.store(-1);  // of this one
   }
   guard_.replica = true;
@@ -95,61 +88,6 @@ void ReplicaControl::Link(uint64_t turn) {
   });
 }
 
-// ---- Its primary's number of shards --------------------------------------------------------------------------------
-
-void ReplicaControl::OnOtherShape(const Upstream& upstream, DataShape shape) {
-  node_->Post(0, [this, upstream, shape](LoopImpl&) {
-    if (!following() || promotion_ != nullptr || upstream_ != upstream) return;
-    const DataShape mine{node_->shard_count(), node_->config()->databases};
-    const DataShape next{shape.shards, std::max(shape.databases, mine.databases)};
-    if (next == mine) return;
-    LOG(INFO) << "the data set here has " << mine.shards << " shards and " << mine.databases << " databases, that of "
-              << upstream.host << ":" << upstream.port << " " << shape.shards << " and " << shape.databases;
-    Reshape(next);
-  });
-}
-
-bool ReplicaControl::Reshape(DataShape shape) {
-  if (reshaping_.load() || stopping_.load() || MonoMs() < reshape_again_ms_) return false;
-  if (shape.shards != 1 && !node_->config()->cluster_enabled) return false;
-  reshaping_.store(true);
-  ++turn_;
-  UpdateGuard();
-  OnLoops(
-      [this](LoopImpl& loop) {
-        loop.replication().Leave("this node takes over another number of shards");
-        for (const ShardHost* host : loop.own_hosts()) status_[host->index].whole.store(false);
-      },
-      [this, shape] {
-        shape_change_.Begin(shape, [this](const absl::Status& status) {
-          node_->Post(0, [this, status](LoopImpl&) { OnReshaped(status); });
-        });
-      });
-  return true;
-}
-
-void ReplicaControl::OnShapeTaken() {
-  const std::lock_guard<std::mutex> lock(status_mutex_);
-  board_ = std::make_unique<AckBoard>(node_->shard_count());
-  statuses_ = node_->shard_count();
-  status_ = std::make_unique<FlowStatus[]>(statuses_);
-  for (uint32_t i = 0; i < statuses_; ++i) {
-    status_[i].whole.store(false);
-    status_[i].down_since_ms.store(MonoMs());
-  }
-}
-
-void ReplicaControl::OnReshaped(const absl::Status& status) {
-  if (!status.ok()) {
-    LOG(ERROR) << "this node cannot take over its primary's number of shards: " << status.message();
-    reshape_again_ms_ = MonoMs() + kBeginAgainMs;
-  }
-  reshaping_.store(false);
-  UpdateGuard();
-  if (catching_up()) return catch_up_->AskAgain();
-  if (upstream_) Link(turn_);
-}
-
 void ReplicaControl::DialAll(uint64_t turn) {
   backlogs_ = true;
   OnLoops(
@@ -174,18 +112,18 @@ void ReplicaControl::OnTopology(const bus::TopologyPtr& topology) {
   if (me.primary_index >= topology->nodes.size()) return;
   const bus::TopologyNode& primary = topology->nodes[me.primary_index];
   const std::optional<Upstream> upstream = UpstreamOf(primary);
-  if (!upstream || primary.id == me.id) return;
+  if (!upstream || primary.id() == me.id()) return;
   // While it is taking over it follows nobody, whatever the older topologies say.
   if (promotion_ != nullptr) return;
   // Nor after that, as long as these do not know of it.
-  if (primary.id == left_ && primary.config_epoch <= epoch_) return;
+  if (primary.id() == left_ && primary.config_epoch <= epoch_) return;
   DoFollow(*upstream);
 }
 
 std::optional<Upstream> ReplicaControl::UpstreamOf(const bus::TopologyNode& node) const {
-  if (node.ip.empty()) return std::nullopt;
+  if (node.ip().empty()) return std::nullopt;
   const bool tls = (node_->config()->tls_replication && node.tls_port != 0) || node.port == 0;
-  return Upstream{node.ip, tls ? node.tls_port : node.port, tls, node.id};
+  return Upstream{node.ip(), tls ? node.tls_port : node.port, tls, node.id()};
 }
 
 std::optional<std::string> ReplicaControl::follows_id() const {
@@ -247,7 +185,7 @@ void ReplicaControl::DoPromote(uint64_t epoch, Done done) {
   // Nothing of what it does, following above all, changes for a promotion that cannot be.
   if (absl::Status whole = CheckWhole(); !whole.ok()) {
     LOG(ERROR) << "this node cannot become a primary: " << whole.message();
-    begin_again_ms_ = MonoMs() + kBeginAgainMs;
+    begin_again_ms_ = ReadMonoMs() + kBeginAgainMs;
     if (done) done(whole);
     return;
   }
@@ -294,7 +232,7 @@ void ReplicaControl::Promoted(uint64_t turn, const absl::Status& status) {
   if (!status.ok()) {
     LOG(ERROR) << "this node cannot become a primary: " << status.message();
     left_.clear();
-    begin_again_ms_ = MonoMs() + kBeginAgainMs;
+    begin_again_ms_ = ReadMonoMs() + kBeginAgainMs;
     return EndPromotion(status);
   }
   storage::KillPoint("reign.durable");
@@ -352,7 +290,7 @@ void ReplicaControl::UpdateGuard() {
     }
   } else if (config->min_replicas_to_write != 0 && config->min_replicas_max_lag != 0) {
     guard.few_replicas =
-        board_->CountSince(MonoMs() - int64_t{config->min_replicas_max_lag} * 1000) < config->min_replicas_to_write;
+        board_->CountSince(ReadMonoMs() - int64_t{config->min_replicas_max_lag} * 1000) < config->min_replicas_to_write;
   }
   if (guard == guard_) return;
   const bool whole_now = guard_.loading && !guard.loading;
@@ -369,7 +307,7 @@ void ReplicaControl::Tick() {
   if (catching_up()) {
     catch_up_->Tick();
     // A disk that was full, say.
-    if (catch_up_->begins() && promotion_ == nullptr && MonoMs() >= begin_again_ms_) DoPromote(0, nullptr);
+    if (catch_up_->begins() && promotion_ == nullptr && ReadMonoMs() >= begin_again_ms_) DoPromote(0, nullptr);
   }
   UpdateGuard();
   TendBacklogs();
@@ -377,7 +315,7 @@ void ReplicaControl::Tick() {
 
 // What is kept for replicas goes when none has been there for long.
 void ReplicaControl::TendBacklogs() {
-  const int64_t now = MonoMs();
+  const int64_t now = ReadMonoMs();
   if (board_->any()) backlogs_ = true;
   if (!backlogs_ || following() || board_->any()) {
     no_replica_since_ms_ = now;
@@ -396,7 +334,7 @@ void ReplicaControl::TendBacklogs() {
 int64_t ReplicaControl::data_age_ms() const {
   if (!following()) return 0;
   int64_t oldest = 0;
-  const int64_t now = MonoMs();
+  const int64_t now = ReadMonoMs();
   const std::lock_guard<std::mutex> lock(status_mutex_);
   for (uint32_t i = 0; i < statuses_; ++i) {
     const int64_t heard = status_[i].heard_ms.load(std::memory_order_relaxed);
@@ -407,21 +345,6 @@ int64_t ReplicaControl::data_age_ms() const {
 }
 
 // ---- Commands -------------------------------------------------------------------------------------------------------
-
-// To a replica it is the announcement of a full synchronization: it empties itself for it. So not before this node
-// could begin one.
-void ReplicaControl::RefuseShape(Call& call, const LogsyncRequest& request, const std::string& proof) {
-  if (following() && !CheckWhole().ok()) return call.reply->Error("LOADING this node is being synchronized itself");
-  if (request.kind != LogsyncRequest::Kind::kAsk && !board_->Take(request.replica_id, request.ip, request.port, 0)) {
-    return call.reply->Error(fmt::format("ERR LOGSYNC: this node has {} replicas already", AckBoard::kMaxReplicas));
-  }
-  LogsyncAnswer answer;
-  answer.kind = LogsyncAnswer::Kind::kShape;
-  answer.primary_id = node_->replication_id();
-  answer.shards = node_->shard_count();
-  answer.databases = call.config->databases;
-  call.reply->Status(EncodeAnswer(answer) + (proof.empty() ? "" : " " + proof));
-}
 
 void ReplicaControl::BeginFlow(Call& call) {
   auto& session = static_cast<ClientSession&>(*call.session);
@@ -485,7 +408,7 @@ void ReplicaControl::BeginFlow(Call& call) {
         home.replication().Add(std::move(moving->flow), std::move(moving->seat), &counts_);
     });
   };
-  if (asks_only || node_->log(shard) != nullptr) return add();
+  if (asks_only || node_->data().logged()) return add();
   node_->data().flows()->StartMemoryLogs(following(), [add](const absl::Status& status) {
     if (status.ok()) return add();
     LOG(ERROR) << "no log in memory for replicas: " << status.message();

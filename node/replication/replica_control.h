@@ -100,6 +100,9 @@ class ReplicaControl final : public Replication {
   // On every loop; `last`, on loop 0, when all have done it.
   void OnLoops(std::function<void(LoopImpl&)> each, std::function<void()> last);
 
+  // After a failure.
+  static constexpr int64_t kBeginAgainMs = 1000;
+
   NodeImpl* const node_;
   std::unique_ptr<AckBoard> board_;
   FlowSender::Counts counts_;

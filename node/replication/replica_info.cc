@@ -9,7 +9,7 @@ namespace skein::node {
 
 ReplicationInfo ReplicaControl::Info() const {
   ReplicationInfo info;
-  const int64_t now = ReadClockNanos(CLOCK_MONOTONIC) / 1'000'000;
+  const int64_t now = ReadMonoMs();
   {
     const std::lock_guard lock(mutex_);
     info.catching_up = catching_up();

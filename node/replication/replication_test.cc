@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "node/replication/replication_testing.h"
+#include "storage/kill_point.h"
 #include "storage/slot.h"
 
 namespace skein::node {
@@ -91,6 +95,40 @@ TEST_P(ReplicationOf, L09_WhatIsWrittenIsThereAndSurvivesAPromotion) {
   }
 }
 
+// An acknowledged write of a new reign must not stand in a log that a power loss puts back into the old one.
+TEST(Replication, ATakeoverOpensOnceItsReignIsOnDisk) {
+  const Live::Options options{.cluster = true, .logs = true, .loops = 2, .shards = 3, .configure = {}};
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  bool opened = false;
+  Replication* watched = nullptr;
+  storage::SetKillPointHook([&](std::string_view name) {
+    const std::lock_guard lock(mutex);
+    if (watched == nullptr || !(name.starts_with("promote.") || name.starts_with("reign."))) return;
+    seen.emplace_back(name);
+    opened = opened || !watched->following();
+  });
+  {
+    Live primary(options), replica(options);
+    replica.Follow(primary);
+    ASSERT_TRUE(Await([&] { return replica.linked(); }));
+    {
+      const std::lock_guard lock(mutex);
+      watched = replica.node().replication();
+    }
+    std::promise<absl::Status> promoted;
+    watched->Promote(7, [&](const absl::Status& status) { promoted.set_value(status); });
+    EXPECT_TRUE(promoted.get_future().get().ok());
+    EXPECT_FALSE(watched->following());
+    const std::lock_guard lock(mutex);
+    watched = nullptr;
+  }
+  storage::SetKillPointHook(nullptr);
+  EXPECT_EQ(seen, (std::vector<std::string>{"reign.begun", "promote.reigns-durable", "promote.reigns-listed",
+                                            "reign.durable"}));
+  EXPECT_FALSE(opened);
+}
+
 TEST_P(ReplicationOf, NodesStopWhateverTheirFlowsDo) {
   Live primary(options_);
   TestClient client(primary.node().port());
@@ -143,7 +181,7 @@ TEST(Replication, NothingIsTakenFromAReplicaThatFollowsAnotherByNow) {
     ASSERT_TRUE(Await([&] { return replica.linked() && replica.offset() == primary.offset(); }));
   }
   primary.Stop();
-  replica.bus().Change([](bus::Topology* t) { t->nodes[1].id = std::string(40, 'c'); });
+  replica.bus().Change([](bus::Topology* t) { t->nodes[1].SetIdentity({.id = std::string(40, 'c'), .ip = t->nodes[1].ip()}); });
   primary.KnowReplica(replica.node().port());
   primary.Start();
   ASSERT_TRUE(Await([&] { return !primary.node().replication()->following(); }));
@@ -229,6 +267,36 @@ TEST(Replication, GarbageOnAFlowClosesItAndNothingElse) {
   EXPECT_TRUE(client.Ask(EncodeLogsync(request)).starts_with("+SHAPE 1 "));
   EXPECT_TRUE(client.Ask({"LOGSYNC", "x"}).starts_with("-ERR LOGSYNC: "));
   EXPECT_EQ(client.Ask({"GET", "a"}), "$1\r\n1\r\n");
+}
+
+TEST(Replication, ThereIsALimitOfReplicas) {
+  Live primary({.logs = false, .configure = {}});
+  const auto request = [](size_t replica, uint32_t shards = 1) {
+    LogsyncRequest r;
+    r.replica_id = std::to_string(replica);
+    r.replica_id.insert(0, 40 - r.replica_id.size(), '0');
+    r.shards = shards;
+    return TestClient::Encode(EncodeLogsync(r));
+  };
+  std::vector<TestClient> flows;
+  for (size_t i = 0; i < AckBoard::kMaxReplicas; ++i) {
+    flows.emplace_back(primary.node().port());
+    flows.back().Send(request(i));
+    ASSERT_TRUE(flows.back().ReadLine().starts_with("+FULL 1 ")) << i;
+  }
+  const auto refused = [&](uint32_t shards) {
+    TestClient client(primary.node().port());
+    client.Send(request(AckBoard::kMaxReplicas, shards));
+    return client.ReadLine() == "-ERR LOGSYNC: this node has 64 replicas already";
+  };
+  EXPECT_TRUE(refused(1));
+  EXPECT_TRUE(refused(2)) << "nor is it told to take another number of shards, for nothing";
+  EXPECT_EQ(primary.Info().replicas.size(), AckBoard::kMaxReplicas);
+  TestClient again(primary.node().port());
+  again.Send(request(0));
+  EXPECT_TRUE(again.ReadLine().starts_with("+FULL 1 ")) << "who has a place keeps it";
+  flows.back().Close();
+  EXPECT_TRUE(Await([&] { return !refused(1); }));
 }
 
 // A replica that claims more than it was sent does not satisfy WAIT.

@@ -57,12 +57,7 @@ class Live {
       auto bus = std::make_unique<HandBus>(std::move(callbacks));
       bus_ = bus.get();
       bus->Change([this](bus::Topology* t) {
-        t->ok = true;
-        t->nodes.resize(1);
-        t->nodes[0].id = std::string(40, 'a');
-        t->nodes[0].ip = "127.0.0.1";
-        t->nodes[0].myself = true;
-        t->owner.fill(0);
+        AloneWithAllSlots(t);
         if (options_.topology) options_.topology(t);
       });
       return bus;
@@ -85,8 +80,7 @@ class Live {
     ASSERT_TRUE(bus::SaveState(bus::StatePath(dir_, "nodes.conf"), state).ok());
     options_.topology = [port](bus::Topology* t) {
       t->nodes.resize(2);
-      t->nodes[1].id = std::string(40, 'b');
-      t->nodes[1].ip = "127.0.0.1";
+      t->nodes[1].SetIdentity({.id = std::string(40, 'b'), .ip = "127.0.0.1"});
       t->nodes[1].port = port;
       t->nodes[1].primary = false;
       t->nodes[1].primary_index = 0;
@@ -116,11 +110,10 @@ class Live {
     } else {
       bus_->Change([&](bus::Topology* t) {
         t->nodes.resize(2);
-        t->nodes[0].id = std::string(40, 'b');
+        t->nodes[0].SetIdentity({.id = std::string(40, 'b'), .ip = "127.0.0.1"});
         t->nodes[0].primary = false;
         t->nodes[0].primary_index = 1;
-        t->nodes[1].id = std::string(40, 'a');  // as every node here begins
-        t->nodes[1].ip = "127.0.0.1";
+        t->nodes[1].SetIdentity({.id = std::string(40, 'a'), .ip = "127.0.0.1"});  // as every node here begins
         t->nodes[1].port = primary.node().port();
         t->nodes[1].primary = true;
         t->owner.fill(1);

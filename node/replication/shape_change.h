@@ -18,16 +18,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "node/config/config.h"
 #include "storage/data_set.h"
 
 namespace skein::node {
 
 class NodeImpl;
-
-struct DataShape {
-  uint32_t shards = 0, databases = 0;
-  bool operator==(const DataShape&) const = default;
-};
 
 class ShapeChange {
  public:

@@ -2,14 +2,20 @@
 #include "node/replication/shape_change.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "node/config/change.h"
 #include "node/replication/replication_testing.h"
+#include "storage/kill_point.h"
+#include "storage/slot.h"
 
 namespace skein::node {
 namespace {
@@ -123,6 +129,39 @@ TEST_P(ShapeChangeOf, ItFollowsOneAfterTheOtherAndThenServes) {
   EXPECT_EQ(again.Ask({"DBSIZE"}), ":450\r\n");
 }
 
+// A restart would bring back what was there before.
+TEST(ShapeChange, NothingOnItIsDurableBeforeItsLastShardIsWhole) {
+  std::promise<void> go_on;
+  const std::shared_future<void> told = go_on.get_future().share();
+  std::atomic<bool> held{false};
+  storage::SetKillPointHook([&](std::string_view name) {
+    char thread[16] = {};
+    pthread_getname_np(pthread_self(), thread, sizeof thread);
+    if (name != "reload.base-synced" || std::string_view(thread) != "reload-3") return;
+    held = true;
+    told.wait();
+  });
+  {
+    Live four(With(4)), replica(With(2));
+    Fill(four, 0, 50);
+    replica.Follow(four);
+    EXPECT_TRUE(Await([&] {
+      const ReplicationInfo info = replica.Info();
+      return held && std::count_if(info.flows.begin(), info.flows.end(),
+                                   [](const auto& flow) { return flow.state == FlowState::kConnected; }) == 3;
+    }));
+    std::string key = "a";
+    while (storage::KeySlot(key) % 4 == 3) key += "a";
+    TestClient client(four.node().port());
+    EXPECT_EQ(client.Ask({"SET", key, "1"}), "+OK\r\n");
+    EXPECT_EQ(client.Ask({"WAIT", "1", "10000"}), ":1\r\n");
+    EXPECT_TRUE(client.Ask({"WAITAOF", "0", "1", "1500"}).ends_with(":0\r\n"));
+    go_on.set_value();
+    EXPECT_TRUE(client.Ask({"WAITAOF", "0", "1", "10000"}).ends_with(":1\r\n"));
+  }
+  storage::SetKillPointHook(nullptr);
+}
+
 TEST(ShapeChange, AReplicaOfAReplicaChangesWithIt) {
   Live four(With(4)), middle(With(2)), last(With(3));
   Fill(four, 0, 200);
@@ -168,6 +207,22 @@ TEST(ShapeChange, APrimaryThatIsNotThereChangesNothing) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+TEST(ShapeChange, APrimaryThatHasItsLogDoesNotGiveItUpForItsReplicasNumber) {
+  Live::Options options = With(2);
+  options.configure = [](Config* config) { config->cluster_node_timeout = 1000; };
+  Live primary(options), replica(With(4));
+  Fill(primary, 0, 50);
+  Fill(replica, 0, 10);
+  primary.Stop();
+  primary.KnowReplica(replica.node().port());
+  primary.Start();
+  EXPECT_TRUE(primary.node().replication()->catching_up());
+  ASSERT_TRUE(Await([&] { return !primary.node().replication()->following(); }));
+  EXPECT_EQ(primary.node().shard_count(), 2u);
+  TestClient client(primary.node().port());
+  ASSERT_TRUE(Await([&] { return client.Ask({"DBSIZE"}) == ":50\r\n"; })) << client.Ask({"DBSIZE"});
+}
+
 TEST(ShapeChange, MoreDatabasesAreInherited) {
   Live::Options alone{.cluster = false, .logs = true, .loops = 2, .shards = 1, .configure = {}};
   alone.configure = [](Config* config) { config->databases = 30; };
@@ -187,6 +242,75 @@ TEST(ShapeChange, MoreDatabasesAreInherited) {
   TestClient again(replica.node().port());
   EXPECT_EQ(again.Ask({"SELECT", "29"}), "+OK\r\n");
   EXPECT_EQ(again.Ask({"DBSIZE"}), ":1\r\n");
+}
+
+std::string Rewritten(Live& node, const std::string& old_text) {
+  return RewriteText(old_text, "f.conf", *node.node().config()).value();
+}
+
+TEST(ShapeChange, CONFIG_REWRITEPinsNothingThatTheUserHasNotSaid) {
+  Live::Options defaulted = With(2);
+  defaulted.configure = [](Config* config) { config->storage_shards = 0; };
+  Live::Options many = With(4);
+  many.configure = [](Config* config) { config->databases = 20; };
+  Live four(many), said(With(2)), unsaid(defaulted);
+  for (Live* const replica : {&said, &unsaid}) replica->Follow(four);
+  for (int start = 0; start < 2; ++start) {
+    for (Live* const replica : {&said, &unsaid}) {
+      if (start > 0) replica->Stop(), replica->Start(), replica->Follow(four);
+      ASSERT_TRUE(Await([&] { return replica->linked() && replica->node().shard_count() == 4; }));
+      EXPECT_EQ(replica->node().config()->storage_shards, 4u);
+      EXPECT_EQ(replica->node().config()->databases, 20u);
+      for (const char* const word : {"storage-shards", "databases"}) {
+        EXPECT_EQ(Rewritten(*replica, replica == &said ? "storage-shards 2\n" : "").find(word),
+                  replica == &said && word[0] == 's' ? 0 : std::string::npos);
+      }
+    }
+    EXPECT_EQ(Rewritten(said, "storage-shards 2\ndatabases 16\n").find("storage-shards 2\ndatabases 16\n"), 0u);
+  }
+}
+
+TEST(ShapeChange, WhatINFOTellsOfSavesGoesOn) {
+  for (const bool logs : {true, false}) {
+    Live four(With(4, logs)), replica(With(2, logs));
+    Fill(replica, 0, 10);
+    TestClient client(replica.node().port());
+    client.Ask({"DEBUG", "SET-ACTIVE-EXPIRE", "0"});
+    client.Ask({"PSETEX", "gone", "1", "v"});
+    ASSERT_TRUE(Await([&] { return client.Ask({"EXISTS", "gone"}) == ":0\r\n"; }));
+    ASSERT_EQ(client.Ask({"SAVE"}), "+OK\r\n");
+    if (logs) client.Ask({"BGREWRITEAOF"});
+    const auto field = [&](const std::string& name) {
+      const std::string text = client.Ask({"INFO", "everything"});
+      const size_t at = text.find("\r\n" + name + ":");
+      return at == std::string::npos ? "" : text.substr(at + 2, text.find("\r\n", at + 2) - at - 2);
+    };
+    ASSERT_TRUE(Await([&] { return field("aof_rewrite_in_progress") == "aof_rewrite_in_progress:0"; }));
+    const storage::SaveStatus before = replica.node().data().saver()->status();
+    const storage::DataSet::Stats log = replica.node().data().stats();
+    const std::string expired = field("expired_keys");
+    EXPECT_EQ(expired, "expired_keys:1");
+    // In milliseconds: the other data set's saver begins later.
+    replica.Follow(four);
+    ASSERT_TRUE(Await([&] { return replica.linked() && replica.node().shard_count() == 4; }));
+    const storage::SaveStatus after = replica.node().data().saver()->status();
+    EXPECT_EQ(before.saves, 1u);
+    EXPECT_EQ(before.rewrites, logs ? 1u : 0u);
+    EXPECT_EQ(after.saves, before.saves);
+    EXPECT_EQ(after.rewrites, before.rewrites);
+    EXPECT_EQ(after.last_save, before.last_save);
+    EXPECT_EQ(after.last_save_seconds, before.last_save_seconds);
+    EXPECT_EQ(after.last_rewrite_seconds, before.last_rewrite_seconds);
+    EXPECT_EQ(after.running, storage::SaveStatus::Kind::kNone);
+    EXPECT_EQ(field("expired_keys"), expired);
+    if (logs) {
+      EXPECT_GE(replica.node().data().stats().writes, log.writes);
+      EXPECT_GE(replica.node().data().stats().fsyncs, log.fsyncs);
+    }
+    client.Ask({"CONFIG", "RESETSTAT"});
+    EXPECT_EQ(field("rdb_saves"), "rdb_saves:0");
+    EXPECT_EQ(field("expired_keys"), "expired_keys:0");
+  }
 }
 
 }  // namespace

@@ -200,7 +200,7 @@ def test_bench_measures_both_servers(ops):
 
 @skein_only
 def test_bench_measures_replication(ops):
-    code, said = ops("bench", "fullsync", "--no-install", "--quick", "--json", "--pairs", 1, "--keys", 20000)
+    code, said = ops("bench", "fullsync", "--no-install", "--quick", "--json", "--pairs", 1, "--keys", 200000)
     assert code == 0, said
     for row in json.loads(said[said.index("{"):])["fullsync"]:
         for cell in row["cells"].values():
