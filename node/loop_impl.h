@@ -414,13 +414,16 @@ class LoopImpl final : public Loop {
   void PublishHere(std::string channel, std::string message);
 
   // wait.cc
+  // A shard that holds writes of the session which are not durable; only with logs.
+  std::optional<uint32_t> ShardNotDurable(const ClientSession& s) const;
   bool OwnWritesDurable(const ClientSession& s) const;
   void WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& reply) const;
   bool Satisfied(const ClientSession& s) const;
   int64_t Replicas(const ClientSession& s, bool aof) const;
   void AskReplicas(const ClientSession& s);
   void CheckAckWaits();
-  void RegisterWait(ClientSession& s);
+  // Until `shard`, in which it has written, may be durable; without logs, until there are some.
+  void RegisterWait(ClientSession& s, std::optional<uint32_t> shard);
   // Its entry in a queue has come to the front.
   void PassWait(ClientSession& s);
   void ForgetWait(ClientSession& s);

@@ -2,6 +2,7 @@
 // the replies that wait for their commit point (commit.cc), at most once: what a session has written only grows, so an
 // entry left by a wait that has timed out is never too late for the next one.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "node/loop_impl.h"
@@ -11,13 +12,14 @@
 
 namespace skein::node {
 
-bool LoopImpl::OwnWritesDurable(const ClientSession& s) const {
-  if (!logged_) return false;
+std::optional<uint32_t> LoopImpl::ShardNotDurable(const ClientSession& s) const {
   for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
-    if (s.wrote[shard] != 0 && log(shard)->durable() < s.wrote[shard]) return false;
+    if (s.wrote[shard] != 0 && log(shard)->durable() < s.wrote[shard]) return shard;
   }
-  return true;
+  return std::nullopt;
 }
+
+bool LoopImpl::OwnWritesDurable(const ClientSession& s) const { return logged_ && !ShardNotDurable(s).has_value(); }
 
 int64_t LoopImpl::Replicas(const ClientSession& s, bool aof) const {
   return node_->control().board().Count(s.wrote, aof);
@@ -37,7 +39,9 @@ void LoopImpl::WriteAcknowledged(const ClientSession& s, bool aof, ReplyWriter& 
 
 void LoopImpl::Wait(Call& call, const WaitFor& what) {
   auto& s = static_cast<ClientSession&>(*call.session);
-  const bool local_missing = what.local && !OwnWritesDurable(s);
+  // Looked at once: the writers go on meanwhile, and what was not durable now must be answered by the queue.
+  const std::optional<uint32_t> not_durable = what.local && logged_ ? ShardNotDurable(s) : std::nullopt;
+  const bool local_missing = what.local && (!logged_ || not_durable.has_value());
   const bool replicas_missing = what.replicas > Replicas(s, what.aof);
   if (!replicas_missing && !local_missing) return WriteAcknowledged(s, what.aof, *call.reply);
   if (local_missing) {
@@ -58,7 +62,7 @@ void LoopImpl::Wait(Call& call, const WaitFor& what) {
     wait_deadlines_.emplace(s.wait->deadline_ms, s.st.id);
     ArmWaitTimer();
   }
-  if (local_missing) RegisterWait(s);
+  if (local_missing) RegisterWait(s, not_durable);
   if (what.replicas > 0) {
     // Announced before it is looked again, as with what is durable (commit.cc): an acknowledgement that comes meanwhile
     // is seen here, or wakes this loop.
@@ -106,26 +110,19 @@ void LoopImpl::CheckAckWaits() {
   if (ack_waiters_.empty()) awaits_acks_.store(false);
 }
 
-void LoopImpl::RegisterWait(ClientSession& s) {
+void LoopImpl::RegisterWait(ClientSession& s, std::optional<uint32_t> shard) {
   if (s.wait_registered) return;
-  if (!logged_) {
-    log_waiters_.push_back(s.st.id);
-    s.wait_registered = true;
-    return;
-  }
-  for (uint32_t shard = 0; shard < s.wrote.size(); ++shard) {
-    if (s.wrote[shard] == 0 || log(shard)->durable() >= s.wrote[shard]) continue;
-    AwaitDurable(shard, s.wrote[shard], s.st.id, /*wait=*/true);
-    s.wait_registered = true;
-    return;
-  }
+  s.wait_registered = true;
+  if (!logged_) return log_waiters_.push_back(s.st.id);
+  AwaitDurable(*shard, s.wrote[*shard], s.st.id, /*wait=*/true);
 }
 
 void LoopImpl::PassWait(ClientSession& s) {
   s.wait_registered = false;
   if (s.wait == nullptr || !s.wait->what.local) return;
-  RegisterWait(s);
-  if (!s.wait_registered && Satisfied(s)) FinishWait(s, {});
+  const std::optional<uint32_t> not_durable = logged_ ? ShardNotDurable(s) : std::nullopt;
+  if (!logged_ || not_durable.has_value()) return RegisterWait(s, not_durable);
+  if (Satisfied(s)) FinishWait(s, {});
 }
 
 void LoopImpl::ForgetWait(ClientSession& s) {

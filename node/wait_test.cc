@@ -77,6 +77,18 @@ TEST_P(WaitTest, L06_WaitaofAnswersWhenTheSessionsOwnWritesAreDurable) {
   EXPECT_EQ(client.Ask({"WAITAOF", "1", "0", kForever}), Local(1)) << "and still are";
 }
 
+// Whenever the writer gets there while the loop still looks: the answer does not wait for the timeout.
+TEST_P(WaitTest, L06_WaitaofAnswersThoughTheWriterOvertakesIt) {
+  const uint32_t shard = shards_ - 1;
+  TestClient client(node_);
+  for (int looks = 1; looks <= 6; ++looks) {
+    EXPECT_EQ(client.Ask({"SET", Key(shard), "1"}), "+OK\r\n");
+    node_.log(shard).AdvanceAfterLooks(looks);
+    EXPECT_EQ(client.Ask({"WAITAOF", "1", "0", kForever}), Local(1)) << looks;
+    EXPECT_EQ(node_.log(shard).looks_left(), 0) << looks;
+  }
+}
+
 TEST_P(WaitTest, TimeoutsAnswerHowFarItIs) {
   TestClient client(node_);
   EXPECT_EQ(client.Ask({"SET", Key(0), "1"}), "+OK\r\n");

@@ -260,6 +260,13 @@ def newest(sandbox, shard):
     return max(folder.glob("incr.*.aof"), key=lambda path: int(path.name.split(".")[1]))
 
 
+def await_on_disk(sandbox, key):
+    """Until what the key's shard was told is on disk: under everysec an answer alone does not promise that."""
+    with sandbox.node.client(timeout=30) as client:
+        client.call("SET", "{%s}:last" % key, "1")
+        assert client.call("WAITAOF", 1, 0, 20000) == [1, 0], sandbox.node.log_text()
+
+
 def killed(sandbox):
     """A folder with data whose node was killed, once all of it is in the files."""
     node = fill(sandbox)

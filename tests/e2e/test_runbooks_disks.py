@@ -7,7 +7,7 @@ import pytest
 import harness
 import runbooks
 from conftest import skein_only
-from runbooks import fill, keys
+from runbooks import await_on_disk, fill, keys
 
 pytestmark = skein_only
 
@@ -100,6 +100,7 @@ def test_L46_disk_full(make_sandbox, small_disk, faults):
     takes_writes(sandbox)
     page.run(sandbox, 2)
     page.finish()
+    await_on_disk(sandbox, "written")
     sandbox.node.kill()
     sandbox.start()
     assert sandbox.node.call("GET", "written") == b"again"
@@ -119,6 +120,7 @@ def test_L46_failed_sync(make_sandbox, faults):
     takes_writes(sandbox)
     page.run(sandbox, 2)
     page.finish()
+    await_on_disk(sandbox, "written")
     sandbox.node.kill()
     sandbox.start()
     assert sandbox.node.call("GET", "written") == b"again" and sandbox.node.call("GET", "key:7") == b"value 7"
