@@ -78,7 +78,7 @@ class Fuzz {
   }
 
   std::string Id() {
-    const std::string own = NodeId::FromHex(me_.id)->Bytes();
+    const std::string own = NodeId::FromHex(me_.id())->Bytes();
     return in_.Pick<std::string>({own, a_.id(), b_.id(), c_.id(), std::string(), std::string(20, '\0'),
                                   std::string(19, 'x'), std::string(20, '\xff')});
   }
@@ -224,16 +224,16 @@ class Fuzz {
     const Topology& topology = rig_.topology();
     if (std::exchange(checked_, topology.version) == topology.version) return;
     const TopologyNode& me = topology.me();
-    CHECK_EQ(me.id, me_.id);
+    CHECK_EQ(me.id(), me_.id());
     CHECK_EQ(me.port, me_.port);
     CHECK_EQ(me.bus_port, me_.bus_port);
-    CHECK_EQ(me.hostname, me_.hostname);
+    CHECK_EQ(me.hostname(), me_.hostname());
     std::set<std::string> ids;
     for (size_t i = 0; i < topology.nodes.size(); ++i) {
-      CHECK(ids.insert(topology.nodes[i].id).second) << "a node stands there twice";
+      CHECK(ids.insert(topology.nodes[i].id()).second) << "a node stands there twice";
       CHECK_EQ(topology.nodes[i].myself, i == 0);
-      CHECK_LE(topology.nodes[i].hostname.size(), kMaxHostName);
-      CHECK_LE(topology.nodes[i].ip.size(), kMaxIpText);
+      CHECK_LE(topology.nodes[i].hostname().size(), kMaxHostName);
+      CHECK_LE(topology.nodes[i].ip().size(), kMaxIpText);
     }
     for (NodeIndex owner : topology.owner) CHECK(owner == kNobody || owner < topology.nodes.size());
     CHECK_LE(topology.current_epoch - epoch_before, (1u << 20) * static_cast<uint64_t>(kMaxSteps));

@@ -10,6 +10,7 @@ import time
 import bazel
 import ports
 import process
+import redis_server
 import resp
 
 SLOTS = 16384
@@ -22,15 +23,6 @@ def built_node():
     if bazel.build("-c", "opt", "//node:skein-node") != 0:
         raise RuntimeError("the build failed")
     return str(pathlib.Path(bazel.query("info", "-c", "opt", "bazel-bin")[0]) / "node" / "skein-node")
-
-
-def redis_program():
-    """What to run for redis-server. Debian's redis-tools holds the program under another name that it heeds."""
-    for name in ("redis-server", "redis-check-rdb"):
-        path = shutil.which(name)
-        if path:
-            return path
-    raise RuntimeError("there is no redis-server here; ops/install brings it")
 
 
 def free_port():
@@ -61,14 +53,15 @@ class Server:
 
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        program = redis_program() if self.redis else built_node()
-        words = ["redis-server" if self.redis else program]
+        if self.redis:
+            redis_server.put_on_path()
+        words = ["redis-server" if self.redis else built_node()]
         for name, value in self.directives.items():
             words += ["--" + name, str(value)]
         log = open(self.folder / "server.log", "ab")
         cores = self.cores
         self.started = time.monotonic()
-        self.process = subprocess.Popen(words, executable=program, cwd=self.folder, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL,
                                         stdout=log, stderr=subprocess.STDOUT,
                                         preexec_fn=lambda: os.sched_setaffinity(0, cores))
         log.close()

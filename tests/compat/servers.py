@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 import process  # noqa: E402
 import raw_resp  # noqa: E402
+import redis_server  # noqa: E402
 
 
 def free_port():
@@ -28,6 +29,7 @@ class Server:
                 '--cluster-enabled', 'yes' if cluster else 'no', *extra]
         if os.path.basename(binary).startswith('redis'):
             args += ['--save', '']
+            redis_server.put_on_path()
         self.log = open(os.path.join(self.dir.name, 'log'), 'wb')
         self.process = subprocess.Popen(args, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         try:

@@ -10,9 +10,9 @@ import time
 import cells
 import harness
 import process
+import redis_server
 import replica_kills
 import resp
-import servers
 import shape_kills
 import tool_kills
 from cells import Cell, Failure, Node, contents
@@ -313,9 +313,10 @@ def _redis_folder(folder, chance):
     """The folder of a redis-server with a base and an incr file, or just an RDB file; its strings."""
     folder.mkdir(parents=True)
     with_log = chance.random() < 0.6
+    redis_server.put_on_path()
     port = harness.free_port()
     server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save",
-                               "", "--appendonly", "yes" if with_log else "no"], executable=servers.redis_program(),
+                               "", "--appendonly", "yes" if with_log else "no"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         def client_or_none():

@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness  # noqa: E402
 import runbooks  # noqa: E402
 
+harness.redis_server.put_on_path()
 skein_only = pytest.mark.skipif(not harness.IS_SKEIN, reason="speaks of Skein alone")
 
 

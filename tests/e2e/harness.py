@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "ops" / "lib"))
 
 import ports  # noqa: E402
 import process  # noqa: E402
+import redis_server  # noqa: E402
 import resp  # noqa: E402
 
 BINARY = os.environ.get("SKEIN_NODE") or str(ROOT / "bazel-bin" / "node" / "skein-node")

@@ -90,7 +90,7 @@ class Redis:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [redis_tool("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
              "--save", "", "--databases", "16"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def serves():

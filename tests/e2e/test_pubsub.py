@@ -14,7 +14,7 @@ import resp
 from conftest import skein_only
 from test_replication_cluster import replicate
 
-REDIS = "/usr/bin/redis-server"
+REDIS = "redis-server"
 
 # What one client says and hears, all of it: (words to send, replies to read).
 CONVERSATION = (

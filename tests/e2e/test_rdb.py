@@ -38,7 +38,7 @@ def redis_peer(tmp_path_factory):
     with open(folder / "server.log", "ab") as log:
         peer = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir",
                                  str(folder), "--enable-debug-command", "local"],
-                                executable=servers.redis_program(), stdin=subprocess.DEVNULL, stdout=log,
+                                stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT)
     try:
         assert harness.process.wait_until(lambda: not harness.ports.is_free(port), 30)
