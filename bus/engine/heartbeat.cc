@@ -1,31 +1,18 @@
 #include <algorithm>
-#include <array>
 
+#include "bus/engine/ages.h"
 #include "bus/engine/core.h"
 #include "glog/logging.h"
 
 namespace skein::bus {
 namespace {
-constexpr int64_t kTickMs = 100;  // the longest time between two
-constexpr int64_t kAgeOld = 15;
+constexpr int64_t kTickMs = 100;                        // the longest time between two
 constexpr int kAgeSteps = 24;                           // of one node timeout, in View::ages
 constexpr size_t kAges = 512, kAgesOfFewVoters = 2048;  // in a view
 constexpr size_t kSuspectsInView = 32;                  // sent
 constexpr int kMaxSuspectsInView = 1000;                // taken
 constexpr uint32_t kDialsPerTick = 64;
 constexpr uint32_t kDeadDialsPerTick = 4;
-// Rounded up to units, so that nobody is taken for fresher than it is.
-void AgesOf(const int64_t* heard, size_t count, int64_t now, int64_t unit, uint8_t* ages) {
-  const float per_ms = 1.0F / static_cast<float>(unit);
-  const int64_t most = kAgeOld * unit;
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t age = now - heard[i];
-    const auto near = static_cast<int32_t>(age < 0 ? 0 : age > most ? most : age);
-    // The quotient may be a little off, so that an age of whole units can become one unit more.
-    ages[i] = static_cast<uint8_t>(
-        std::min(static_cast<int32_t>(static_cast<float>(near) * per_ms + 0.9999F), static_cast<int32_t>(kAgeOld)));
-  }
-}
 }  // namespace
 
 uint64_t EngineCore::StalledMs() const {
@@ -259,15 +246,12 @@ void EngineCore::FillAges(proto::View* view) {
   view->set_age_unit_ms(static_cast<uint32_t>(unit));
   view->set_age_count(static_cast<uint32_t>(count));
   table_.heard_ms(*self_) = now();
-  std::array<uint8_t, kAgesOfFewVoters> ages;
+  std::string* const ages = view->mutable_ages();
+  ages->resize((count + 1) / 2);
   const size_t before_end = std::min(count, heard.size() - pulse_cursor_);
-  AgesOf(heard.data() + pulse_cursor_, before_end, now(), unit, ages.data());
-  AgesOf(heard.data(), count - before_end, now(), unit, ages.data() + before_end);
+  WriteAges(heard.data() + pulse_cursor_, before_end, now(), unit, 0, ages->data());
+  WriteAges(heard.data(), count - before_end, now(), unit, before_end, ages->data());
   pulse_cursor_ = (pulse_cursor_ + count) % heard.size();
-  std::string* out = view->mutable_ages();
-  out->resize((count + 1) / 2);
-  if (count % 2 != 0) (*out)[count / 2] = static_cast<char>(ages[count - 1]);
-  for (size_t i = 0; i < count / 2; ++i) (*out)[i] = static_cast<char>(ages[2 * i] | ages[2 * i + 1] << 4);
 }
 
 void EngineCore::TakeStall(Node* from, uint64_t ms) {
@@ -356,18 +340,11 @@ void EngineCore::TakeAges(Node* from, const proto::View& view) {
   const size_t at = view.age_first();
   if (at >= heard.size() || count > heard.size() || ages.size() != (count + 1) / 2) return;
   if (unit <= 0 || unit > 3600 * 1000) return;
-  std::array<int64_t, kAgeOld + 1> times;
-  for (int64_t age = 0; age < kAgeOld; ++age) times[static_cast<size_t>(age)] = now() - age * unit;
-  times[kAgeOld] = INT64_MIN;
+  const AgeTimes times = TimesOfAges(now(), unit);
   const int64_t own = table_.heard_ms(*from);
-  const auto take = [&](int64_t* known, size_t first, size_t end) {
-    for (size_t i = first; i < end; ++i, ++known) {
-      *known = std::max(*known, times[static_cast<uint8_t>(ages[i / 2]) >> (i % 2 * 4) & kAgeOld]);
-    }
-  };
   const size_t before_end = std::min(count, heard.size() - at);
-  take(heard.data() + at, 0, before_end);
-  take(heard.data(), before_end, count);
+  ReadAges(times, ages.data(), 0, before_end, heard.data() + at);
+  ReadAges(times, ages.data(), before_end, count - before_end, heard.data());
   table_.heard_ms(*from) = own;
 }
 

@@ -30,6 +30,10 @@ DEFINE_string(plant, "", "an error to plant, or all");
 DEFINE_bool(storms, false, "with --rounds, --minutes and --plant: storms; seeds from 1000000000 on are");
 DEFINE_bool(shrink, true, "look for the least that fails");
 
+// Read by the allocator: large clusters spend much of their time on address translation otherwise.
+extern "C" const char* malloc_conf;
+const char* malloc_conf = "thp:always,metadata_thp:always";
+
 namespace skein::sim {
 namespace {
 
