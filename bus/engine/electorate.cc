@@ -192,7 +192,10 @@ const Node* EngineCore::Rival(const CastVote& vote, const Node& primary) const {
   if (candidate == nullptr || candidate == &primary || candidate->self) return nullptr;
   if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) return nullptr;
   if (!vote.claims.empty() && !Overlap(vote.claims, primary.record().claims)) return nullptr;
-  return Lost(*candidate, vote.epoch) ? nullptr : candidate;
+  if (Lost(*candidate, vote.epoch)) return nullptr;
+  // Once it is decided, what it has says what it has won, also where the vote's claims are not known any more.
+  const bool decided = vote.claims.empty() && candidate->decided_epoch >= vote.epoch;
+  return decided && !Overlap(candidate->record().claims, primary.record().claims) ? nullptr : candidate;
 }
 
 bool EngineCore::VotedForRival(const Node& primary) const {
