@@ -271,7 +271,8 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
   pong->set_withheld(stalled || Withheld(*from));
   pong->set_yields(durable_seat_to_ == from->id());
-  pong->set_lasting(from->owner() && durable_ownership_ == ownership_ && !VotedForRival(*from));
+  pong->set_durable(durable_ownership_ == ownership_);
+  pong->set_lasting(from->owner() && pong->durable() && !VotedForRival(*from));
   // It could not be given when this node stood down.
   own_dirty_ |= seat_to_ == self_->id() && self_->record().primary_id == from->id() && MayYieldTo(*from);
   pong->set_no_mandate(NoMandate(*from));
@@ -291,7 +292,7 @@ void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
       NodeTable::Pulse& pulse = table_.pulse(*from);
       pulse.agreed_ms = from->ping_sent_ms;
       if (!pong.no_mandate()) pulse.confirmed_ms = from->ping_sent_ms;
-      from->knows_version = pong.your_version();
+      if (pong.durable()) from->knows_version = pong.your_version();
       from->lasting |= pong.lasting() && from->ping_sent_ms >= promoted_ms_;
       if (!established_ && pong.yields() && from->id() == predecessor_ && from->ping_sent_ms >= promoted_ms_) Settle();
     }

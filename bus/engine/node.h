@@ -118,7 +118,7 @@ struct Node {
   int64_t unanswered_ms = 0;                     // since when it owes us an answer; 0: it does not
   OutLink out;
   LinkId in = 0;               // its newest accepted link to us
-  uint64_t knows_version = 0;  // the version of our record with which it last agreed to us as a primary
+  uint64_t knows_version = 0;  // of our record: with that it has agreed to us as a primary, and its disk has it
 
   int64_t synced_ms = 0;  // when it last believed what we believe
   int64_t last_sync_ms = -1000;

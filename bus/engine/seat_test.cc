@@ -140,10 +140,13 @@ TEST(Seat, TheWordOfAVoterLastsWhenItIsDurable) {
   k.rig.Run(1200);
   k.rig.PersistAll();
   EXPECT_TRUE(k.Ping(k.b).lasting());
+  EXPECT_TRUE(k.Ping(k.b).durable());
   EXPECT_FALSE(k.Ping(k.r).lasting()) << "no primary";
   k.b.Claim(0, 4999, 7);
   k.rig.SendRecord(k.b, k.b);
   EXPECT_FALSE(k.Ping(k.b).lasting());
+  EXPECT_EQ(k.Ping(k.b).your_version(), k.b.record.version());
+  EXPECT_FALSE(k.Ping(k.b).durable());
   k.rig.Run(1200);
   k.rig.PersistAll();
   EXPECT_TRUE(k.Ping(k.b).lasting());

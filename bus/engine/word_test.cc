@@ -11,10 +11,11 @@ using proto::BusMessage;
 constexpr int64_t kTimeout = 1000;
 
 // Answers whatever was asked of the peer: it confirms this node.
-void Confirm(Rig* rig, const Peer& peer, bool withheld = false) {
+void Confirm(Rig* rig, const Peer& peer, bool withheld = false, bool durable = true, uint64_t version = 99) {
   BusMessage pong;
   pong.mutable_pong()->set_withheld(withheld);
-  pong.mutable_pong()->set_your_version(99);
+  pong.mutable_pong()->set_your_version(version);
+  pong.mutable_pong()->set_durable(durable);
   auto pings = rig->Sent(BusMessage::kPing);
   const uint64_t last = pings.empty() ? 0 : pings.back()->ping().seq();
   for (uint64_t seq = last > 40 ? last - 40 : 1; seq <= last; ++seq) {
@@ -275,6 +276,53 @@ TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
   again.Receive(view, k.r.in, k.r.ip);
   EXPECT_FALSE(withheld());
+}
+
+// A witness that has agreed to a new electorate forgets it with a restart, unless its disk has it: with the one that
+// was sent away it would elect another then.
+TEST(Word, AFormerElectorateIsObeyedUntilTheNewOneIsOnDisks) {
+  Rig rig(WithTimeout(kTimeout));
+  rig.Tick();
+  rig.PersistAll();
+  rig.Run(kTimeout);
+  ASSERT_EQ(rig.Do(AddSlotsCommand{{{0, 16383}}}), "OK");
+  const std::string id = NodeId::FromHex(rig.topology().me().id())->Bytes();
+  Peer r{3, "10.1.0.4"}, s{5, "10.1.0.6"}, t{6, "10.1.0.7"};
+  auto own = [&] {
+    proto::NodeRecord record;
+    record.ParseFromString(rig.Last<PersistEffect>()->state->own_record());
+    return record;
+  };
+  auto run = [&](const std::vector<Peer*>& peers, bool durable) {
+    for (int i = 0; i < 40; ++i) {
+      rig.Tick();
+      for (Peer* peer : peers) Confirm(&rig, *peer, false, durable, own().version());
+      rig.PersistAll();
+    }
+  };
+  auto join = [&](Peer* peer) {
+    rig.Join(peer);
+    peer->record.set_primary_id(id);
+    peer->record.set_shard_id(own().shard_id());
+    peer->record.set_version(2);
+    rig.SendRecord(*peer, *peer);
+    rig.PersistAll();
+  };
+  join(&r);
+  join(&s);
+  run({&r, &s}, true);
+  ASSERT_EQ(own().witnesses_size(), 2);
+  ASSERT_EQ(rig.Last<PersistEffect>()->state->past_electorates_size(), 0);
+  join(&t);
+  BusMessage failed;
+  failed.mutable_failed()->add_id(r.id());
+  rig.Receive(failed, s.in, s.ip);
+  run({&s, &t}, false);
+  const proto::NodeRecord now = own();
+  ASSERT_EQ(std::count(now.witnesses().begin(), now.witnesses().end(), t.id()), 1);
+  EXPECT_EQ(rig.Last<PersistEffect>()->state->past_electorates_size(), 1);
+  run({&s, &t}, true);
+  EXPECT_EQ(rig.Last<PersistEffect>()->state->past_electorates_size(), 0);
 }
 
 // A group may have come to have two primaries: an operator has given one's slots back in part, say. For which of its
