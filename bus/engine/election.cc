@@ -206,6 +206,7 @@ void EngineCore::Win(uint64_t epoch, const SlotSet& claims, const Node& primary,
   own_.clear_primary_id();
   InheritElectorate(primary);
   own_.set_config_epoch(std::max(own_.config_epoch(), epoch));  // an operator may have raised it
+  own_.set_elected_epoch(epoch);
   current_epoch_ = std::max(current_epoch_, epoch);
   promote_epoch_ = epoch;
   promote_asked_ = 0;

@@ -59,7 +59,8 @@ void EngineCore::TendElectorate() {
       Node* node = table_.Find(id);
       unaware += node == nullptr || node->knows_version < past.until_version;
     }
-    bool over = unaware < (past.others.size() + 1) / 2 + 1 && durable_own_ != nullptr &&
+    // Without this node: who has not heard of its win believes in the electorate of the one it has replaced.
+    bool over = unaware < past.others.size() / 2 + 1 && durable_own_ != nullptr &&
                 durable_own_->version() >= past.until_version;
     if (over) lease_dirty_ = state_dirty_ = true;
     return over;
@@ -185,9 +186,10 @@ bool EngineCore::Withheld(const Node& primary) const {
   return false;
 }
 
-// Whom a vote was for, if it may have been won, or still be, by another of the group of `primary` with a higher epoch.
+// Whom a vote was for, if it may have been won, or still be, by another of the group of `primary` with a higher epoch
+// than that of its own election.
 const Node* EngineCore::Rival(const CastVote& vote, const Node& primary) const {
-  if (vote.epoch <= primary.record().config_epoch) return nullptr;
+  if (vote.epoch <= primary.record().elected_epoch) return nullptr;
   const Node* candidate = table_.Find(vote.candidate);
   if (candidate == nullptr || candidate == &primary || candidate->self) return nullptr;
   if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) return nullptr;

@@ -64,6 +64,7 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   if (!PlausibleName(in.name())) return Bad("bad name");
   if (!ReadSlots(in, &out.claims)) return Bad("bad slots");
   if (!out.primary() && !out.claims.empty()) return Bad("a replica claims slots");
+  if (in.elected_epoch() > in.config_epoch()) return Bad("elected with a later epoch than its own");
   if (in.witnesses_size() > static_cast<int>(kMaxWitnesses)) return Bad("too many witnesses");
   if (!out.primary() && (in.own_electorate() || in.witnesses_size() != 0)) return Bad("a replica has an electorate");
   for (const std::string& bytes : in.witnesses()) {
@@ -86,6 +87,7 @@ absl::StatusOr<Record> ReadRecord(std::string_view bytes) {
   out.tls_port = static_cast<uint16_t>(in.tls_port());
   out.bus_port = static_cast<uint16_t>(in.bus_port());
   out.config_epoch = in.config_epoch();
+  out.elected_epoch = in.elected_epoch();
   out.no_failover = in.no_failover();
   return out;
 }

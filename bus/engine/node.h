@@ -28,7 +28,7 @@ struct Record {
   bool ip_fixed = false;
   uint16_t port = 0, tls_port = 0, bus_port = 0;
   NodeId primary_id;  // empty: it is a primary
-  uint64_t config_epoch = 0;
+  uint64_t config_epoch = 0, elected_epoch = 0;
   std::vector<SlotRange> claims;
   bool no_failover = false;
   bool own_electorate = false;  // of a primary: itself and `witnesses` decide about it, nobody else

@@ -47,8 +47,8 @@ void EngineCore::LoadState(const proto::NodeState& state) {
     if (past_.size() < kMaxPastElectorates) past_.push_back(std::move(p));
   }
   // An election won, but the data plane may not have heard of it: as then, it comes first.
-  if (state.promoting_epoch() != 0 && own->primary() && state.promoting_epoch() == own->config_epoch) {
-    promote_epoch_ = own->config_epoch;
+  if (state.promoting_epoch() != 0 && own->primary() && state.promoting_epoch() == own->elected_epoch) {
+    promote_epoch_ = own->elected_epoch;
     durable_own_ = nullptr;
     durable_claims_.reset();
   }
@@ -114,6 +114,7 @@ void EngineCore::RefreshSelf() {
   r.bus_port = static_cast<uint16_t>(from.bus_port());
   if (auto primary = NodeId::FromBytes(from.primary_id())) r.primary_id = *primary;
   r.config_epoch = from.config_epoch();
+  r.elected_epoch = from.elected_epoch();
   r.no_failover = from.no_failover();
   r.own_electorate = from.own_electorate();
   for (const std::string& bytes : from.witnesses()) {

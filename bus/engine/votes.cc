@@ -108,7 +108,7 @@ bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& s
   return std::any_of(it->second.begin(), it->second.end(), [&](const Grant& grant) {
     if (grant.to == node.id() || now() >= grant.at_ms + timeout() || GaveWay(grant)) return false;
     const Node* other = table_.Find(grant.to);
-    return Overlap(slots, grant.epoch > other->record().config_epoch ? grant.claims : other->record().claims);
+    return Overlap(slots, grant.epoch > other->record().elected_epoch ? grant.claims : other->record().claims);
   });
 }
 
@@ -127,7 +127,7 @@ void EngineCore::Trust(const Node& node, Grant grant) {
 // long ago it was asked proves nothing, for what it says may come late.
 bool EngineCore::Lost(const Node& candidate, uint64_t epoch) const {
   return candidate.decided_epoch >= epoch &&
-         !(candidate.record().primary() && candidate.record().config_epoch >= epoch);
+         !(candidate.record().primary() && candidate.record().elected_epoch >= epoch);
 }
 
 uint64_t EngineCore::DecidedEpoch() const {
@@ -143,7 +143,7 @@ uint64_t EngineCore::DecidedEpoch() const {
 bool EngineCore::GaveWay(const Grant& grant) const {
   const Node* node = table_.Find(grant.to);
   if (node == nullptr || node->self) return true;  // what this node itself does is known
-  if (grant.epoch > node->record().config_epoch) return Lost(*node, grant.epoch);
+  if (grant.epoch > node->record().elected_epoch) return Lost(*node, grant.epoch);
   return !node->record().primary() || node->record().claims.empty();
 }
 

@@ -341,6 +341,7 @@ TEST(Word, AWinnerOfOtherSlotsOfTheGroupWithholdsNothing) {
     k.a.Claim(first_left, 4999, 8);
     k.r.record.clear_primary_id();
     k.r.Claim(0, 9, 9);
+    k.r.record.set_elected_epoch(9);
     for (Peer* peer : {&k.a, &k.r}) {
       BusMessage m;
       m.mutable_hello()->set_id(peer->id());
