@@ -268,7 +268,7 @@ class EngineCore final : public Engine {
   std::string WhyNotStand(const Node& primary) const;  // "": may stand
   uint32_t Rank(const Node& primary) const;
   uint64_t SpreadEpoch(const Node& primary);
-  void Stand(Node* primary, bool agreed, bool forced);
+  void Stand(Node* primary);
   void AskForVotes(uint64_t epoch);
   void OnVoteReply(Node* from, const proto::VoteReply& reply);
   void CountVotes();
@@ -284,9 +284,13 @@ class EngineCore final : public Engine {
   void RefuseVote(const NodeId& candidate, uint64_t epoch, proto::VoteRefusal why);
   void RememberVote(CastVote vote);
   void RecheckAsked();
-  // Whether another of its group may write to `slots` because this node voted for it or confirmed it, or is this node.
-  bool TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const;
+  // Whether another of its group, `but` aside, may write to `slots` because this node voted for it or confirmed it, or
+  // is this node.
+  bool TrustsAnother(const Node& node, const std::vector<SlotRange>& slots, const Node* but = nullptr) const;
   void Trust(const Node& node, Grant grant);
+  // Its word to `node` binds it no more.
+  void Release(const NodeId& group, const NodeId& node);
+  void ReleaseReplaced(const Node& winner);
   bool GaveWay(const Grant& grant) const;
   bool Lost(const Node& candidate, uint64_t epoch) const;
   uint64_t DecidedEpoch() const;  // see View.decided_epoch
@@ -299,6 +303,7 @@ class EngineCore final : public Engine {
   void On(uint64_t request, const HandOverCommand& c);
   void OnHandOver(Node* from, const proto::HandOver& message);
   void HoldWritesAfter(const Node& primary);
+  void StandByHand(const Node& primary, bool agreed);
   void AskToFreeze(Node* primary);
   bool SuccessorCanWrite(const Node& primary, bool yields) const;
   void FreezeFor(Node* replica, uint64_t token);

@@ -93,25 +93,26 @@ void EngineCore::TendElection() {
       e.rank = rank;
     }
     // As a voter it is bound by what it has said to others.
-    bool bound = !e.agreed && !e.forced && Decides(*self_, primary) &&
-                 (RecentlyVoted(primary->id(), self_->id()) || TooEarly(*primary, *self_));
+    const bool by_hand = e.agreed || e.forced;
+    const bool bound =
+        Decides(*self_, primary) &&
+        (RecentlyVoted(primary->id(), self_->id()) ||
+         (by_hand ? TrustsAnother(*self_, primary->record().claims, primary) : TooEarly(*primary, *self_)));
     if (now() < e.at_ms || bound) return;
-    if (!e.forced && !WhyNotStand(*primary).empty()) {
+    if (!by_hand && !WhyNotStand(*primary).empty()) {
       e = Election();
       return;
     }
-    Stand(primary, e.agreed, e.forced);
+    Stand(primary);
   } else if (e.phase == Election::kVoting && now() >= e.at_ms) {
     LostElection(absl::StrCat(e.granted.size(), " votes in time, ", Quorum(primary), " needed"));
   }
 }
 
-void EngineCore::Stand(Node* primary, bool agreed, bool forced) {
+void EngineCore::Stand(Node* primary) {
   Election& e = election_;
   e.phase = Election::kSaving;
   e.primary = primary->id();
-  e.agreed = agreed;
-  e.forced = forced;
   e.granted.clear();
   e.refused.clear();
   e.claims.reset();
@@ -182,7 +183,7 @@ void EngineCore::CountVotes() {
   if (e.granted.size() < Quorum(primary)) return;
   // Only by its own vote is the primary bound not to write again when its freeze has run out.
   if (e.agreed && !Contains(e.granted, primary->id())) return;
-  if (e.agreed) grants_.erase(self_->record().shard_id);
+  if (e.agreed) Release(self_->record().shard_id, primary->id());
   if (e.forced) HoldWritesAfter(*primary);
   Win(e.epoch, e.claims, *primary, absl::StrCat("elected by ", e.granted.size(), " of ", Voters(primary), " voters"));
 }

@@ -16,6 +16,7 @@ struct CastVote {
   NodeId candidate, primary;
   int64_t until_ms;               // the election may be won until then
   std::vector<SlotRange> claims;  // wanted; empty after a restart: not known
+  bool agreed = false;            // the primary has to vote for it as well
 };
 // A request for a vote.
 struct AskedVote {

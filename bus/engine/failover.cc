@@ -41,7 +41,7 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   if (c.kind == FailoverKind::kForce) {
     by_hand_.primary = primary->id();
     by_hand_.until_ms = now() + kHandOverMs;
-    Stand(primary, false, true);
+    StandByHand(*primary, /*agreed=*/false);
     return Reply(request);
   }
   SlotSet claims;
@@ -51,6 +51,18 @@ void EngineCore::On(uint64_t request, const FailoverCommand& c) {
   Win(MaxEpoch() + 1, claims, *primary, "CLUSTER FAILOVER TAKEOVER");
   LeaveElectorates(gone);  // an operator has not waited for it, so neither do we
   WaitDurable(request);
+}
+
+// At once, unless it has voted for another.
+void EngineCore::StandByHand(const Node& primary, bool agreed) {
+  election_ = Election();
+  election_.phase = Election::kWaiting;
+  election_.primary = primary.id();
+  election_.rank = Rank(primary);
+  election_.agreed = agreed;
+  election_.forced = !agreed;
+  election_.at_ms = now();
+  TendElection();
 }
 
 // A successor is confirmed by as many others as elect one, until it is established. If its primary agrees and yields
@@ -184,7 +196,7 @@ void EngineCore::TendHandOver() {
       by_hand_ = ByHand();
       election_ = Election();
     } else if (HasAllWrites() && election_.phase == Election::kNone) {
-      Stand(primary, true, false);
+      StandByHand(*primary, /*agreed=*/true);
     }
   }
   bool primary = own_.primary_id().empty() && own_claims_.any();

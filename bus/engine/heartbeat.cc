@@ -269,6 +269,7 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   pong->set_your_version(from->record().version);
   // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
   const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
+  if (from->owner()) ReleaseReplaced(*from);
   pong->set_withheld(stalled || Withheld(*from));
   pong->set_yields(durable_seat_to_ == from->id());
   pong->set_durable(durable_ownership_ == ownership_);

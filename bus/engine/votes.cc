@@ -72,7 +72,9 @@ proto::VoteRefusal EngineCore::Judge(const AskedVote& asked, bool* wait) {
     return proto::VOTE_REFUSAL_PRIMARY_ALIVE;
   }
   if (asked.agreed || asked.forced) {
-    return NoMandate(*primary) ? proto::VOTE_REFUSAL_NOT_A_VOTER : proto::VOTE_REFUSAL_NONE;
+    if (NoMandate(*primary)) return proto::VOTE_REFUSAL_NOT_A_VOTER;
+    const bool trusts = TrustsAnother(*candidate, primary->record().claims, primary);
+    return trusts ? proto::VOTE_REFUSAL_RECENTLY_VOTED : proto::VOTE_REFUSAL_NONE;
   }
   if (TooEarly(*primary, *candidate)) {
     *wait = true;
@@ -96,9 +98,9 @@ bool EngineCore::TooEarly(const Node& primary, const Node& candidate) const {
          TrustsAnother(candidate, primary.record().claims);
 }
 
-bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& slots) const {
+bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& slots, const Node* but) const {
   const NodeId& group = node.record().shard_id;
-  if (!node.self && own_.shard_id() == group.bytes()) {
+  if (!node.self && !(but != nullptr && but->self) && own_.shard_id() == group.bytes()) {
     bool standing = election_.phase == Election::kSaving || election_.phase == Election::kVoting;
     SlotSet ours = standing ? own_claims_ | election_.claims : own_claims_;
     if (ours.any() && (ours & ToSet(slots)).any()) return true;
@@ -107,9 +109,28 @@ bool EngineCore::TrustsAnother(const Node& node, const std::vector<SlotRange>& s
   if (it == grants_.end()) return false;
   return std::any_of(it->second.begin(), it->second.end(), [&](const Grant& grant) {
     if (grant.to == node.id() || now() >= grant.at_ms + timeout() || GaveWay(grant)) return false;
+    if (but != nullptr && grant.to == but->id()) return false;
     const Node* other = table_.Find(grant.to);
     return Overlap(slots, grant.epoch > other->record().elected_epoch ? grant.claims : other->record().claims);
   });
+}
+
+void EngineCore::Release(const NodeId& group, const NodeId& node) {
+  const auto it = grants_.find(group);
+  if (it == grants_.end()) return;
+  Grants& grants = it->second;
+  grants.erase(std::remove_if(grants.begin(), grants.end(), [&](const Grant& grant) { return grant.to == node; }),
+               grants.end());
+  if (grants.empty()) grants_.erase(it);
+}
+
+// Whoever has won with its primary's agreement has that one's vote, which binds it.
+void EngineCore::ReleaseReplaced(const Node& winner) {
+  for (const CastVote& vote : votes_) {
+    if (vote.agreed && vote.candidate == winner.id() && winner.record().elected_epoch == vote.epoch) {
+      Release(winner.record().shard_id, vote.primary);
+    }
+  }
 }
 
 void EngineCore::Trust(const Node& node, Grant grant) {
@@ -149,11 +170,10 @@ bool EngineCore::GaveWay(const Grant& grant) const {
 
 // One vote an epoch, also after a restart: it is sent when it is on disk.
 void EngineCore::GrantVote(const AskedVote& asked) {
-  RememberVote({asked.epoch, asked.candidate, asked.primary, now() + asked.valid_ms, asked.claims});
+  RememberVote({asked.epoch, asked.candidate, asked.primary, now() + asked.valid_ms, asked.claims, asked.agreed});
   unsent_votes_.emplace_back(asked.candidate, asked.epoch);
   vote_dirty_ = lease_dirty_ = true;
   Node* candidate = table_.Find(asked.candidate);
-  if (asked.agreed) grants_.erase(candidate->record().shard_id);  // the primary is bound by its own vote
   Trust(*candidate, {asked.candidate, now(), asked.epoch, asked.claims});
   Note(EventKind::kElection, absl::StrCat("vote for ", Name(*candidate), " in epoch ", asked.epoch));
 }

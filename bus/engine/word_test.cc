@@ -509,6 +509,53 @@ TEST(Word, AnAgreedElectionNeedsThePrimarysOwnVote) {
   EXPECT_TRUE(k.Won());
 }
 
+// It may come to nothing without that, and then the primary writes on by this node's word.
+TEST(Word, AnAgreedVoteDoesNotFreeTheWordToThePrimary) {
+  Group k(Group::kOwner);
+  k.RunConfirmed(1100);
+  ASSERT_FALSE(k.Ping(k.a).no_mandate());
+  BusMessage agreed = k.Request(9);
+  agreed.mutable_vote_request()->set_agreed(true);
+  ASSERT_EQ(k.Ask(agreed, k.r), "granted");
+  k.Fail(k.a, k.b);
+  size_t before = k.rig.effects.size();
+  EXPECT_EQ(k.Ask(k.Request(10), k.r), "");
+  k.RunConfirmed(300);
+  EXPECT_EQ(k.Answer(before), "");
+  k.RunConfirmed(800);
+  EXPECT_EQ(k.Ask(k.Request(11), k.r), "granted");
+}
+
+TEST(Word, WhoHasWonByAgreementIsConfirmedAtOnce) {
+  for (const bool agreed : {true, false}) {
+    Group k(Group::kOwner);
+    k.RunConfirmed(1100);
+    ASSERT_FALSE(k.Ping(k.a).no_mandate());
+    BusMessage m = k.Request(9);
+    m.mutable_vote_request()->set_agreed(agreed);
+    m.mutable_vote_request()->set_forced(!agreed);
+    ASSERT_EQ(k.Ask(m, k.r), "granted");
+    k.r.record.clear_primary_id();
+    k.r.Claim(0, 4999, 9);
+    k.r.record.set_elected_epoch(9);
+    k.rig.SendRecord(k.b, k.r);
+    EXPECT_EQ(k.Ping(k.r).withheld(), !agreed);
+  }
+}
+
+TEST(Word, ByHandAWitnessIsBoundByItsVoteAsWell) {
+  Group k(Group::kReplica, /*few=*/true);
+  k.rig.Run(1100);
+  k.Fail(k.a, k.r);
+  ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+  size_t before = k.rig.effects.size();
+  ASSERT_EQ(k.rig.Do(FailoverCommand{FailoverKind::kForce}), "OK");
+  for (int i = 0; i < 9; ++i) k.rig.Tick(), k.rig.PersistAll();
+  EXPECT_EQ(k.Asked(before), 0u);
+  for (int i = 0; i < 4; ++i) k.rig.Tick(), k.rig.PersistAll();
+  EXPECT_NE(k.Asked(before), 0u);
+}
+
 // A primary that stops tells its best replica to begin.
 TEST(Word, AReplicaToldToStandAsksItsPrimaryToFreeze) {
   Group k(Group::kReplica);
