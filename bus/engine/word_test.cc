@@ -193,6 +193,20 @@ TEST(Word, NoConfirmationForAnEarlierWinnerOfTheGroup) {
   EXPECT_FALSE(k.Ping(k.r).withheld());
 }
 
+// An operator, or a collision, has raised the epoch of a primary that was cut off: that proves nothing.
+TEST(Word, ARaisedEpochIsNoElection) {
+  for (const bool elected : {false, true}) {
+    Group k(Group::kOwner);
+    k.Fail(k.a, k.b);
+    ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+    k.a.Claim(0, 4999, 12);
+    if (elected) k.a.record.set_elected_epoch(12);
+    k.rig.SendRecord(k.a, k.a);
+    k.RunConfirmed(1100);
+    EXPECT_EQ(k.Ping(k.a).withheld(), !elected);
+  }
+}
+
 // The successor is not confirmed while the word to its predecessor counts, unless that has given way.
 TEST(Word, NoConfirmationForASuccessorWhileThePredecessorMayWrite) {
   for (bool gives_way : {false, true}) {
