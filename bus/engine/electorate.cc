@@ -195,8 +195,9 @@ const Node* EngineCore::Rival(const CastVote& vote, const Node& primary) const {
   if (vote.primary != primary.id() && candidate->record().shard_id != primary.record().shard_id) return nullptr;
   if (!vote.claims.empty() && !Overlap(vote.claims, primary.record().claims)) return nullptr;
   if (Lost(*candidate, vote.epoch)) return nullptr;
-  // Once it is decided, what it has says what it has won, also where the vote's claims are not known any more.
-  const bool decided = vote.claims.empty() && candidate->decided_epoch >= vote.epoch;
+  // Once it is decided, what it has says what it has won: not the vote's claims, which a restart forgets, and of which
+  // some may have been given to others since.
+  const bool decided = candidate->decided_epoch >= vote.epoch;
   return decided && !Overlap(candidate->record().claims, primary.record().claims) ? nullptr : candidate;
 }
 

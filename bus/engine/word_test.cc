@@ -342,39 +342,46 @@ TEST(Word, AFormerElectorateIsObeyedUntilTheNewOneIsOnDisks) {
 // A group may have come to have two primaries: an operator has given one's slots back in part, say. For which of its
 // slots the vote was is not known after a restart, but what the winner has is.
 TEST(Word, AWinnerOfOtherSlotsOfTheGroupWithholdsNothing) {
-  for (const uint16_t first_left : {10, 9}) {
-    Group k(Group::kOwner);
-    k.Fail(k.a, k.b);
-    ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
-    k.rig.Run(1100);
-    k.rig.PersistAll();
-    Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
-    again.Tick();
-    again.PersistAll();
-    again.Run(5 * kTimeout);
-    k.a.Claim(first_left, 4999, 8);
-    k.r.record.clear_primary_id();
-    k.r.Claim(0, 9, 9);
-    k.r.record.set_elected_epoch(9);
-    for (Peer* peer : {&k.a, &k.r}) {
-      BusMessage m;
-      m.mutable_hello()->set_id(peer->id());
-      m.mutable_hello()->set_record(peer->record.SerializeAsString());
-      peer->in = again.Receive(m, 0, peer->ip);
+  for (const bool restarts : {true, false}) {
+    for (const uint16_t first_left : {10, 9}) {
+      Group k(Group::kOwner);
+      k.Fail(k.a, k.b);
+      ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+      k.rig.Run(1100);
+      k.rig.PersistAll();
+      Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
+      Rig& rig = restarts ? again : k.rig;
+      k.a.Claim(first_left, 4999, 8);
+      k.r.record.clear_primary_id();
+      k.r.Claim(0, 9, 9);
+      k.r.record.set_elected_epoch(9);
+      if (restarts) {
+        rig.Tick();
+        rig.PersistAll();
+        rig.Run(5 * kTimeout);
+        for (Peer* peer : {&k.a, &k.r}) {
+          BusMessage m;
+          m.mutable_hello()->set_id(peer->id());
+          m.mutable_hello()->set_record(peer->record.SerializeAsString());
+          peer->in = rig.Receive(m, 0, peer->ip);
+        }
+      } else {
+        for (Peer* peer : {&k.a, &k.r}) rig.SendRecord(*peer, *peer);
+      }
+      auto withheld = [&] {
+        BusMessage ping;
+        ping.mutable_ping()->set_seq(1);
+        size_t before = rig.effects.size();
+        rig.Receive(ping, k.a.in, k.a.ip);
+        return rig.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
+      };
+      EXPECT_TRUE(withheld()) << "it may win more yet";
+      BusMessage view;
+      view.mutable_ping()->mutable_view()->set_decided_epoch(9);
+      view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
+      rig.Receive(view, k.r.in, k.r.ip);
+      EXPECT_EQ(withheld(), first_left == 9) << restarts;
     }
-    auto withheld = [&] {
-      BusMessage ping;
-      ping.mutable_ping()->set_seq(1);
-      size_t before = again.effects.size();
-      again.Receive(ping, k.a.in, k.a.ip);
-      return again.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
-    };
-    EXPECT_TRUE(withheld()) << "it may win more yet";
-    BusMessage view;
-    view.mutable_ping()->mutable_view()->set_decided_epoch(9);
-    view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
-    again.Receive(view, k.r.in, k.r.ip);
-    EXPECT_EQ(withheld(), first_left == 9);
   }
 }
 

@@ -37,8 +37,9 @@ TEST(Sim, PlantedErrorsAreSeen) {
 
 // Schedules of which each has shown an error in who may decide and who may write; what it was is in the README.
 TEST(Sim, WhatStormsHaveShown) {
-  for (uint64_t seed : {20, 55,  66,  108,  139,  144,  610,  1244,  1470,  2276,  3058,   7811,   7855,   11186,
-                        82, 769, 970, 1395, 1426, 1508, 1950, 71073, 84458, 87770, 213572, 239077, 300372, 305757})
+  for (uint64_t seed :
+       {20,  55,  66,   108,  139,  144,  610,   1244,  1470,  2276,   3058,   7811,   7855,   11186, 82,
+        769, 970, 1395, 1426, 1508, 1950, 71073, 84458, 87770, 213572, 239077, 300372, 305757, 409921})
     RunSeeds(kStorms + seed, 1);
   RunSeeds(100036, 1);
   RunSeeds(101648, 1);
