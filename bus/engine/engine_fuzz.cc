@@ -48,7 +48,7 @@ class Bytes {
 class Fuzz {
  public:
   Fuzz(const uint8_t* data, size_t size)
-      : in_(data, size), rig_(Options()), a_(1, "10.1.0.2"), b_(2, "10.1.0.3"), c_(3, "10.1.0.4") {
+      : in_(data, size), rig_(Options(size)), a_(1, "10.1.0.2"), b_(2, "10.1.0.3"), c_(3, "10.1.0.4") {
     rig_.Tick();
     rig_.PersistAll();
     rig_.Do(AddSlotsCommand{{{0, 99}}});
@@ -58,6 +58,9 @@ class Fuzz {
     rig_.SendRecord(a_, a_);
     rig_.PersistAll();
     me_ = rig_.topology().me();
+    for (const auto& ping : rig_.Sent(BusMessage::kPing)) {
+      if (ping->ping().has_view()) members_ = ping->ping().view().members();
+    }
     links_ = {a_.in, a_.out, b_.in, b_.out};
     rig_.effects.clear();
   }
@@ -71,9 +74,10 @@ class Fuzz {
   }
 
  private:
-  static EngineOptions Options() {
+  static EngineOptions Options(size_t size) {
     EngineOptions options;
     options.hostname = "me.example";
+    if (size % 2 != 0) options.small_cluster = 1;
     return options;
   }
 
@@ -104,11 +108,14 @@ class Fuzz {
 
   void FillView(proto::View* view) {
     view->set_digest(in_.Number());
-    view->set_members(in_.Number());
+    view->set_members(in_.Byte() % 2 == 0 ? members_ : in_.Number());
     view->set_node_count(static_cast<uint32_t>(in_.Number()));
     view->set_current_epoch(in_.Number());
     view->set_version(in_.Number());
     for (int n = in_.Byte() % 4; n > 0; --n) view->add_positions(in_.Number());
+    view->set_decided_epoch(in_.Number());
+    view->set_age_first(static_cast<uint32_t>(in_.Number()));
+    view->set_age_count(static_cast<uint32_t>(in_.Number()));
     view->set_age_unit_ms(static_cast<uint32_t>(in_.Number()));
     view->set_ages(in_.Take(in_.Byte() % 8));
     for (int n = in_.Byte() % 4; n > 0; --n) view->add_suspects(Id());
@@ -134,6 +141,14 @@ class Fuzz {
         proto::Heartbeat* beat = in_.Byte() % 2 == 0 ? m.mutable_ping() : m.mutable_pong();
         beat->set_seq(in_.Number());
         beat->set_stalled_ms(in_.Number());
+        beat->set_your_version(in_.Number());
+        beat->set_ask(in_.Number());
+        const int flags = in_.Byte();
+        beat->set_withheld((flags & 1) != 0);
+        beat->set_no_mandate((flags & 2) != 0);
+        beat->set_yields((flags & 4) != 0);
+        beat->set_lasting((flags & 8) != 0);
+        beat->set_durable((flags & 16) != 0);
         if (in_.Byte() % 4 != 0) FillView(beat->mutable_view());
         break;
       }
@@ -242,6 +257,7 @@ class Fuzz {
   Bytes in_;
   Rig rig_;
   Peer a_, b_, c_;
+  uint64_t members_ = 0;  // what the views of those agree on who know the same members
   TopologyNode me_;
   std::vector<LinkId> links_, dialled_;
   uint64_t checked_ = 0;  // version of the topology
