@@ -134,7 +134,7 @@ class EngineCore final : public Engine {
   void TendLink(Node* node);
   void LearnOwnIp(const std::string& ip, const char* how);
   void Observe(Node* from, const std::string& ip);
-  Node* Sender(LinkId link) const;
+  Node* Sender(LinkId link);  // null if it has not proven itself on this link
   void DropNode(Node* node, const char* reason);
 
   // heartbeat.cc
@@ -146,6 +146,11 @@ class EngineCore final : public Engine {
   // What a ping carries: nothing, what we believe, or also how fresh others are.
   enum class Tell : uint8_t { kNothing, kDigest, kAll };
   void Ping(Node* node, Tell tell);
+  uint64_t Asks(Node* node);
+  void AskBack(Node* from, proto::Heartbeat* pong);
+  // With many voters: how old an answer may become before another is asked for. Together with the time in which
+  // others can be asked if that one does not come, less than the lease it gives (see LeaseFrom).
+  int64_t FreshOfMany() const { return timeout() * 3 / 4; }
   // In large clusters how fresh others are is told by the rounds of pings alone.
   Tell TellIfSmall() const { return table_.size() <= options_.small_cluster ? Tell::kAll : Tell::kDigest; }
   int64_t PingInterval() const;
@@ -157,7 +162,8 @@ class EngineCore final : public Engine {
   void FillAges(proto::View* view);
   void OnPing(Node* from, LinkId link, const proto::Heartbeat& ping);
   void TakeStall(Node* from, uint64_t ms);
-  void OnPong(Node* from, const proto::Heartbeat& pong);
+  void Answer(Node* from, uint64_t seq, proto::Heartbeat* pong);
+  void OnPong(Node* from, LinkId link, const proto::Heartbeat& pong);
   void OnView(Node* from, const proto::View& view, bool may_sync);
   void TakeAges(Node* from, const proto::View& view);
   void Heard(Node* node);
@@ -326,8 +332,7 @@ class EngineCore final : public Engine {
   void LeaveElectorates(const NodeId& gone);
   bool Confirmed(bool own, const std::vector<NodeId>& witnesses);
   void InheritElectorate(const Node& primary);
-  int64_t LeaseFrom(const std::vector<uint16_t>& others, size_t count,
-                    int64_t NodeTable::Pulse::*when = &NodeTable::Pulse::confirmed_ms) const;
+  int64_t LeaseFrom(const std::vector<uint16_t>& others, size_t count, const NodeTable::Times& when) const;
   bool Withheld(const Node& primary) const;
   const Node* Rival(const CastVote& vote, const Node& primary) const;
   bool VotedForRival(const Node& primary) const;
@@ -375,12 +380,15 @@ class EngineCore final : public Engine {
   std::vector<std::unique_ptr<Handshake>> handshakes_;
   absl::flat_hash_map<LinkId, Outbound> outbound_;
   absl::flat_hash_map<LinkId, Node*> inbound_;
+  // What Sender has found in them, by the low bits of the link, whose member tells whether it is this one: one cache
+  // line, where a map takes several. Whoever is here has the link in a map.
+  std::vector<Node*> recent_ = std::vector<Node*>(64);
   LinkId next_link_ = 1;
   GoneMemory<NodeId> forgotten_{kMaxForgotten};
   GoneMemory<LinkId> gone_links_{kMaxGoneLinks};
 
   // Heartbeats.
-  std::vector<NodeId> round_;  // members in the order of this round, taken from the back
+  std::vector<uint16_t> round_;  // by Node::index: members in the order of this round, taken from the back
   int64_t next_ping_ms_ = 0, next_sweep_ms_ = 0, next_lease_ms_ = 0, next_fast_sync_ms_ = 0;
   uint64_t ping_seq_ = 0;
   size_t sync_cursor_ = 0;
@@ -492,8 +500,8 @@ class EngineCore final : public Engine {
   // Publication.
   TopologyPtr topology_;
   uint64_t version_ = 0;
-  // publish_: something changed in this step; urgent_: and may not wait.
-  bool publish_ = true, publish_pending_ = false, urgent_ = true, check_state_ = true;
+  // publish_: something changed in this step; urgent_: and may not wait. times_old_: nothing but times would change.
+  bool publish_ = true, publish_pending_ = false, urgent_ = true, check_state_ = true, times_old_ = false;
   std::vector<ReplyEffect> replies_;  // of this step
   int64_t last_publish_ms_ = 0;
   bool ok_ = false;

@@ -60,14 +60,6 @@ class Dues {
     for (uint16_t place : due) look(place);
   }
 
-  // Nothing is due before that.
-  int64_t next_ms() const {
-    for (int64_t bucket = taken_ + 1; bucket < taken_ + kBuckets; ++bucket) {
-      if (!buckets_[bucket & kMask].empty()) return bucket * width_;
-    }
-    return (taken_ + kBuckets) * width_;
-  }
-
  private:
   static constexpr int64_t kBuckets = 128, kMask = kBuckets - 1;
 

@@ -169,7 +169,7 @@ void EngineCore::OnVoteReply(Node* from, const proto::VoteReply& reply) {
   }
   e.granted.push_back(from->id());
   // It will not vote against us for a timeout from now on, so it has confirmed us as well.
-  int64_t& confirmed = table_.pulse(*from).confirmed_ms;
+  int64_t& confirmed = table_.confirmed_ms(*from);
   confirmed = std::max(confirmed, e.asked_ms);
   CountVotes();
 }

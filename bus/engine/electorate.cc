@@ -133,10 +133,10 @@ bool EngineCore::Confirmed(bool own, const std::vector<NodeId>& witnesses) {
     bool in = own ? std::find(witnesses.begin(), witnesses.end(), node->id()) != witnesses.end() : node->owner();
     if (node->self || !in) continue;
     others.push_back(node->index);
-    if (node->ping_sent_ms == 0 && now() - table_.pulse(*node).confirmed_ms > timeout() / 3)
+    if (node->ping_sent_ms == 0 && now() - table_.confirmed_ms(*node) > timeout() / 3)
       Ping(node.get(), Tell::kNothing);
   }
-  return LeaseFrom(others, others.size()) > now() + timeout() / 2;
+  return LeaseFrom(others, others.size(), table_.confirmed_ms()) > now() + timeout() / 2;
 }
 
 // The winner's electorate is that of the primary whose place it takes, and itself.
@@ -151,14 +151,13 @@ void EngineCore::InheritElectorate(const Node& primary) {
 }
 
 // Until when a majority of this node and `others` has confirmed it.
-int64_t EngineCore::LeaseFrom(const std::vector<uint16_t>& others, size_t count,
-                              int64_t NodeTable::Pulse::*when) const {
+int64_t EngineCore::LeaseFrom(const std::vector<uint16_t>& others, size_t count, const NodeTable::Times& when) const {
   size_t need = (count + 1) / 2;
   if (need == 0) return INT64_MAX;
   if (need > others.size()) return 0;
   std::vector<int64_t> sent;
   sent.reserve(others.size());
-  for (uint16_t place : others) sent.push_back(table_.pulses()[place].*when);
+  for (uint16_t place : others) sent.push_back(when[place]);
   std::nth_element(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(need - 1), sent.end(),
                    std::greater<int64_t>());
   // None of them suspects us before a timeout has passed since what it answered.
@@ -224,13 +223,13 @@ int64_t EngineCore::Lease() const {
     Node* replaced = table_.Find(replaced_);
     if (replaced != nullptr && !replaced->record().claims.empty()) return 0;
   }
-  int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + MoreVoters());
+  int64_t lease = LeaseFrom(own_voters_, Voters(self_) - 1 + MoreVoters(), table_.confirmed_ms());
   for (const PastElectorate& past : past_) {
     std::vector<uint16_t> others;
     for (const NodeId& id : past.others) {
       if (Node* node = table_.Find(id); node != nullptr) others.push_back(node->index);
     }
-    lease = std::min(lease, LeaseFrom(others, past.others.size()));
+    lease = std::min(lease, LeaseFrom(others, past.others.size(), table_.confirmed_ms()));
   }
   return lease;
 }
@@ -246,13 +245,13 @@ void EngineCore::UpdateLease() {
       }
     }
     const uint32_t others = Voters(self_) - 1 + MoreVoters();
-    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voters_, others, &NodeTable::Pulse::agreed_ms);
+    mandate_ms_ = Withheld(*self_) ? 0 : LeaseFrom(own_voters_, others, table_.agreed_ms());
   }
   int64_t lease = Lease();
   lease_wants_ = 0;
   if (lease <= now() && voters_ > options_.small_cluster) {
     auto counts = [&](uint16_t place) {
-      return table_.pulses()[place].confirmed_ms + timeout() - timeout() / 16 > now();
+      return table_.confirmed_ms()[place] + timeout() - timeout() / 16 > now();
     };
     auto have = static_cast<uint32_t>(std::count_if(own_voters_.begin(), own_voters_.end(), counts));
     lease_wants_ = std::max(Quorum(self_) - 1, have) - have;

@@ -94,6 +94,8 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
     void operator()(const PromotedEvent& v) { e->OnPromoted(v.epoch); }
     void operator()(const ResolvedEvent& v) { e->OnResolved(v.id, v.ips); }
     void operator()(const DataPlaneEvent& v) {
+      // While nothing is under way there is nothing that its word could move.
+      e->heartbeat_only_ = v.healthy && !v.frozen && e->stalled_since_ms_ < 0 && e->now() < e->calm_until_ms_;
       e->data_age_ms_ = v.data_age_ms;
       e->data_age_at_ms_ = e->now();
       e->positions_ = v.positions;
@@ -148,7 +150,7 @@ void EngineCore::Finish() {
   if (check_state_ || (publish_pending_ && due()) || (publish_ && !Many())) UpdateState();
   publish_pending_ |= publish_;
   publish_ = false;
-  if (publish_pending_ && due()) Publish();
+  if ((publish_pending_ || times_old_) && due()) Publish();
   for (ReplyEffect& reply : replies_) out_->push_back(std::move(reply));
   replies_.clear();
   if (options_.leaves_out_ticks && !heartbeat_only_) calm_until_ms_ = CalmUntil();
@@ -165,9 +167,9 @@ int64_t EngineCore::CalmUntil() const {
                     freeze_.until_ms != 0 || hand_over_.request != 0 || owners_ <= kFewOwners || owners_dirty_ ||
                     stand_down_ || !ok_ || !established_;
   if (busy) return 0;
-  int64_t until = std::min({next_ping_ms_, next_sweep_ms_, table_.dues().next_ms()});
-  if (self_->owner()) until = std::min({until, next_lease_ms_, next_lease_look_ms_});
-  return until;
+  // Pings are sent so often that nothing else need be earlier: members that are due, and with many voters the lease.
+  if (!self_->owner() || voters_ > options_.small_cluster) return next_ping_ms_;
+  return std::min({next_ping_ms_, next_lease_ms_, next_lease_look_ms_});
 }
 
 void EngineCore::OnMessage(const MessageEvent& event) {
@@ -196,7 +198,7 @@ void EngineCore::OnMessage(const MessageEvent& event) {
       return OnPing(from, event.link, m.ping());
     case Body::kPong:
       heartbeat_only_ = Many();
-      return OnPong(from, m.pong());
+      return OnPong(from, event.link, m.pong());
     case Body::kRecords:
       return OnRecords(from, m.records());
     case Body::kSync:

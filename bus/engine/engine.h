@@ -215,8 +215,9 @@ class Engine {
 
   // The newest snapshot (what the last PublishEffect held, or the first). Never null after the first Step.
   virtual TopologyPtr topology() const = 0;
-  // Ticks before this time would do nothing unless another event comes first, after which it is to be asked again; 0:
-  // every tick is wanted, as always without EngineOptions::leaves_out_ticks. For drivers of very many engines.
+  // Ticks before this time would do nothing that cannot wait for it, unless another event comes first, after which it is
+  // to be asked again; 0: every tick is wanted, as always without EngineOptions::leaves_out_ticks. For drivers of very
+  // many engines.
   virtual int64_t calm_until_ms() const { return 0; }
   virtual const EngineStats& stats() const = 0;
   // Walks the members; not for the hot path.

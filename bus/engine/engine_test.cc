@@ -228,6 +228,59 @@ TEST(Engine, TheLeaseCountsFromWhenTheAnsweredPingWasSent) {
   EXPECT_GT(until, sent + 900);
 }
 
+TEST(Engine, MessagesAreThoseOfTheMemberWhoseLinkItIs) {
+  Rig rig = Started();
+  Peer a(1, "10.1.0.2"), b(2, "10.1.0.3");
+  rig.Join(&a);
+  rig.Join(&b);
+  a.record.set_version(7);
+  b.record.set_version(8);
+  for (const Peer* peer : {&a, &b}) rig.SendRecord(*peer, *peer);
+  BusMessage hello, ping;
+  hello.mutable_hello()->set_record(b.record.SerializeAsString());
+  hello.mutable_hello()->set_id(b.id());
+  ping.mutable_ping()->set_seq(1);
+  const auto who = [&](LinkId link) -> uint64_t {
+    const size_t before = rig.effects.size();
+    rig.Receive(ping, link);
+    const auto pongs = rig.Sent(BusMessage::kPong, before);
+    return pongs.empty() ? 0 : pongs[0]->pong().your_version();
+  };
+  // Links whose numbers are alike in what an index might take of them.
+  for (LinkId b_in = b.in + 2; b_in <= 4096; b_in += b_in < 40 ? 2 : b_in - a.in) {
+    rig.Receive(hello, b_in, b.ip);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(who(a.in), 7u);
+      EXPECT_EQ(who(b_in), 8u) << b_in;
+    }
+    rig.Step(LinkDownEvent{b_in});
+    EXPECT_EQ(who(b_in), 0u);
+    EXPECT_EQ(who(a.in), 7u);
+  }
+  EXPECT_EQ(who(a.out), 7u);
+  EXPECT_EQ(who(b.out), 8u);
+  ASSERT_EQ(rig.Do(ForgetCommand{a.hex()}), "OK");
+  const uint64_t late = rig.engine->stats().late_events;
+  for (LinkId link : {a.in, a.out}) EXPECT_EQ(who(link), 0u);
+  EXPECT_EQ(rig.engine->stats().late_events, late + 2);
+}
+
+TEST(Engine, TimesAreShownAnewThoughNothingElseChanges) {
+  EngineOptions options;
+  options.small_cluster = 1;
+  Rig rig = Started(options);
+  Peer a(1, "10.1.0.2");
+  rig.Join(&a);
+  BusMessage ping;
+  ping.mutable_ping()->set_seq(1);
+  for (int i = 0; i < 3; ++i) {
+    const int64_t before = rig.Find(a.hex())->pong_received_ms;
+    rig.Receive(ping, a.in, a.ip);
+    rig.Run(1200);
+    EXPECT_GT(rig.Find(a.hex())->pong_received_ms, before);
+  }
+}
+
 TEST(Engine, BootstrapOwnsEverything) {
   EngineOptions options;
   options.bootstrap = true;

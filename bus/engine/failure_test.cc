@@ -1,7 +1,10 @@
 // Suspicion: who is suspected when, what is said of it, and what dead members cost.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "bus/engine/limits.h"
 #include "bus/engine/rig.h"
@@ -237,6 +240,41 @@ TEST(Failure, HundredsOfDeadMembersCostNextToNothing) {
   for (const TopologyNode& node : rig.topology().nodes) failed += node.fail;
   EXPECT_EQ(failed, 500u);
   EXPECT_LE(run(10000), 410u);
+}
+
+// Who decides nothing is asked by the rounds alone, if others bring no word of it; a long round does not make that late.
+TEST(Failure, NobodyIsUnheardForLongInALargeCluster) {
+  EngineOptions options = Cluster::Options();
+  options.small_cluster = 4;
+  Rig rig(options);
+  rig.Tick();
+  rig.PersistAll();
+  std::vector<Peer> peers;
+  for (size_t i = 0; i < 30; ++i) {
+    peers.emplace_back(i + 1, "10.1.0." + std::to_string(i + 2));
+    rig.Join(&peers.back());
+  }
+  std::vector<int64_t> asked(peers.size(), 0);
+  int64_t longest = 0;
+  size_t looked_at = 0;
+  for (int64_t ms = 0; ms < 20 * kTimeout; ms += 100) {
+    rig.Tick();
+    for (; looked_at < rig.effects.size(); ++looked_at) {
+      const auto* send = std::get_if<SendEffect>(&rig.effects[looked_at]);
+      if (send == nullptr || !send->message->has_ping()) continue;
+      const uint64_t seq = send->message->ping().seq();
+      const LinkId link = send->link;
+      for (size_t p = 0; p < peers.size(); ++p) {
+        if (peers[p].out != link) continue;
+        if (asked[p] != 0) longest = std::max(longest, rig.now.mono_ms - asked[p]);
+        asked[p] = rig.now.mono_ms;
+        rig.Pong(peers[p], seq);
+      }
+    }
+    rig.PersistAll();
+  }
+  EXPECT_GT(*std::min_element(asked.begin(), asked.end()), 0);
+  EXPECT_LE(longest, kTimeout * 9 / 16 + 100);
 }
 
 }  // namespace

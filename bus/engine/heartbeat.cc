@@ -41,9 +41,10 @@ void EngineCore::OnTick() {
   TendSeeds();
   table_.dues().SetWidth(std::clamp<int64_t>(timeout() / 128, 1, 100));
   if (now() >= next_sweep_ms_) {
-    next_sweep_ms_ = now() + (!Many() ? 0 : PingInterval());
     table_.heard_ms(*self_) = now();
-    table_.HastenSilent(now() - Unheard());
+    const int64_t earliest = table_.HastenSilent(now() - Unheard());
+    // Times only grow, so none becomes too early before the earliest does.
+    next_sweep_ms_ = !Many() ? now() : std::max(now() + PingInterval(), earliest + Unheard());
   }
   table_.dues().Take(now(), [this](uint16_t place) {
     Node* node = table_.At(place);
@@ -64,11 +65,9 @@ void EngineCore::OnTick() {
   }
   if (now() >= next_lease_look_ms_ || lease_ms_ <= now()) {
     // With many voters a look costs their number, and while the lease is long nothing depends on it.
-    bool plenty =
-        voters_ > options_.small_cluster && lease_ms_ > now() + timeout() / 4 && mandate_ms_ > now() + timeout() / 4;
-    next_lease_look_ms_ = plenty          ? std::min(next_ping_ms_ + PingInterval(), now() + timeout() / 8)
-                          : voters_ <= 16 ? now()
-                                          : now() + timeout() / 32;
+    const int64_t often = voters_ <= 16 ? now() : now() + timeout() / 32;
+    const int64_t plenty = std::min({lease_ms_, mandate_ms_, now() + timeout() / 4}) - timeout() / 8;
+    next_lease_look_ms_ = voters_ > options_.small_cluster ? std::max(often, plenty) : often;
     lease_dirty_ = true;
   }
   check_state_ |= must_sync_ || lapsed_ != (lease_ms_ <= now());
@@ -77,8 +76,11 @@ void EngineCore::OnTick() {
     own_dirty_ = true;
   }
   if (state_dirty_ && persists_.empty() && now() - last_persist_ms_ >= 1000) own_dirty_ = true;
-  // Times of pings and pongs are shown to people only, so they may be a little old.
-  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(table_.size()) * 40)) publish_ = true;
+  // Times of pings and pongs are shown to people only, so they may be a little old; of many members nothing else is
+  // looked at for their sake.
+  if (now() - last_publish_ms_ >= std::max<int64_t>(1000, static_cast<int64_t>(table_.size()) * 40)) {
+    (Many() ? times_old_ : publish_) = true;
+  }
 }
 
 // Returns when to look again if nothing happens; kNever: when it has not been heard of for long (see HastenSilent).
@@ -123,19 +125,34 @@ void EngineCore::Stir(const Node* node) { table_.dues().Hasten(node->index, Toge
 void EngineCore::Ping(Node* node, Tell tell) {
   if (node->out.state != OutLink::kBound) return;
   Stir(node);
+  if (node->out.asked_ms == 0) node->out.asked_ms = now();
   auto m = std::make_shared<proto::BusMessage>();
   proto::Heartbeat* ping = m->mutable_ping();
+  ping->set_seq(Asks(node));
+  ping->set_stalled_ms(StalledMs());
+  if (tell != Tell::kNothing) FillView(ping->mutable_view(), tell);
+  Send(node->out.id, std::move(m));
+}
+
+// From now on `node` owes an answer to what has this number.
+uint64_t EngineCore::Asks(Node* node) {
   node->ping_seq = ++ping_seq_;
   node->ping_sent_ms = now();
-  if (node->out.asked_ms == 0) node->out.asked_ms = now();
   if (node->unanswered_ms == 0) {
     node->unanswered_ms = now();
     node->unanswered_unix_ms = now_.unix_ms;
   }
-  ping->set_seq(node->ping_seq);
-  ping->set_stalled_ms(StalledMs());
-  if (tell != Tell::kNothing) FillView(ping->mutable_view(), tell);
-  Send(node->out.id, std::move(m));
+  return node->ping_seq;
+}
+
+// With many voters most of what is sent are questions for the lease. An answer that asks in turn makes them three
+// messages in the place of four, and whoever has asked lately is asked again, so voters come to ask each other.
+void EngineCore::AskBack(Node* from, proto::Heartbeat* pong) {
+  const bool wants = voters_ > options_.small_cluster && self_->owner() && from->voter() && from->ping_sent_ms == 0 &&
+                     now() - table_.confirmed_ms(*from) > FreshOfMany() / 2;
+  if (!wants) return;
+  Stir(from);
+  pong->set_ask(Asks(from));
 }
 
 int64_t EngineCore::PingInterval() const { return std::clamp<int64_t>(timeout() / 20, 100, 1000); }
@@ -147,11 +164,11 @@ void EngineCore::PingRound() {
   for (size_t tries = 0; tries < 4; ++tries) {  // skip a few that cannot be reached
     if (round_.empty()) {
       for (const auto& node : table_.all()) {
-        if (!node->self) round_.push_back(node->id());
+        if (!node->self) round_.push_back(node->index);
       }
       for (size_t i = round_.size(); i > 1; --i) std::swap(round_[i - 1], round_[random_.Below(i)]);
     }
-    Node* node = table_.Find(round_.back());
+    Node* node = table_.At(round_.back());
     round_.pop_back();
     if (node != nullptr && node->out.state == OutLink::kBound && node->ping_sent_ms == 0) {
       Ping(node, Tell::kAll);
@@ -160,8 +177,8 @@ void EngineCore::PingRound() {
   }
 }
 
-// A voter renews its lease: it keeps enough voters' answers younger than a third of the timeout. And while we must
-// agree with a majority before serving, those that have not yet said that they agree are asked often.
+// A voter renews its lease: it keeps enough voters' answers young, of few voters younger than a third of the timeout. And
+// while we must agree with a majority before serving, those that have not yet said that they agree are asked often.
 void EngineCore::LeaseRound() {
   // Of a majority some are to spare, all of a small cluster.
   const size_t enough = Quorum(self_) - 1 + Quorum(self_) / 16 + 8;
@@ -181,12 +198,13 @@ void EngineCore::LeaseRound() {
   const bool many = voters_ > options_.small_cluster;
   next_lease_ms_ = many ? next_ping_ms_ : now() + std::clamp<int64_t>(timeout() / 32, 20, 500);
   // With many voters a few late answers do not matter.
-  const int64_t fresh = many ? timeout() * 5 / 8 : timeout() / 3;
+  const int64_t fresh = many ? FreshOfMany() : timeout() / 3;
   // Beside those that have answered lately so many are asked that there are enough: those that have answered last.
   std::vector<std::pair<int64_t, uint16_t>> stale;
+  stale.reserve(own_voters_.size());
   size_t wanted = enough;
   for (uint16_t place : own_voters_) {
-    const int64_t confirmed = table_.pulses()[place].confirmed_ms;
+    const int64_t confirmed = table_.confirmed_ms()[place];
     if (now() - confirmed > fresh) {
       stale.emplace_back(confirmed, place);
     } else if (wanted > 0) {
@@ -264,11 +282,20 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   TakeStall(from, ping.stalled_ms());
   auto m = std::make_shared<proto::BusMessage>();
   proto::Heartbeat* pong = m->mutable_pong();
-  pong->set_seq(ping.seq());
+  Answer(from, ping.seq(), pong);
+  if (ping.has_view()) FillView(pong->mutable_view(), ping.view().age_count() == 0 ? Tell::kDigest : Tell::kAll);
+  AskBack(from, pong);
+  Send(link, std::move(m));
+  if (ping.has_view()) OnView(from, ping.view(), true);
+}
+
+// To its question `seq`, that has just come.
+void EngineCore::Answer(Node* from, uint64_t seq, proto::Heartbeat* pong) {
+  pong->set_seq(seq);
   pong->set_stalled_ms(StalledMs());
   pong->set_your_version(from->record().version);
   // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
-  const bool stalled = ping.stalled_ms() >= static_cast<uint64_t>(timeout() / 2);
+  const bool stalled = from->stalled_ms >= static_cast<uint64_t>(timeout() / 2);
   if (from->owner()) ReleaseReplaced(*from);
   pong->set_withheld(stalled || Withheld(*from));
   pong->set_yields(durable_seat_to_ == from->id());
@@ -279,20 +306,16 @@ void EngineCore::OnPing(Node* from, LinkId link, const proto::Heartbeat& ping) {
   pong->set_no_mandate(NoMandate(*from));
   // Also if this node does not decide about it: it may be about to make it a witness.
   if (!pong->withheld() && !pong->no_mandate() && from->owner()) Trust(*from, {from->id(), now(), 0, {}});
-  if (ping.has_view()) FillView(pong->mutable_view(), ping.view().age_count() == 0 ? Tell::kDigest : Tell::kAll);
-  Send(link, std::move(m));
-  if (ping.has_view()) OnView(from, ping.view(), true);
 }
 
-void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
+void EngineCore::OnPong(Node* from, LinkId link, const proto::Heartbeat& pong) {
   TakeStall(from, pong.stalled_ms());
-  from->out.asked_ms = 0;
+  if (link == from->out.id) from->out.asked_ms = 0;
   if (pong.seq() == from->ping_seq && from->ping_sent_ms != 0) {
     // The word counts only of those who know that we are a primary.
     if (!pong.withheld() && self_->record().primary() && pong.your_version() >= primary_since_) {
-      NodeTable::Pulse& pulse = table_.pulse(*from);
-      pulse.agreed_ms = from->ping_sent_ms;
-      if (!pong.no_mandate()) pulse.confirmed_ms = from->ping_sent_ms;
+      table_.agreed_ms(*from) = from->ping_sent_ms;
+      if (!pong.no_mandate()) table_.confirmed_ms(*from) = from->ping_sent_ms;
       if (pong.durable()) from->knows_version = pong.your_version();
       from->lasting |= pong.lasting() && from->ping_sent_ms >= promoted_ms_;
       if (!established_ && pong.yields() && from->id() == predecessor_ && from->ping_sent_ms >= promoted_ms_) Settle();
@@ -303,6 +326,11 @@ void EngineCore::OnPong(Node* from, const proto::Heartbeat& pong) {
     if (lease_wants_ > 0) --lease_wants_;
     DCHECK(lease_wants_ == 0 || lease_dirty_ || lease_ms_ > now() || Lease() <= now());
     lease_dirty_ |= voters_ <= 16 || !established_ || (lease_ms_ <= now() && lease_wants_ == 0);
+  }
+  if (pong.ask() != 0) {
+    auto m = std::make_shared<proto::BusMessage>();
+    Answer(from, pong.ask(), m->mutable_pong());
+    Send(link, std::move(m));
   }
   if (pong.has_view()) OnView(from, pong.view(), false);
 }

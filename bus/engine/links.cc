@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "bus/engine/core.h"
@@ -20,14 +21,24 @@ void EngineCore::SendTo(const Node& node, std::shared_ptr<proto::BusMessage> mes
   if (LinkId link = node.link(); link != 0) Send(link, std::move(message));
 }
 
-Node* EngineCore::Sender(LinkId link) const {
-  if (link % 2 == 0) {
-    auto it = inbound_.find(link);
-    return it == inbound_.end() ? nullptr : it->second;
+Node* EngineCore::Sender(LinkId link) {
+  const bool in = link % 2 == 0;
+  Node* node = recent_[link & (recent_.size() - 1)];
+  if (node == nullptr || (in ? node->in : node->out.id) != link) {
+    if (in) {
+      auto it = inbound_.find(link);
+      node = it == inbound_.end() ? nullptr : it->second;
+    } else {
+      auto it = outbound_.find(link);
+      node = it == outbound_.end() ? nullptr : it->second.node;
+    }
+    if (node == nullptr) return nullptr;
+    // Drivers number links one after the other, so nearly all find room.
+    const size_t links = inbound_.size() + outbound_.size();
+    if (recent_.size() < links) recent_.assign(std::bit_ceil(links), nullptr);
+    recent_[link & (recent_.size() - 1)] = node;
   }
-  auto it = outbound_.find(link);
-  if (it == outbound_.end() || it->second.node == nullptr) return nullptr;
-  return it->second.node->out.state == OutLink::kBound ? it->second.node : nullptr;
+  return in || node->out.state == OutLink::kBound ? node : nullptr;
 }
 
 // Forgets the link in every map, then tells the driver.
@@ -104,6 +115,7 @@ void EngineCore::LostOut(OutLink* out) {
 
 void EngineCore::OnLinkDown(LinkId link) {
   gone_links_.Add(link, INT64_MAX);
+  recent_[link & (recent_.size() - 1)] = nullptr;
   if (link % 2 == 0) {
     auto it = inbound_.find(link);
     if (it == inbound_.end()) return;

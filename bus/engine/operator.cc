@@ -314,6 +314,7 @@ void EngineCore::On(uint64_t request, const SettingsCommand& c) {
   options_.migration_barrier = c.migration_barrier;
   options_.allow_replica_migration = c.allow_replica_migration;
   check_state_ = lease_dirty_ = publish_ = true;
+  next_sweep_ms_ = next_lease_look_ms_ = 0;
   for (const auto& node : table_.all()) Stir(node.get());
   if (options_.no_failover == c.no_failover) return Reply(request);
   own_.set_no_failover(options_.no_failover = c.no_failover);

@@ -96,7 +96,7 @@ TopologyNode EngineCore::Describe(const Node& node) const {
 }
 
 void EngineCore::Publish() {
-  publish_pending_ = urgent_ = false;
+  publish_pending_ = urgent_ = times_old_ = false;
   last_publish_ms_ = now();
   auto t = std::make_shared<Topology>();
   t->version = ++version_;

@@ -31,7 +31,7 @@ void EngineCore::Follow(Node* primary, const std::string& why) {
   past_.clear();
   stand_down_ = false;
   data_age_ms_ = -1;  // until the data plane says otherwise
-  for (const auto& node : table_.all()) table_.pulse(*node).confirmed_ms = table_.pulse(*node).agreed_ms = 0;
+  for (const auto& node : table_.all()) table_.confirmed_ms(*node) = table_.agreed_ms(*node) = 0;
   OwnChanged();
   publish_ = urgent_ = true;
   Note(EventKind::kRole, absl::StrCat("replica of ", Name(*primary), ": ", why));

@@ -12,13 +12,8 @@ bool IdLess(const std::unique_ptr<Node>& node, const NodeId& id) { return node->
 void NodeTable::Count(const Node& node, bool in) {
   uint64_t id = node.id().Hash(), both = Mix(id ^ Mix(node.record().version));
   members_ += in ? id : -id;
+  digest_ += in ? both : -both;
   buckets_[node.id().bucket()] += in ? both : -both;
-}
-
-uint64_t NodeTable::digest() const {
-  uint64_t sum = 0;
-  for (uint64_t b : buckets_) sum += b;
-  return sum;
 }
 
 Node* NodeTable::Add(RecordPtr record) {
@@ -28,13 +23,14 @@ Node* NodeTable::Add(RecordPtr record) {
   if (free_.empty()) {
     raw->index = static_cast<uint16_t>(places_.size());
     places_.push_back(raw);
-    pulses_.emplace_back();
+    confirmed_ms_.push_back(0);
+    agreed_ms_.push_back(0);
     rank_.push_back(0);
   } else {
     raw->index = free_.back();
     free_.pop_back();
     places_[raw->index] = raw;
-    pulses_[raw->index] = Pulse();
+    confirmed_ms_[raw->index] = agreed_ms_[raw->index] = 0;
   }
   dues_.Add(raw->index);
   const auto rank = std::lower_bound(nodes_.begin(), nodes_.end(), raw->id(), IdLess) - nodes_.begin();
@@ -63,10 +59,13 @@ void NodeTable::Remove(Node* node) {
   RankFrom(static_cast<size_t>(rank));
 }
 
-void NodeTable::HastenSilent(int64_t before_ms) {
+int64_t NodeTable::HastenSilent(int64_t before_ms) {
+  int64_t earliest = INT64_MAX;
   for (size_t rank = 0; rank < heard_.size(); ++rank) {
+    earliest = std::min(earliest, heard_[rank]);
     if (heard_[rank] < before_ms) dues_.SetNow(order_[rank]);
   }
+  return earliest;
 }
 
 void NodeTable::SetRecord(Node* node, RecordPtr record) {

@@ -36,30 +36,29 @@ class NodeTable {
   size_t size() const { return nodes_.size(); }
 
   // Sums of mixed hashes: over (id, version), over ids alone, and over (id, version) within one bucket of ids.
-  uint64_t digest() const;
+  uint64_t digest() const { return digest_; }
   uint64_t members() const { return members_; }
   const std::array<uint64_t, kBuckets>& buckets() const { return buckets_; }
 
   // What is read of every member many times a second, by Node::index, side by side: a walk over the members
   // themselves costs a cache miss each.
-  struct Pulse {
-    int64_t confirmed_ms = 0;  // when the newest ping was sent that it has answered with its confirmation of us
-    int64_t agreed_ms = 0;     // the same, though nobody has confirmed it itself
-  };
-  Pulse& pulse(const Node& node) { return pulses_[node.index]; }
-  const Pulse& pulse(const Node& node) const { return pulses_[node.index]; }
+  using Times = std::vector<int64_t>;
+  // When the newest ping was sent that it has answered with its confirmation of us.
+  int64_t& confirmed_ms(const Node& node) { return confirmed_ms_[node.index]; }
+  const Times& confirmed_ms() const { return confirmed_ms_; }
+  // The same, though nobody has confirmed it itself.
+  int64_t& agreed_ms(const Node& node) { return agreed_ms_[node.index]; }
+  const Times& agreed_ms() const { return agreed_ms_; }
   // Its last sign of life, its own or by others' word.
   int64_t& heard_ms(const Node& node) { return heard_[rank_[node.index]]; }
   int64_t heard_ms(const Node& node) const { return heard_[rank_[node.index]]; }
   // Of all members in the order of all(): views tell of them, and are taken, by the hundred.
   std::vector<int64_t>& heard() { return heard_; }
   // Lets those be tended that were last heard before `before_ms`: one walk over all times is cheaper than a place in
-  // the wheel for each of many members, of which others bring word all the time.
-  void HastenSilent(int64_t before_ms);
+  // the wheel for each of many members, of which others bring word all the time. Returns the earliest of all times.
+  int64_t HastenSilent(int64_t before_ms);
   // When members are to be tended, by Node::index. That of one that has gone may still come.
   Dues& dues() { return dues_; }
-  const Dues& dues() const { return dues_; }
-  const std::vector<Pulse>& pulses() const { return pulses_; }
 
  private:
   void Count(const Node& node, bool in);
@@ -72,10 +71,10 @@ class NodeTable {
   std::vector<uint16_t> order_;  // Node::index of all(), in its order
   std::vector<uint16_t> rank_;   // by Node::index: its place in all()
   std::vector<int64_t> heard_;   // in the order of all()
-  std::vector<Pulse> pulses_;
+  Times confirmed_ms_, agreed_ms_;
   Dues dues_;
   std::array<uint64_t, kBuckets> buckets_{};
-  uint64_t members_ = 0;
+  uint64_t members_ = 0, digest_ = 0;
 };
 
 }  // namespace skein::bus

@@ -530,6 +530,24 @@ TEST(Word, AnAgreedElectionNeedsThePrimarysOwnVote) {
   EXPECT_TRUE(k.Won());
 }
 
+// The primary is frozen meanwhile.
+TEST(Word, AReplicaStandsAsSoonAsItHasTheLastWrites) {
+  Group k(Group::kReplica);
+  size_t before = k.rig.effects.size();
+  ASSERT_EQ(k.rig.Do(FailoverCommand{FailoverKind::kAgreed}), "OK");
+  BusMessage frozen;
+  frozen.mutable_hand_over()->set_step(proto::HAND_OVER_FROZEN);
+  frozen.mutable_hand_over()->set_token(k.rig.Sent(BusMessage::kHandOver, before).at(0)->hand_over().token());
+  frozen.mutable_hand_over()->add_positions(120);
+  k.rig.Receive(frozen, k.a.in, k.a.ip);
+  k.rig.Run(200);
+  k.rig.PersistAll();
+  EXPECT_EQ(k.Asked(before), 0u);
+  k.rig.Step(DataPlaneEvent{{120}, true, 0});
+  k.rig.PersistAll();
+  EXPECT_NE(k.Asked(before), 0u);
+}
+
 // It may come to nothing without that, and then the primary writes on by this node's word.
 TEST(Word, AnAgreedVoteDoesNotFreeTheWordToThePrimary) {
   Group k(Group::kOwner);

@@ -108,6 +108,7 @@ bool ManyFailures(int nodes, uint64_t seed) {
     Row("many failures", world.Disagreement() + world.failure(), "");
     return false;
   }
+  world.Run(4 * kTimeout);  // what was said while they started has been said anew
   uint64_t elections = 0;
   world.on_note = [&](int, const bus::NoteEffect& note) {
     elections += note.kind == bus::EventKind::kElection && note.text.starts_with("standing");

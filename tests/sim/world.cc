@@ -206,7 +206,8 @@ void World::Tick(int n, uint32_t life) {
 void World::NextTick(int n, int64_t at) {
   SimNode& node = *nodes_[n];
   node.next_tick = at;
-  if (const int64_t calm = CalmUntil(n); calm > at) node.next_tick = at + (calm - at) / kTickMs * kTickMs;
+  // The first that finds something to do.
+  if (const int64_t calm = CalmUntil(n); calm > at) node.next_tick += (calm - at + kTickMs - 1) / kTickMs * kTickMs;
   Happening tick{};
   tick.kind = Happening::kTick;
   tick.node = n;
