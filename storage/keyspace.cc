@@ -228,20 +228,26 @@ const Entry* Database::Random(uint64_t r) const {
   while (rank >= ref->keys) rank -= ref++->keys;
   const Table* table = ref->page->tables;
   while (rank >= table->size()) rank -= table++->size();
-  // A bucket, and in it a place that may be empty: as likely for entries of short chains as of long ones.
+  // A bucket, and in it a place that may be empty: as likely for entries of short chains as of long ones. The few chains
+  // with more entries than that have no empty one, so theirs are a little less likely.
   constexpr uint32_t kPlaces = 2 * Bucket::kEntries;
   constexpr int kTries = 128;
   const Entry* any = nullptr;
   for (int i = 0; i < kTries; ++i) {
     r = r * 6364136223846793005u + 1442695040888963407u;
-    const uint32_t place = static_cast<uint32_t>(r >> 16) % kPlaces;
-    const Entry* chosen = nullptr;
-    uint32_t index = 0;
-    table->ForEachIn(static_cast<uint32_t>((r >> 32) % table->buckets()), [&](Entry* entry) {
-      if (index++ == place) chosen = entry;
+    const auto bucket = static_cast<uint32_t>((r >> 32) % table->buckets());
+    uint32_t entries = 0;
+    table->ForEachIn(bucket, [&](Entry* entry) {
+      ++entries;
       any = entry;
     });
-    if (chosen != nullptr) return chosen;
+    const uint32_t place = static_cast<uint32_t>(r >> 16) % std::max(kPlaces, entries);
+    if (place >= entries) continue;
+    uint32_t index = 0;
+    table->ForEachIn(bucket, [&](Entry* entry) {
+      if (index++ == place) any = entry;
+    });
+    return any;
   }
   for (uint32_t i = 0; any == nullptr; ++i) table->ForEachIn(i, [&](Entry* entry) { any = entry; });
   return any;

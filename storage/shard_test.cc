@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <random>
 #include <string>
 #include <thread>
@@ -259,6 +260,17 @@ TEST_F(ShardTest, RandomKeysAreAboutEven) {
     EXPECT_GT(n, 40) << key;
     EXPECT_LT(n, 200) << key;
   }
+}
+
+// In a table so large that some of its chains are far longer than the others.
+TEST_F(ShardTest, EveryKeyIsARandomKeyAtTimes) {
+  constexpr int kKeys = 10000;
+  for (int i = 0; i < kKeys; ++i) Set("{x}" + std::to_string(i));
+  std::set<std::string> seen;
+  Run([&] {
+    for (int i = 0; i < 40 * kKeys; ++i) seen.insert(shard.RandomKey(0).value());
+  });
+  EXPECT_EQ(seen.size(), static_cast<size_t>(kKeys));
 }
 
 TEST_F(ShardTest, PrefetchChangesNothing) {
