@@ -94,8 +94,6 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
     void operator()(const PromotedEvent& v) { e->OnPromoted(v.epoch); }
     void operator()(const ResolvedEvent& v) { e->OnResolved(v.id, v.ips); }
     void operator()(const DataPlaneEvent& v) {
-      // While nothing is under way there is nothing that its word could move.
-      e->heartbeat_only_ = v.healthy && !v.frozen && e->stalled_since_ms_ < 0 && e->now() < e->calm_until_ms_;
       e->data_age_ms_ = v.data_age_ms;
       e->data_age_at_ms_ = e->now();
       e->positions_ = v.positions;

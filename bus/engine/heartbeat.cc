@@ -124,7 +124,6 @@ void EngineCore::Stir(const Node* node) { table_.dues().Hasten(node->index, Toge
 
 void EngineCore::Ping(Node* node, Tell tell) {
   if (node->out.state != OutLink::kBound) return;
-  Stir(node);
   if (node->out.asked_ms == 0) node->out.asked_ms = now();
   auto m = std::make_shared<proto::BusMessage>();
   proto::Heartbeat* ping = m->mutable_ping();
@@ -136,6 +135,7 @@ void EngineCore::Ping(Node* node, Tell tell) {
 
 // From now on `node` owes an answer to what has this number.
 uint64_t EngineCore::Asks(Node* node) {
+  Stir(node);
   node->ping_seq = ++ping_seq_;
   node->ping_sent_ms = now();
   if (node->unanswered_ms == 0) {
@@ -150,9 +150,7 @@ uint64_t EngineCore::Asks(Node* node) {
 void EngineCore::AskBack(Node* from, proto::Heartbeat* pong) {
   const bool wants = voters_ > options_.small_cluster && self_->owner() && from->voter() && from->ping_sent_ms == 0 &&
                      now() - table_.confirmed_ms(*from) > FreshOfMany() / 2;
-  if (!wants) return;
-  Stir(from);
-  pong->set_ask(Asks(from));
+  if (wants) pong->set_ask(Asks(from));
 }
 
 int64_t EngineCore::PingInterval() const { return std::clamp<int64_t>(timeout() / 20, 100, 1000); }

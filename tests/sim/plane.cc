@@ -73,10 +73,7 @@ void World::PlaneTick(int n) {
 // replaced by a full synchronisation.
 void World::Follow(int n) {
   SimNode& node = *nodes_[n];
-  if (node.follows_place < 0 || nodes_[node.follows_place]->own_id != node.follows) {
-    node.follows_place = Find(node.follows);
-  }
-  const int p = node.follows_place;
+  int p = Find(node.follows);
   if (p < 0 || p == n) return;
   SimNode& primary = *nodes_[p];
   if (!primary.up || primary.frozen || !primary.healthy || IsCut(n, p) || IsCut(p, n)) {

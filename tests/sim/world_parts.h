@@ -66,7 +66,6 @@ struct alignas(64) World::SimNode {
   bus::SlotSet applied;  // slots open in its shards
   std::vector<std::pair<uint16_t, uint16_t>> applied_ranges;
   std::string follows;        // id of its primary
-  int follows_place = -1;     // where that was found last
   uint64_t agreed_epoch = 0;  // of its newest election, if its primary has agreed to that
   bool agreed = false;        // its promotion: without loss, then
   int64_t synced_at = -1;     // when a full synchronisation will be done; -1: none is under way
