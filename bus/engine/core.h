@@ -372,6 +372,7 @@ class EngineCore final : public Engine {
   Now now_{0, 0};
   Effects* out_ = nullptr;
   bool first_step_ = true;
+  bool heartbeat_ = false;       // this step is that of a ping or pong
   bool heartbeat_only_ = false;  // this step, in a large cluster: what it did not change waits for a tick
   int64_t last_tick_ms_ = 0, calm_until_ms_ = 0;
 
@@ -447,6 +448,9 @@ class EngineCore final : public Engine {
   HandOver hand_over_;
   std::deque<CastVote> votes_;  // by time
   uint64_t vote_floor_ = 0;
+  // Grows whenever something that Rival looks at may have changed: with every step but heartbeats, and with those that
+  // bring a vote or a decision.
+  uint64_t rivals_version_ = 1;
   absl::flat_hash_map<NodeId, Grants> grants_;  // by the shard id of the group
   int64_t begun_ms_ = 0;                        // what was granted before is not known
   uint64_t primary_since_ = 0;                  // version of our record: who does not know it confirms a replica

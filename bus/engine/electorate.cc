@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bus/engine/core.h"
+#include "glog/logging.h"
 
 namespace skein::bus {
 
@@ -171,6 +172,7 @@ bool EngineCore::Withheld(const Node& primary) const {
   if (!primary.record().primary()) return false;
   if (primary.owned == 0 && !primary.self) return !primary.record().claims.empty();
   if (TrustsAnother(primary, primary.record().claims)) return true;
+  if (!VotedForRival(primary)) return false;
   for (const CastVote& vote : votes_) {
     const Node* candidate = Rival(vote, primary);
     if (candidate == nullptr) continue;
@@ -200,9 +202,20 @@ const Node* EngineCore::Rival(const CastVote& vote, const Node& primary) const {
   return decided && !Overlap(candidate->record().claims, primary.record().claims) ? nullptr : candidate;
 }
 
+// An old cluster remembers a thousand votes, which are too many to be looked at for each of many heartbeats.
 bool EngineCore::VotedForRival(const Node& primary) const {
-  return std::any_of(votes_.begin(), votes_.end(),
-                     [&](const CastVote& vote) { return Rival(vote, primary) != nullptr; });
+  const auto look = [&] {
+    return std::any_of(votes_.begin(), votes_.end(),
+                       [&](const CastVote& vote) { return Rival(vote, primary) != nullptr; });
+  };
+  if (!heartbeat_) return look();
+  if (primary.no_rival_version == rivals_version_) {
+    DCHECK(!look());
+    return false;
+  }
+  const bool found = look();
+  if (!found) primary.no_rival_version = rivals_version_;
+  return found;
 }
 
 bool EngineCore::MayYieldTo(const Node& successor) const { return successor.owner() && !VotedForRival(successor); }

@@ -107,6 +107,9 @@ void EngineCore::Step(const Event& event, Now now, Effects* effects) {
     }
   };
   heartbeat_only_ = false;
+  const auto* message = std::get_if<MessageEvent>(&event);
+  heartbeat_ = message != nullptr && (message->message->has_ping() || message->message->has_pong());
+  if (!heartbeat_) ++rivals_version_;
   std::visit(Visitor{this}, event);
   Finish();
   out_ = nullptr;

@@ -98,6 +98,7 @@ EngineCore::Taken EngineCore::TakeRecord(std::string_view bytes, Node* from) {
         !node->record().primary() && record.primary() && !record.claims.empty();  // its primary's place
     table_.SetRecord(node, *read);
   }
+  if (record.primary()) ReleaseReplaced(*node);
   news_.push_back(node->id());
   state_dirty_ = publish_ = true;
   lease_dirty_ |= !Many();  // else by the tick, or when owners change

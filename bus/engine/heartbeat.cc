@@ -294,7 +294,6 @@ void EngineCore::Answer(Node* from, uint64_t seq, proto::Heartbeat* pong) {
   pong->set_your_version(from->record().version);
   // Confirmed on, it could never be replaced: its bus lives while its data plane stands still.
   const bool stalled = from->stalled_ms >= static_cast<uint64_t>(timeout() / 2);
-  if (from->owner()) ReleaseReplaced(*from);
   pong->set_withheld(stalled || Withheld(*from));
   pong->set_yields(durable_seat_to_ == from->id());
   pong->set_durable(durable_ownership_ == ownership_);
@@ -343,8 +342,9 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
     from->offset = 0;
     for (uint64_t p : view.positions()) from->offset += p;
   }
-  if (view.version() == from->record().version) {
-    from->decided_epoch = std::max(from->decided_epoch, view.decided_epoch());
+  if (view.version() == from->record().version && view.decided_epoch() > from->decided_epoch) {
+    from->decided_epoch = view.decided_epoch();
+    ++rivals_version_;
   }
   if (view.members() == table_.members()) TakeAges(from, view);
   if (view.suspects_size() <= kMaxSuspectsInView) {

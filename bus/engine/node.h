@@ -124,6 +124,8 @@ struct Node {
   int64_t last_sync_ms = -1000;
   uint64_t decided_epoch = 0;  // its elections up to this epoch are over, and we know what it has won
   uint64_t offset = 0;         // sum of its log positions
+  // In which EngineCore::rivals_version_ a heartbeat found that no vote of ours was for a rival of this primary.
+  mutable uint64_t no_rival_version = 0;
   int64_t unanswered_unix_ms = 0;
   Text seen_ip;      // where it was reached, or came from
   Text observed_me;  // the address it says our link comes from

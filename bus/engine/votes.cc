@@ -180,6 +180,7 @@ void EngineCore::GrantVote(const AskedVote& asked) {
 
 void EngineCore::RememberVote(CastVote vote) {
   last_vote_epoch_ = std::max(last_vote_epoch_, vote.epoch);
+  ++rivals_version_;
   votes_.push_back(std::move(vote));
   while (votes_.size() > kMaxVotes) {
     vote_floor_ = std::max(vote_floor_, votes_.front().epoch);
