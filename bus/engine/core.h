@@ -448,8 +448,8 @@ class EngineCore final : public Engine {
   HandOver hand_over_;
   std::deque<CastVote> votes_;  // by time
   uint64_t vote_floor_ = 0;
-  // Grows whenever something that Rival looks at may have changed: with every step but heartbeats, and with those that
-  // bring a vote or a decision.
+  // Grows whenever something that Rival looks at may have changed so that there is one: with every vote, and every step
+  // but heartbeats (which decide elections; that only ends rivalries).
   uint64_t rivals_version_ = 1;
   absl::flat_hash_map<NodeId, Grants> grants_;  // by the shard id of the group
   int64_t begun_ms_ = 0;                        // what was granted before is not known

@@ -342,9 +342,8 @@ void EngineCore::OnView(Node* from, const proto::View& view, bool may_sync) {
     from->offset = 0;
     for (uint64_t p : view.positions()) from->offset += p;
   }
-  if (view.version() == from->record().version && view.decided_epoch() > from->decided_epoch) {
-    from->decided_epoch = view.decided_epoch();
-    ++rivals_version_;
+  if (view.version() == from->record().version) {
+    from->decided_epoch = std::max(from->decided_epoch, view.decided_epoch());
   }
   if (view.members() == table_.members()) TakeAges(from, view);
   if (view.suspects_size() <= kMaxSuspectsInView) {

@@ -207,6 +207,19 @@ TEST(Word, ARaisedEpochIsNoElection) {
   }
 }
 
+// What was found for one heartbeat does not hold for the next when records have changed.
+TEST(Word, ARivalOfTheNextHeartbeatIsSeen) {
+  Group k(Group::kOwner);
+  k.Fail(k.a, k.b);
+  ASSERT_EQ(k.Ask(k.Request(9), k.r), "granted");
+  k.RunConfirmed(1100);
+  EXPECT_FALSE(k.Ping(k.b).withheld());
+  k.b.record.set_shard_id(k.a.record.shard_id());
+  k.b.Claim(0, 4999, 8);
+  k.rig.SendRecord(k.b, k.b);
+  EXPECT_TRUE(k.Ping(k.b).withheld());
+}
+
 // The successor is not confirmed while the word to its predecessor counts, unless that has given way.
 TEST(Word, NoConfirmationForASuccessorWhileThePredecessorMayWrite) {
   for (bool gives_way : {false, true}) {
