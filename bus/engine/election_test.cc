@@ -111,14 +111,8 @@ TEST(Election, OneVoteAnEpochAlsoAfterARestart) {
   again.PersistAll();
   Peer* peers[] = {&k.a, &k.b, &k.r, &other};
   for (Peer* peer : peers) peer->in = peer->out = 0;
-  auto hello = [&](Peer* peer) {
-    BusMessage m;
-    m.mutable_hello()->set_id(peer->id());
-    m.mutable_hello()->set_record(peer->record.SerializeAsString());
-    peer->in = again.Receive(m, 0, peer->ip);
-  };
-  hello(&k.b);
-  hello(&k.r);
+  again.Hello(&k.b);
+  again.Hello(&k.r);
   BusMessage failed;
   failed.mutable_failed()->add_id(k.a.id());
   again.Receive(failed, k.b.in, k.b.ip);
@@ -195,11 +189,7 @@ TEST(Election, ARequestThatComesTooEarlyIsAnsweredWhenItsPrimaryHasFailed) {
 TEST(Election, AVoterDoesNotConfirmThePrimaryThatItHasVotedAgainst) {
   Cluster k(true);
   auto withheld = [&] {
-    BusMessage ping;
-    ping.mutable_ping()->set_seq(1);
-    size_t before = k.rig.effects.size();
-    k.rig.Receive(ping, k.a.in, k.a.ip);
-    return k.rig.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
+    return k.rig.Ping(k.a).withheld();
   };
   EXPECT_FALSE(withheld());
   // It may write for a timeout on that word: no vote before.

@@ -48,14 +48,9 @@ struct Owner {
   }
   // The number that the answer to its ping asks for.
   uint64_t AskedBackBy(const Peer& peer) {
-    BusMessage ping;
-    ping.mutable_ping()->set_seq(7);
-    const size_t before = rig.effects.size();
-    rig.Receive(ping, peer.in, peer.ip);
-    const auto pongs = rig.Sent(BusMessage::kPong, before);
-    EXPECT_EQ(pongs.size(), 1u);
-    EXPECT_EQ(pongs.at(0)->pong().seq(), 7u);
-    return pongs.at(0)->pong().ask();
+    const proto::Heartbeat pong = rig.Ping(peer);
+    EXPECT_EQ(pong.seq(), 1u);
+    return pong.ask();
   }
   void Answer(const Peer& peer, uint64_t seq, LinkId link, bool withheld = false) {
     BusMessage pong;

@@ -88,6 +88,23 @@ void Rig::Join(Peer* peer) {
   Tick();
 }
 
+void Rig::Hello(Peer* peer) {
+  proto::BusMessage hello;
+  hello.mutable_hello()->set_id(peer->id());
+  hello.mutable_hello()->set_record(peer->record.SerializeAsString());
+  peer->in = Receive(hello, 0, peer->ip);
+}
+
+proto::Heartbeat Rig::Ping(const Peer& from) {
+  proto::BusMessage ping;
+  ping.mutable_ping()->set_seq(1);
+  const size_t before = effects.size();
+  Receive(ping, from.in, from.ip);
+  const auto pongs = Sent(proto::BusMessage::kPong, before);
+  CHECK_EQ(pongs.size(), 1u) << "not answered";
+  return pongs[0]->pong();
+}
+
 void Rig::SendRecord(const Peer& from, const Peer& about) {
   proto::BusMessage m;
   m.mutable_records()->add_record(about.record.SerializeAsString());

@@ -70,6 +70,10 @@ class Rig {
   LinkId Receive(const proto::BusMessage& message, LinkId link = 0, const std::string& ip = "10.1.0.9");
   // The peer dials, says Hello (with MEET), is dialled back and proves itself: afterwards both links are bound.
   void Join(Peer* peer);
+  // A member says Hello on a new link, as after a restart of either.
+  void Hello(Peer* peer);
+  // The answer to a member's ping.
+  proto::Heartbeat Ping(const Peer& from);
   void SendRecord(const Peer& from, const Peer& about);
   void Pong(const Peer& peer, uint64_t seq);
   // Messages of one kind sent since `from` in `effects`.

@@ -71,13 +71,7 @@ struct Replaced {
     rig.Receive(view, peer.in, peer.ip);
   }
   bool Yields(const Peer& to) { return Ping(to).yields(); }
-  proto::Heartbeat Ping(const Peer& from) {
-    BusMessage ping;
-    ping.mutable_ping()->set_seq(1);
-    size_t before = rig.effects.size();
-    rig.Receive(ping, from.in, from.ip);
-    return rig.Sent(BusMessage::kPong, before).at(0)->pong();
-  }
+  proto::Heartbeat Ping(const Peer& from) { return rig.Ping(from); }
 
   Rig rig;
   Peer b{2, "10.1.0.3"}, c{4, "10.1.0.5"}, r{3, "10.1.0.4"}, s{5, "10.1.0.6"};
@@ -95,14 +89,8 @@ TEST(Seat, IsYieldedWhenThatIsDurable) {
   Rig again(WithTimeout(kTimeout), k.rig.Last<PersistEffect>()->state);
   again.Tick();
   again.PersistAll();
-  BusMessage hello, ping;
-  hello.mutable_hello()->set_id(k.r.id());
-  hello.mutable_hello()->set_record(k.r.record.SerializeAsString());
-  LinkId link = again.Receive(hello, 0, k.r.ip);
-  ping.mutable_ping()->set_seq(1);
-  size_t before = again.effects.size();
-  again.Receive(ping, link, k.r.ip);
-  EXPECT_TRUE(again.Sent(BusMessage::kPong, before).at(0)->pong().yields());
+  again.Hello(&k.r);
+  EXPECT_TRUE(again.Ping(k.r).yields());
 }
 
 TEST(Seat, IsYieldedOnce) {

@@ -96,13 +96,7 @@ struct Group {
     rig.PersistAll();
     return Answer(before);
   }
-  proto::Heartbeat Ping(const Peer& from) {
-    BusMessage ping;
-    ping.mutable_ping()->set_seq(1);
-    size_t before = rig.effects.size();
-    rig.Receive(ping, from.in, from.ip);
-    return rig.Sent(BusMessage::kPong, before).at(0)->pong();
-  }
+  proto::Heartbeat Ping(const Peer& from) { return rig.Ping(from); }
   uint64_t Decided() {
     BusMessage ping;
     ping.mutable_ping()->mutable_view();
@@ -282,27 +276,13 @@ TEST(Word, AnUnresolvedVoteWithholdsAlsoAfterARestart) {
   again.Tick();
   again.PersistAll();
   again.Run(5 * kTimeout);
-  auto hello = [&](Peer* peer) {
-    BusMessage m;
-    m.mutable_hello()->set_id(peer->id());
-    m.mutable_hello()->set_record(peer->record.SerializeAsString());
-    peer->in = again.Receive(m, 0, peer->ip);
-  };
-  hello(&k.a);
-  hello(&k.r);
-  auto withheld = [&] {
-    BusMessage ping;
-    ping.mutable_ping()->set_seq(1);
-    size_t before = again.effects.size();
-    again.Receive(ping, k.a.in, k.a.ip);
-    return again.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
-  };
-  EXPECT_TRUE(withheld());
+  for (Peer* peer : {&k.a, &k.r}) again.Hello(peer);
+  EXPECT_TRUE(again.Ping(k.a).withheld());
   BusMessage view;
   view.mutable_ping()->mutable_view()->set_decided_epoch(9);
   view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
   again.Receive(view, k.r.in, k.r.ip);
-  EXPECT_FALSE(withheld());
+  EXPECT_FALSE(again.Ping(k.a).withheld());
 }
 
 // A witness that has agreed to a new electorate forgets it with a restart, unless its disk has it: with the one that
@@ -372,28 +352,16 @@ TEST(Word, AWinnerOfOtherSlotsOfTheGroupWithholdsNothing) {
         rig.Tick();
         rig.PersistAll();
         rig.Run(5 * kTimeout);
-        for (Peer* peer : {&k.a, &k.r}) {
-          BusMessage m;
-          m.mutable_hello()->set_id(peer->id());
-          m.mutable_hello()->set_record(peer->record.SerializeAsString());
-          peer->in = rig.Receive(m, 0, peer->ip);
-        }
+        for (Peer* peer : {&k.a, &k.r}) rig.Hello(peer);
       } else {
         for (Peer* peer : {&k.a, &k.r}) rig.SendRecord(*peer, *peer);
       }
-      auto withheld = [&] {
-        BusMessage ping;
-        ping.mutable_ping()->set_seq(1);
-        size_t before = rig.effects.size();
-        rig.Receive(ping, k.a.in, k.a.ip);
-        return rig.Sent(BusMessage::kPong, before).at(0)->pong().withheld();
-      };
-      EXPECT_TRUE(withheld()) << "it may win more yet";
+      EXPECT_TRUE(rig.Ping(k.a).withheld()) << "it may win more yet";
       BusMessage view;
       view.mutable_ping()->mutable_view()->set_decided_epoch(9);
       view.mutable_ping()->mutable_view()->set_version(k.r.record.version());
       rig.Receive(view, k.r.in, k.r.ip);
-      EXPECT_EQ(withheld(), first_left == 9) << restarts;
+      EXPECT_EQ(rig.Ping(k.a).withheld(), first_left == 9) << restarts;
     }
   }
 }
