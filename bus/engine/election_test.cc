@@ -188,9 +188,7 @@ TEST(Election, ARequestThatComesTooEarlyIsAnsweredWhenItsPrimaryHasFailed) {
 
 TEST(Election, AVoterDoesNotConfirmThePrimaryThatItHasVotedAgainst) {
   Cluster k(true);
-  auto withheld = [&] {
-    return k.rig.Ping(k.a).withheld();
-  };
+  auto withheld = [&] { return k.rig.Ping(k.a).withheld(); };
   EXPECT_FALSE(withheld());
   // It may write for a timeout on that word: no vote before.
   k.Fail(k.a);
